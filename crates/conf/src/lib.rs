@@ -1,0 +1,1 @@
+//! The lossless scanner of unbound.conf.

@@ -1,0 +1,1 @@
+//! Puts it together: bytes to Snapshot, check, apply, stats.

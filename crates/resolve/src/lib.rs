@@ -1,0 +1,1 @@
+//! How we find out: sans-I/O, events in, effects out.

@@ -1,0 +1,1 @@
+//! Every system call and all its `unsafe`; safe functions outward.

@@ -1,0 +1,1 @@
+//! Names, messages, EDNS: bytes to values and back. No clock, no sockets, no shared state.
