@@ -1,1 +1,18 @@
-//! Every system call and all its `unsafe`; safe functions outward.
+//! The system calls: what std and tokio do not offer, behind safe functions.
+//!
+//! This crate owns every `unsafe` of the packet path: batches of datagrams (`udp`), sockets set up as
+//! Unbound's options ask (`socket`), names of interfaces (`interfaces`), processor affinity (`affinity`),
+//! giving up privileges (`privileges`), `glob(3)` (`glob`), clocks (`clock`), and the log sink (`log`, `syslog`).
+//! It knows nothing of DNS and must never learn: no names, no messages, no policy.
+
+#![allow(unsafe_code)] // this is the one crate of the packet path that may: the workspace denies it elsewhere
+
+pub mod affinity;
+pub mod clock;
+pub mod glob;
+pub mod interfaces;
+pub mod log;
+pub mod privileges;
+pub mod socket;
+mod syslog;
+pub mod udp;
