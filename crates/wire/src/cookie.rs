@@ -32,12 +32,18 @@ impl ClientCookie {
         }
         let mut server = [0; 32];
         server.get_mut(..rest.len())?.copy_from_slice(rest);
-        Some(ClientCookie { client: *client, server, server_len: u8::try_from(rest.len()).ok()? })
+        Some(ClientCookie {
+            client: *client,
+            server,
+            server_len: u8::try_from(rest.len()).ok()?,
+        })
     }
 
     /// The server's part, empty if the client has none.
     pub fn server(&self) -> &[u8] {
-        self.server.get(..usize::from(self.server_len)).unwrap_or_default()
+        self.server
+            .get(..usize::from(self.server_len))
+            .unwrap_or_default()
     }
 }
 
@@ -68,17 +74,28 @@ pub enum CookieState {
 }
 
 /// Checks a cookie against the secrets, newest first. `now_unix` is in seconds, modulo 2^32 (RFC 1982 arithmetic).
-pub fn verify(secrets: &[CookieSecret], c: &ClientCookie, ip: IpAddr, now_unix: u32) -> CookieState {
+pub fn verify(
+    secrets: &[CookieSecret],
+    c: &ClientCookie,
+    ip: IpAddr,
+    now_unix: u32,
+) -> CookieState {
     let server = c.server();
     if server.is_empty() {
         return CookieState::ClientOnly;
     }
-    let Some((head, hash)) = server.split_first_chunk::<8>() else { return CookieState::Invalid };
-    let [1, _, _, _, time @ ..] = head else { return CookieState::Invalid };
+    let Some((head, hash)) = server.split_first_chunk::<8>() else {
+        return CookieState::Invalid;
+    };
+    let [1, _, _, _, time @ ..] = head else {
+        return CookieState::Invalid;
+    };
     if hash.len() != 8 {
         return CookieState::Invalid;
     }
-    let age = now_unix.wrapping_sub(u32::from_be_bytes(*time)).cast_signed();
+    let age = now_unix
+        .wrapping_sub(u32::from_be_bytes(*time))
+        .cast_signed();
     if !(-FUTURE..=VALID_FOR).contains(&age) {
         return CookieState::Invalid;
     }
@@ -87,7 +104,9 @@ pub fn verify(secrets: &[CookieSecret], c: &ClientCookie, ip: IpAddr, now_unix: 
         let want = digest(secret, c.client, *head, ip);
         let differ = want.iter().zip(hash).fold(0, |sum, (a, b)| sum | (a ^ b)); // the same time whatever differs
         if differ == 0 {
-            return CookieState::Valid { renew: nth > 0 || age >= RENEW_AFTER };
+            return CookieState::Valid {
+                renew: nth > 0 || age >= RENEW_AFTER,
+            };
         }
     }
     CookieState::Invalid

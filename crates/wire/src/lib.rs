@@ -12,13 +12,22 @@
 //! | [`text`] | `www.example. 300 IN A 192.0.2.1` | [`Record`], and back |
 //! | [`cookie`] | a cookie option and the secrets | whether the address is proven |
 //! | [`name`], [`types`], [`rrset`] | | the values the others speak in |
-#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic
+    )
+)]
 
 pub mod build;
 pub mod cookie;
 pub mod message;
 pub mod name;
 pub mod query;
+mod rdata;
 pub mod rrset;
 pub mod text;
 pub mod types;
@@ -27,7 +36,7 @@ pub use build::{EdnsOut, Render, question, render};
 pub use cookie::{ClientCookie, CookieSecret, CookieState};
 pub use message::{EdnsReply, Reply, WireError};
 pub use name::{Name, NameBuf, NameError, NameRef};
-pub use query::{EdnsQuery, Query, Reject, reject};
+pub use query::{EdnsQuery, Query, Reject, refuse, reject, reject_with};
 pub use rrset::{Answer, Ede, RdataSet, Rrset};
 pub use text::{Record, RecordError, parse_record, rdata_to_text};
 pub use types::{Class, Opcode, Rcode, Rtype};

@@ -1,11 +1,36 @@
-//! Replies from upstream servers.
+//! Replies of upstream servers: hostile octets to RRsets.
+//!
+//! It owns the full parse of a message: every bound checked, compression loop-proof, names in the data of known types
+//! made whole, records grouped to RRsets. It never judges: whether the reply belongs to a question, and which of its
+//! records may be believed, is for the resolver. Every limit is fixed and below named.
+
 use std::fmt;
 
-use crate::name::NameBuf;
-use crate::rrset::Rrset;
-use crate::types::{Class, Rcode, Rtype, flag};
+use crate::name::{NameBuf, NameError};
+use crate::query::{Header, Opt};
+use crate::rdata::{Field, layout};
+use crate::rrset::{RdataSet, Rrset};
+use crate::types::{Class, Opcode, Rcode, Rtype, flag, option};
 
-/// A reply from an upstream server, checked to the last octet.
+/// Most RRsets read from one message. A referral with a hundred name servers, their addresses and signatures needs 401.
+pub const MAX_RRSETS: usize = 1024;
+/// Most records read from one message: what 65535 octets hold of the smallest useful kind, an address with a compressed
+/// owner (16 octets). More can only be empty data, and serve only to keep us busy.
+pub const MAX_RECORDS: usize = 4096;
+/// Most octets that owners and data may have once decompressed, in one message: four times the largest message. A
+/// pointer of 2 octets can stand for 255, and a reply of 64 KiB for 2 MiB (CVE-2026-44390).
+pub const MAX_EXPANDED: usize = 4 * 65535;
+/// Most RRsets that may look alike (same short hash) without being so before the message is taken for an attack on the
+/// grouping. Chance makes none.
+const MAX_COLLISIONS: usize = 64;
+/// Sets up to this size are kept free of duplicates while they grow; larger ones are sorted once at the end.
+const SMALL_SET: usize = 16;
+/// Most extended errors kept of one reply (RFC 8914 3 allows several; a forwarder passes on one).
+pub const MAX_EDE: usize = 4;
+/// Most octets kept of an extended error's text.
+pub const MAX_EDE_TEXT: usize = 256;
+
+/// A reply from an upstream server, checked to the last record. Octets after that are ignored, as Unbound does.
 #[derive(Clone, Debug)]
 pub struct Reply {
     /// The message id.
@@ -14,7 +39,7 @@ pub struct Reply {
     pub flags: u16,
     /// The response code, with the high bits of EDNS.
     pub rcode: Rcode,
-    /// The question it repeats.
+    /// The question it repeats; some servers leave it out of errors.
     pub question: Option<(NameBuf, Rtype, Class)>,
     /// The answer section.
     pub answer: Vec<Rrset>,
@@ -35,15 +60,91 @@ pub struct EdnsReply {
     pub version: u8,
     /// The DO bit.
     pub do_bit: bool,
-    /// The extended errors, code and text (RFC 8914).
+    /// The extended errors, code and text (RFC 8914): at most [`MAX_EDE`], text of at most [`MAX_EDE_TEXT`] octets,
+    /// what is not UTF-8 replaced.
     pub ede: Vec<(u16, String)>,
 }
 
 impl Reply {
     /// Reads a reply.
+    ///
+    /// RRsets keep the order in which they first appear and have the lowest TTL of their records (RFC 2181 5.2); a TTL
+    /// with the top bit set is 0 (RFC 2181 8); equal records are one (RFC 2181 5). RRSIG records form a set for each
+    /// type they cover. A message with TC set may end in the middle of a record: what came before is returned.
     pub fn parse(bytes: &[u8]) -> Result<Reply, WireError> {
-        let _ = bytes;
-        Err(WireError::Short)
+        let (header, body) = Header::split(bytes).ok_or(WireError::Short)?;
+        if header.flags & flag::QR == 0 {
+            return Err(WireError::NotAReply);
+        }
+        let [questions, counts @ ..] = header.counts;
+        let mut at = bytes.len() - body.len();
+        let question = match questions {
+            0 => None,
+            1 => {
+                let (name, after) = NameBuf::from_packet(bytes, at)?;
+                let [a, b, c, d] = *chunk::<4>(bytes, after)?;
+                at = after + 4;
+                Some((
+                    name,
+                    Rtype(u16::from_be_bytes([a, b])),
+                    Class(u16::from_be_bytes([c, d])),
+                ))
+            }
+            _ => return Err(WireError::Questions),
+        };
+        let mut reply = Reply {
+            id: header.id,
+            flags: header.flags,
+            rcode: Rcode(header.flags & flag::RCODE),
+            question,
+            answer: Vec::new(),
+            authority: Vec::new(),
+            additional: Vec::new(),
+            edns: None,
+        };
+        let mut limits = Limits {
+            records: MAX_RECORDS,
+            rrsets: MAX_RRSETS,
+            octets: MAX_EXPANDED,
+            collisions: MAX_COLLISIONS,
+        };
+        let mut scratch = Vec::new();
+        'sections: for (nth, count) in counts.into_iter().enumerate() {
+            let mut section = Section::default();
+            let mut cut = false;
+            for _ in 0..count {
+                let record = match RawRecord::read(bytes, at, &mut scratch) {
+                    Ok(record) => record,
+                    Err(WireError::Short) if reply.tc() => {
+                        cut = true;
+                        break;
+                    }
+                    Err(error) => return Err(error),
+                };
+                at = record.after;
+                limits.charge(&record, scratch.len())?;
+                if record.rtype == Rtype::OPT {
+                    if nth != 2 || reply.edns.is_some() || !record.owner.as_ref().is_root() {
+                        return Err(WireError::BadOpt);
+                    }
+                    let opt = Opt::from_parts(record.class.0, record.ttl, &scratch);
+                    reply.rcode = Rcode(reply.rcode.0 | u16::from(opt.rcode_high) << 4);
+                    reply.edns = Some(EdnsReply::from_opt(&opt));
+                    continue;
+                }
+                section.add(&record, &scratch, &mut limits)?;
+            }
+            let sets = section.finish();
+            match nth {
+                0 => reply.answer = sets,
+                1 => reply.authority = sets,
+                _ => reply.additional = sets,
+            }
+            if cut {
+                break 'sections;
+            }
+        }
+        Ok(reply)
     }
 
     /// Authoritative answer.
@@ -65,6 +166,207 @@ impl Reply {
     pub fn ad(&self) -> bool {
         self.flags & flag::AD != 0
     }
+
+    /// The opcode.
+    pub fn opcode(&self) -> Opcode {
+        Opcode(u8::try_from((self.flags & flag::OPCODE) >> 11).unwrap_or(0))
+    }
+}
+
+impl EdnsReply {
+    fn from_opt(opt: &Opt<'_>) -> EdnsReply {
+        let ede = opt
+            .options()
+            .filter(|(code, _)| *code == option::EDE)
+            .filter_map(|(_, data)| data.split_first_chunk::<2>())
+            .map(|(code, text)| {
+                let text = text.get(..MAX_EDE_TEXT).unwrap_or(text);
+                (
+                    u16::from_be_bytes(*code),
+                    String::from_utf8_lossy(text)
+                        .trim_end_matches('\0')
+                        .to_owned(),
+                )
+            })
+            .take(MAX_EDE)
+            .collect();
+        EdnsReply {
+            udp_size: opt.udp_size,
+            version: opt.version,
+            do_bit: opt.do_bit,
+            ede,
+        }
+    }
+}
+
+/// What one message may still cost.
+struct Limits {
+    records: usize,
+    rrsets: usize,
+    octets: usize,
+    collisions: usize,
+}
+
+impl Limits {
+    fn charge(&mut self, record: &RawRecord, rdata: usize) -> Result<(), WireError> {
+        self.records = self.records.checked_sub(1).ok_or(WireError::TooMany)?;
+        let octets = record.owner.as_ref().len() + rdata;
+        self.octets = self.octets.checked_sub(octets).ok_or(WireError::TooLarge)?;
+        Ok(())
+    }
+}
+
+/// One record; its data, made whole, are in the caller's scratch buffer.
+struct RawRecord {
+    owner: NameBuf,
+    rtype: Rtype,
+    class: Class,
+    ttl: u32,
+    after: usize,
+}
+
+impl RawRecord {
+    fn read(packet: &[u8], at: usize, rdata: &mut Vec<u8>) -> Result<RawRecord, WireError> {
+        let (owner, at) = NameBuf::from_packet(packet, at)?;
+        let [t1, t2, c1, c2, l1, l2, l3, l4, d1, d2] = *chunk::<10>(packet, at)?;
+        let rtype = Rtype(u16::from_be_bytes([t1, t2]));
+        let ttl = u32::from_be_bytes([l1, l2, l3, l4]);
+        let start = at + 10;
+        let end = start + usize::from(u16::from_be_bytes([d1, d2]));
+        // Pointers aim at the whole packet before them, but nothing of the data may lie behind their end.
+        let packet = packet.get(..end).ok_or(WireError::Short)?;
+        rdata.clear();
+        expand(packet, start, rtype, rdata)?;
+        let ttl = if ttl > 0x7fff_ffff && rtype != Rtype::OPT {
+            0
+        } else {
+            ttl
+        };
+        Ok(RawRecord {
+            owner,
+            rtype,
+            class: Class(u16::from_be_bytes([c1, c2])),
+            ttl,
+            after: end,
+        })
+    }
+}
+
+/// Appends the record data that run from `start` to the end of `packet`, names made whole, and checks their layout.
+fn expand(packet: &[u8], start: usize, rtype: Rtype, into: &mut Vec<u8>) -> Result<(), WireError> {
+    let mut at = start;
+    for field in layout(rtype) {
+        let end = match *field {
+            Field::Fixed(octets) => at + octets,
+            Field::Text => at + 1 + usize::from(*packet.get(at).ok_or(WireError::BadRdata)?),
+            Field::Rest => packet.len(),
+            Field::Compressed | Field::Plain => {
+                // A name that ends behind the data is bad data, not a message cut short.
+                let (name, after) =
+                    NameBuf::from_packet(packet, at).map_err(|_| WireError::BadRdata)?;
+                into.extend_from_slice(name.as_ref().as_wire());
+                at = after;
+                continue;
+            }
+        };
+        into.extend_from_slice(packet.get(at..end).ok_or(WireError::BadRdata)?);
+        at = end;
+    }
+    // Decompressed data that no longer fit the 16-bit length cannot be kept (CVE-2026-56416).
+    if at == packet.len() && into.len() <= usize::from(u16::MAX) {
+        Ok(())
+    } else {
+        Err(WireError::BadRdata)
+    }
+}
+
+fn chunk<const N: usize>(packet: &[u8], at: usize) -> Result<&[u8; N], WireError> {
+    packet
+        .get(at..)
+        .and_then(|rest| rest.first_chunk::<N>())
+        .ok_or(WireError::Short)
+}
+
+/// A section being grouped. `keys` holds a short hash of each set: looking for a record's set reads 4 octets a set.
+#[derive(Default)]
+struct Section {
+    sets: Vec<Rrset>,
+    keys: Vec<u32>,
+}
+
+impl Section {
+    fn add(
+        &mut self,
+        record: &RawRecord,
+        rdata: &[u8],
+        limits: &mut Limits,
+    ) -> Result<(), WireError> {
+        let covered = covered(record.rtype, rdata);
+        let key = key(record, covered);
+        for (set, have) in self.sets.iter_mut().zip(&self.keys).rev() {
+            if *have != key {
+                continue;
+            }
+            let same = set.rtype == record.rtype
+                && set.class == record.class
+                && set.owner == record.owner.as_ref()
+                && set
+                    .rdata
+                    .first()
+                    .map(|first| self::covered(set.rtype, first))
+                    == Some(covered);
+            if same {
+                set.ttl = set.ttl.min(record.ttl);
+                if set.rdata.len() > SMALL_SET || !set.rdata.contains(rdata) {
+                    set.rdata.push(rdata);
+                }
+                return Ok(());
+            }
+            limits.collisions = limits.collisions.checked_sub(1).ok_or(WireError::TooMany)?;
+        }
+        limits.rrsets = limits.rrsets.checked_sub(1).ok_or(WireError::TooMany)?;
+        self.keys.push(key);
+        self.sets.push(Rrset {
+            owner: record.owner.to_name(),
+            rtype: record.rtype,
+            class: record.class,
+            ttl: record.ttl,
+            rdata: RdataSet::one(rdata),
+        });
+        Ok(())
+    }
+
+    fn finish(mut self) -> Vec<Rrset> {
+        for set in &mut self.sets {
+            if set.rdata.len() > SMALL_SET {
+                set.rdata.dedup();
+            }
+            set.rdata.shrink();
+        }
+        self.sets
+    }
+}
+
+/// The type that a signature covers; 0 for every other record.
+fn covered(rtype: Rtype, rdata: &[u8]) -> u16 {
+    match (rtype, rdata.first_chunk::<2>()) {
+        (Rtype::RRSIG | Rtype::SIG, Some(covered)) => u16::from_be_bytes(*covered),
+        _ => 0,
+    }
+}
+
+/// FNV-1a over owner, type, class and covered type. Not keyed: what collides is compared, and counted.
+fn key(record: &RawRecord, covered: u16) -> u32 {
+    let lower = record.owner.lower();
+    let numbers = [record.rtype.0, record.class.0, covered].map(u16::to_be_bytes);
+    let octets = lower
+        .as_ref()
+        .as_wire()
+        .iter()
+        .chain(numbers.iter().flatten());
+    octets.fold(0x811c_9dc5_u32, |hash, octet| {
+        (hash ^ u32::from(*octet)).wrapping_mul(0x0100_0193)
+    })
 }
 
 /// Why octets are not a message.
@@ -73,13 +375,45 @@ impl Reply {
 pub enum WireError {
     /// The message ends too early.
     Short,
+    /// QR is not set: a query, or the echo of one (RFC 9619 and "QR=0 replies" of the attack corpus).
+    NotAReply,
+    /// More than one question (RFC 9619).
+    Questions,
+    /// A name is malformed.
+    Name(NameError),
+    /// Record data do not have the layout of their type, or exceed 65535 octets.
+    BadRdata,
+    /// More than one OPT record, or one in the wrong section or with an owner (RFC 6891 6.1.1).
+    BadOpt,
+    /// More records or RRsets than [`MAX_RECORDS`] and [`MAX_RRSETS`].
+    TooMany,
+    /// Decompressed, the message exceeds [`MAX_EXPANDED`].
+    TooLarge,
+}
+
+impl From<NameError> for WireError {
+    fn from(error: NameError) -> WireError {
+        match error {
+            NameError::BadLength => WireError::Short,
+            other => WireError::Name(other),
+        }
+    }
 }
 
 impl fmt::Display for WireError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            WireError::Short => "the message ends too early",
-        })
+        match self {
+            WireError::Short => f.write_str("the message ends too early"),
+            WireError::NotAReply => f.write_str("the message is not a reply"),
+            WireError::Questions => f.write_str("the message has more than one question"),
+            WireError::Name(error) => error.fmt(f),
+            WireError::BadRdata => f.write_str("record data do not have the layout of their type"),
+            WireError::BadOpt => {
+                f.write_str("the OPT record is not alone, misplaced or has an owner")
+            }
+            WireError::TooMany => f.write_str("the message has too many records"),
+            WireError::TooLarge => f.write_str("the message is too large once decompressed"),
+        }
     }
 }
 

@@ -46,13 +46,19 @@ impl fmt::Display for NameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             NameError::Empty => "the name is empty (the root is written \".\")",
-            NameError::EmptyLabel => "the name has an empty label (two dots in a row, or one at the start)",
+            NameError::EmptyLabel => {
+                "the name has an empty label (two dots in a row, or one at the start)"
+            }
             NameError::LabelTooLong => "a label is longer than 63 octets",
             NameError::TooLong => "the name is longer than 255 octets",
-            NameError::BadEscape => "a backslash must be followed by a character or by three digits up to 255",
+            NameError::BadEscape => {
+                "a backslash must be followed by a character or by three digits up to 255"
+            }
             NameError::BadLength => "the name does not end where it should",
             NameError::BadLabelType => "the name has an unknown label type",
-            NameError::BadPointer => "the name has a compression pointer that does not point backwards",
+            NameError::BadPointer => {
+                "the name has a compression pointer that does not point backwards"
+            }
         })
     }
 }
@@ -70,7 +76,11 @@ impl<'a> NameRef<'a> {
     /// Checks that `wire` is exactly one uncompressed name.
     pub fn from_wire(wire: &'a [u8]) -> Result<NameRef<'a>, NameError> {
         let (name, rest) = NameRef::split_from(wire)?;
-        if rest.is_empty() { Ok(name) } else { Err(NameError::BadLength) }
+        if rest.is_empty() {
+            Ok(name)
+        } else {
+            Err(NameError::BadLength)
+        }
     }
 
     /// Takes one uncompressed name from the front of `wire` and returns it with what follows.
@@ -87,7 +97,10 @@ impl<'a> NameRef<'a> {
                 return Err(NameError::TooLong);
             }
             if len == 0 {
-                return wire.split_at_checked(at).map(|(name, rest)| (NameRef(name), rest)).ok_or(NameError::BadLength);
+                return wire
+                    .split_at_checked(at)
+                    .map(|(name, rest)| (NameRef(name), rest))
+                    .ok_or(NameError::BadLength);
             }
         }
     }
@@ -226,7 +239,10 @@ impl Ord for NameRef<'_> {
         let mut right: [&[u8]; MAX_LABELS] = [&[]; MAX_LABELS];
         let (l, r) = (collect(*self, &mut left), collect(*other, &mut right));
         for (a, b) in left.iter().take(l).rev().zip(right.iter().take(r).rev()) {
-            let order = a.iter().map(u8::to_ascii_lowercase).cmp(b.iter().map(u8::to_ascii_lowercase));
+            let order = a
+                .iter()
+                .map(u8::to_ascii_lowercase)
+                .cmp(b.iter().map(u8::to_ascii_lowercase));
             if order != Ordering::Equal {
                 return order;
             }
@@ -275,7 +291,10 @@ pub struct NameBuf {
 impl NameBuf {
     /// The root name.
     pub fn root() -> NameBuf {
-        NameBuf { len: 1, octets: [0; MAX_NAME] }
+        NameBuf {
+            len: 1,
+            octets: [0; MAX_NAME],
+        }
     }
 
     /// Copies octets that are a valid name already.
@@ -332,7 +351,9 @@ impl NameBuf {
     }
 
     /// Makes a name of labels, left to right, the root not among them.
-    pub fn from_labels<'l>(labels: impl IntoIterator<Item = &'l [u8]>) -> Result<NameBuf, NameError> {
+    pub fn from_labels<'l>(
+        labels: impl IntoIterator<Item = &'l [u8]>,
+    ) -> Result<NameBuf, NameError> {
         let mut buf = NameBuf::root();
         for label in labels {
             buf.push_label(label)?;
@@ -367,7 +388,10 @@ impl NameBuf {
                     if used + label.len() > MAX_NAME - 1 {
                         return Err(NameError::TooLong);
                     }
-                    buf.octets.get_mut(used..used + label.len()).ok_or(NameError::TooLong)?.copy_from_slice(label);
+                    buf.octets
+                        .get_mut(used..used + label.len())
+                        .ok_or(NameError::TooLong)?
+                        .copy_from_slice(label);
                     used += label.len();
                     position = end;
                 }
@@ -402,7 +426,11 @@ impl NameBuf {
         let at = usize::from(self.len) - 1;
         let end = at + 1 + label.len();
         let len = u8::try_from(end + 1).map_err(|_| NameError::TooLong)?;
-        let (first, rest) = self.octets.get_mut(at..end).and_then(|s| s.split_first_mut()).ok_or(NameError::TooLong)?;
+        let (first, rest) = self
+            .octets
+            .get_mut(at..end)
+            .and_then(|s| s.split_first_mut())
+            .ok_or(NameError::TooLong)?;
         *first = u8::try_from(label.len()).map_err(|_| NameError::LabelTooLong)?;
         rest.copy_from_slice(label);
         if let Some(last) = self.octets.get_mut(end) {
@@ -450,7 +478,10 @@ impl NameBuf {
                 IpAddr::V6(v6) => {
                     for octet in v6.octets().iter().rev() {
                         for nibble in [octet & 15, octet >> 4] {
-                            buf.push_label(&[b"0123456789abcdef".get(usize::from(nibble)).copied().unwrap_or(b'0')])?;
+                            buf.push_label(&[b"0123456789abcdef"
+                                .get(usize::from(nibble))
+                                .copied()
+                                .unwrap_or(b'0')])?;
                         }
                     }
                     b"ip6"
@@ -465,13 +496,20 @@ impl NameBuf {
 
     /// The name made of the labels of this one in front of `old`, followed by `new`: what a DNAME at `old` makes of it
     /// (RFC 6672 2.2). `None` when this name is not below `old`, [`NameError::TooLong`] when the result does not fit.
-    pub fn rewrite(&self, old: NameRef<'_>, new: NameRef<'_>) -> Option<Result<NameBuf, NameError>> {
+    pub fn rewrite(
+        &self,
+        old: NameRef<'_>,
+        new: NameRef<'_>,
+    ) -> Option<Result<NameBuf, NameError>> {
         let name = self.as_ref();
         if name == old || !name.is_subdomain_of(old) {
             return None;
         }
         let keep = name.label_count() - old.label_count();
-        Some(NameBuf::from_labels(name.labels().take(keep)).and_then(|mut buf| buf.push_name(new).map(|()| buf)))
+        Some(
+            NameBuf::from_labels(name.labels().take(keep))
+                .and_then(|mut buf| buf.push_name(new).map(|()| buf)),
+        )
     }
 
     /// An owned copy, case kept.

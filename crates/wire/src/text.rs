@@ -31,7 +31,11 @@ pub struct RecordError {
 /// Reads `owner [ttl] [class] type data`.
 pub fn parse_record(text: &str, default_ttl: u32) -> Result<Record, RecordError> {
     let _ = default_ttl;
-    Err(RecordError { at: 0, what: format!("{text:?} is not a record"), hint: None })
+    Err(RecordError {
+        at: 0,
+        what: format!("{text:?} is not a record"),
+        hint: None,
+    })
 }
 
 /// Record data in presentation form.

@@ -174,7 +174,15 @@ impl Rtype {
     pub fn is_dnssec(self) -> bool {
         matches!(
             self,
-            Rtype::RRSIG | Rtype::NSEC | Rtype::NSEC3 | Rtype::NSEC3PARAM | Rtype::DNSKEY | Rtype::DS | Rtype::SIG | Rtype::KEY | Rtype::NXT
+            Rtype::RRSIG
+                | Rtype::NSEC
+                | Rtype::NSEC3
+                | Rtype::NSEC3PARAM
+                | Rtype::DNSKEY
+                | Rtype::DS
+                | Rtype::SIG
+                | Rtype::KEY
+                | Rtype::NXT
         )
     }
 }
