@@ -1,1 +1,16 @@
-//! Puts it together: bytes to Snapshot, check, apply, stats.
+//! Puts it together: a document and a scan become a snapshot, a snapshot becomes running workers.
+//!
+//! Owns the order of things: open the log, open the sockets, (the caller drops privileges,) compile, start the
+//! workers, apply later documents, drain, stop. [`compile`] turns values into rooms and collects every complaint;
+//! [`Engine`] holds what runs. It knows no Python and must never decide about a single query: that is `policy`,
+//! `store` and `resolve`, called by `net`.
+
+pub mod compile;
+pub mod document;
+mod engine;
+mod failure;
+mod listening;
+
+pub use crate::engine::{Change, Effect, Engine, Health};
+pub use compile::check;
+pub use failure::Failure;

@@ -1,1 +1,17 @@
-//! PyO3 and nothing else.
+//! PyO3 and nothing else: the door between the two floors.
+//!
+//! Owns the conversion of arguments, results and errors. Every call that can take time detaches from the interpreter;
+//! no thread of the data plane ever attaches to it. It must never decide anything: each function is one call into
+//! `engine`, `conf` or `sys`. What Python sees is described in `python/runbound/_native.pyi`.
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+mod scan;
+
+/// The extension module.
+#[pyo3::pymodule]
+mod _native {
+    #[pymodule_export]
+    use crate::scan::{Scan, scan, scan_text};
+}

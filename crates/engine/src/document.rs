@@ -1,0 +1,208 @@
+//! The document: what Python hands over, one msgpack value.
+//!
+//! Owns the shape of everything that crosses the door at start and reload, field for field the mirror of
+//! `python/runbound/engine/document.py`, where each field is explained. It only reads; what the values mean is decided
+//! in [`crate::compile`].
+
+use serde::Deserialize;
+
+/// Version of the shape. Any other is refused: the two halves of a wheel always come together.
+pub const VERSION: u32 = 1;
+
+/// Where a value stands in the operator's files; line 0 means "not in a file".
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct At {
+    /// Path as the scanner names it.
+    pub file: String,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in octets, from 1.
+    pub column: u32,
+}
+
+/// Where log lines go and how they look.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[expect(missing_docs, reason = "explained in document.py")]
+pub struct Log {
+    pub file: String,
+    pub syslog: bool,
+    pub verbosity: u8,
+    pub time: String,
+    pub identity: String,
+    pub json: bool,
+}
+
+/// One `interface:`.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "explained in document.py")]
+pub struct Listen {
+    pub interface: String,
+    pub port: u16,
+    pub at: At,
+}
+
+/// Options of every listening socket.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[expect(missing_docs, reason = "explained in document.py")]
+pub struct Socket {
+    pub udp: bool,
+    pub tcp: bool,
+    pub rcvbuf: u32,
+    pub sndbuf: u32,
+    pub tcp_mss: u32,
+    pub dscp: u8,
+    pub freebind: bool,
+    pub transparent: bool,
+    pub automatic: bool,
+    pub ip4: bool,
+    pub ip6: bool,
+}
+
+/// One `access-control:`.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "explained in document.py")]
+pub struct AclRule {
+    pub net: String,
+    pub action: String,
+    pub at: At,
+}
+
+/// Which built-in zones are wanted.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "explained in document.py")]
+pub struct Local {
+    pub unblock_lan_zones: bool,
+}
+
+/// Answers of class CH.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "explained in document.py")]
+pub struct Chaos {
+    pub identity: String,
+    pub version: String,
+    pub hide_identity: bool,
+    pub hide_version: bool,
+    pub hide_trustanchor: bool,
+}
+
+/// One `tcp-connection-limit:`.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "explained in document.py")]
+pub struct ConnectionLimit {
+    pub net: String,
+    pub limit: u32,
+    pub at: At,
+}
+
+/// What a worker reads for each packet.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "explained in document.py")]
+pub struct Serve {
+    pub edns_buffer_size: u16,
+    pub max_udp_size: u16,
+    pub minimal_responses: bool,
+    pub rrset_roundrobin: bool,
+    pub answer_cookie: bool,
+    pub cookie_secrets: Vec<serde_bytes::ByteBuf>,
+    pub nsid: Option<serde_bytes::ByteBuf>,
+    pub ede: bool,
+    pub deny_any: bool,
+    pub harden_short_bufsize: bool,
+    pub harden_large_queries: bool,
+    pub tcp_idle_timeout: u32,
+    pub edns_tcp_keepalive: bool,
+    pub edns_tcp_keepalive_timeout: u32,
+    pub incoming_num_tcp: u32,
+    pub tcp_connection_limits: Vec<ConnectionLimit>,
+    pub log_queries: bool,
+    pub log_replies: bool,
+    pub log_local_actions: bool,
+    pub log_servfail: bool,
+    pub log_tag_queryreply: bool,
+    pub log_destaddr: bool,
+}
+
+/// One `forward-addr:`.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "explained in document.py")]
+pub struct ForwardServer {
+    pub address: String,
+    pub port: u16,
+    pub at: At,
+}
+
+/// One `forward-zone:`.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "explained in document.py")]
+pub struct Forward {
+    pub name: String,
+    pub servers: Vec<ForwardServer>,
+    pub tcp: bool,
+    pub no_cache: bool,
+    pub at: At,
+}
+
+/// How upstreams are asked.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "explained in document.py")]
+pub struct Outgoing {
+    pub ip4: bool,
+    pub ip6: bool,
+    pub udp: bool,
+    pub tcp_upstream: bool,
+    pub tcp_mss: u32,
+    pub interfaces: Vec<String>,
+    pub ports: Vec<(u16, u16)>,
+    pub range: u32,
+    pub num_tcp: u32,
+    pub do_not_query: Vec<String>,
+    pub do_not_query_localhost: bool,
+    pub queries_per_thread: u32,
+    pub msg_retry: u32,
+    pub unknown_server_time_limit: u32,
+    pub max_query_restarts: u32,
+}
+
+/// Memory and TTL policy.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[expect(missing_docs, reason = "explained in document.py")]
+pub struct Cache {
+    pub bytes: u64,
+    pub min_ttl: u32,
+    pub max_ttl: u32,
+    pub min_negative_ttl: u32,
+    pub max_negative_ttl: u32,
+}
+
+/// The whole.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "explained in document.py")]
+pub struct Document {
+    pub version: u32,
+    pub revision: u64,
+    pub threads: usize,
+    pub log: Log,
+    pub listen: Vec<Listen>,
+    pub socket: Socket,
+    pub acl: Vec<AclRule>,
+    pub local: Local,
+    pub chaos: Chaos,
+    pub serve: Serve,
+    pub forwards: Vec<Forward>,
+    pub outgoing: Outgoing,
+    pub cache: Cache,
+}
+
+impl Document {
+    /// Reads the msgpack form.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes. Python made them, so this is a defect of ours and never the operator's mistake.
+    pub fn decode(bytes: &[u8]) -> Result<Self, String> {
+        let document: Self = rmp_serde::from_slice(bytes).map_err(|e| format!("the document cannot be read: {e}"))?;
+        if document.version != VERSION {
+            return Err(format!("the document has version {}, this engine reads {VERSION}", document.version));
+        }
+        Ok(document)
+    }
+}

@@ -1,0 +1,83 @@
+//! A scanned configuration, as Python sees it.
+//!
+//! Owns the conversion of `conf`'s values to tuples. The bulk statements are counted here and never converted.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+
+/// Severity, file index, line, column, length, text, hint.
+pub(crate) type Message = (&'static str, u32, u32, u32, u32, String, Option<String>);
+/// Clause number, clause, keyword, values, file index, line, column of the keyword, column of the first value.
+type Statement = (u32, &'static str, &'static str, Py<pyo3::types::PyTuple>, u32, u32, u32, u32);
+
+/// One reading of a configuration. Immutable.
+#[pyclass(frozen, module = "runbound._native")]
+pub(crate) struct Scan(pub(crate) Arc<conf::Scan>);
+
+/// One message as the tuple of `_native.pyi`.
+pub(crate) fn message(m: &conf::Message) -> Message {
+    (m.severity.as_str(), m.at.file, m.at.line, m.at.column, m.length, m.text.clone(), m.hint.clone())
+}
+
+fn text(octets: &[u8]) -> OsString {
+    OsString::from_vec(octets.to_vec())
+}
+
+#[pymethods]
+impl Scan {
+    #[getter]
+    fn files(&self) -> Vec<PathBuf> {
+        self.0.files.iter().map(|file| file.name.clone()).collect()
+    }
+
+    fn statements(&self, py: Python<'_>) -> PyResult<Vec<Statement>> {
+        let scan = &self.0;
+        scan.statements
+            .iter()
+            .map(|s| {
+                let values = s.values().iter().map(|v| text(scan.value(v)));
+                let values = pyo3::types::PyTuple::new(py, values.collect::<Vec<_>>())?.unbind();
+                let column = s.values().first().map_or(s.at.column, |v| v.at.column);
+                Ok((s.clause, scan.clause(s), s.keyword, values, s.at.file, s.at.line, s.at.column, column))
+            })
+            .collect()
+    }
+
+    fn clauses(&self) -> Vec<(&'static str, u32, u32, u32)> {
+        self.0.clauses.iter().map(|c| (c.keyword, c.at.file, c.at.line, c.at.column)).collect()
+    }
+
+    fn messages(&self) -> Vec<Message> {
+        self.0.messages.iter().map(message).collect()
+    }
+
+    fn bulk_counts(&self) -> BTreeMap<&'static str, (u64, u32, u32, u32)> {
+        let mut counts = BTreeMap::new();
+        for bulk in &self.0.bulk {
+            let entry = counts.entry(bulk.kind.as_str()).or_insert((0, bulk.at.file, bulk.at.line, bulk.at.column));
+            entry.0 += 1;
+        }
+        counts
+    }
+
+    fn line(&self, file: u32, line: u32) -> OsString {
+        text(self.0.line(file, line))
+    }
+}
+
+/// Reads a configuration and what it includes.
+#[pyfunction]
+pub(crate) fn scan(py: Python<'_>, path: PathBuf, cwd: PathBuf) -> PyResult<Scan> {
+    py.detach(|| conf::scan(&path, &cwd)).map(|scan| Scan(Arc::new(scan))).map_err(Into::into)
+}
+
+/// The same for text in memory.
+#[pyfunction]
+pub(crate) fn scan_text(py: Python<'_>, text: Vec<u8>, name: &str, cwd: PathBuf) -> Scan {
+    Scan(Arc::new(py.detach(|| conf::scan_text(text, name, &cwd))))
+}

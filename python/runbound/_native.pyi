@@ -1,0 +1,76 @@
+"""What Rust offers to Python. Imported by `runbound.engine` alone; tests/unit/test_house.py holds it to that."""
+
+from collections.abc import Sequence
+
+Message = tuple[str, int, int, int, int, str, str | None]
+"""Severity (`error`, `warning`, `note`), file index, line, column, length (all from 1, in octets), text, hint."""
+
+class EngineError(Exception):
+    """Something the engine could not do; the text says what, where and what to do."""
+
+class Scan:
+    """One reading of a configuration: the files, their statements and messages. Immutable.
+
+    The bulk statements (`local-zone`, `local-data`, `local-data-ptr` of the `server` clause) stay inside and never
+    become Python objects.
+    """
+
+    @property
+    def files(self) -> list[str]: ...
+    def statements(self) -> list[tuple[int, str, str, tuple[str, ...], int, int, int, int]]:
+        """Clause number, clause, keyword, values, file index, line, column of the keyword, column of the value."""
+    def clauses(self) -> list[tuple[str, int, int, int]]:
+        """Each clause opened: keyword, file index, line, column."""
+    def messages(self) -> list[Message]: ...
+    def bulk_counts(self) -> dict[str, tuple[int, int, int, int]]:
+        """Keyword to count, then file index, line and column of the first."""
+    def line(self, file: int, line: int) -> str:
+        """The source line, for the caret."""
+
+def scan(path: str, cwd: str) -> Scan:
+    """Reads a configuration and what it includes. What is wrong inside comes as messages.
+
+    Raises OSError if the main file cannot be read.
+    """
+
+def scan_text(text: bytes, name: str, cwd: str) -> Scan:
+    """The same for text in memory, shown under `name`."""
+
+def check(document: bytes, scan: Scan | None) -> list[Message]:
+    """Compiles everything, changes nothing."""
+
+def drop_privileges(uid: int, gid: int, groups: Sequence[int]) -> None:
+    """Becomes that user for good and keeps CAP_NET_BIND_SERVICE alone. Call it before any thread starts."""
+
+def resident_bytes() -> int:
+    """Memory of this process that is resident, in octets."""
+
+class Engine:
+    """The data plane: listening sockets, workers, cache, log sink."""
+
+    def __init__(self) -> None: ...
+    def open_log(self, document: bytes) -> None:
+        """Opens the log sink of the document. Raises EngineError naming the file."""
+    def bind(self, document: bytes, inherited: Sequence[int]) -> None:
+        """Opens the listening sockets; `inherited` are the service manager's descriptors. Raises EngineError."""
+    def start(self, document: bytes, scan: Scan | None) -> None:
+        """Starts the workers on what `bind` opened; returns when every worker listens. Raises EngineError."""
+    def apply(self, document: bytes, scan: Scan | None) -> list[tuple[str, str]]:
+        """Swaps to a new document; returns (what, `live` or `restart`) when every worker has acknowledged.
+
+        Raises EngineError, and then nothing has changed.
+        """
+    def stats(self) -> dict[str, int]:
+        """Counters under Unbound's names, summed over the workers."""
+    def health(self) -> dict[str, int]:
+        """`upstreams_total`, `upstreams_healthy`, `cache_entries`, `cache_bytes`, `workers`, `revision`."""
+    def listening(self) -> list[str]:
+        """The addresses served, as `ip@port`."""
+    def log(self, level: str, text: str) -> None:
+        """Writes one line of the control plane; `level` is `error`, `warning`, `notice`, `info` or `debug`."""
+    def reopen_log(self) -> None:
+        """Opens the log file anew, after rotation."""
+    def drain(self, seconds: float) -> None:
+        """Takes no new connection, finishes what is in flight, for at most that long."""
+    def stop(self) -> None:
+        """Stops the workers and closes the sockets."""

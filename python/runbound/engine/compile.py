@@ -1,0 +1,210 @@
+"""From the operator's model to the engine's document.
+
+Owns the meaning of every option that the data plane honours: units, precedence, aliases, Unbound's corner cases. It
+reads `config.model`, writes `engine.document`, and registers each option it takes, which is what `runbound check
+--report` calls honoured. It must never touch a file, a socket or the clock, and must be quick to import: the first
+answer waits for it.
+"""
+
+import socket as _socket
+from collections.abc import Iterable
+
+from runbound import __version__
+from runbound.config import options
+from runbound.config.model import Config, Entry, ForwardZone, Position
+from runbound.engine import document as doc
+
+options.honour(
+    "server",
+    # listening
+    *("port", "interface", "ip-address", "interface-automatic", "interface-automatic-ports"),
+    *("do-ip4", "do-ip6", "do-udp", "do-tcp", "tcp-mss", "so-rcvbuf", "so-sndbuf", "ip-transparent", "ip-freebind"),
+    *("ip-dscp", "tcp-idle-timeout", "edns-tcp-keepalive", "edns-tcp-keepalive-timeout", "tcp-connection-limit"),
+    # who may ask, and what is answered here
+    *("access-control", "local-zone", "local-data", "local-data-ptr", "unblock-lan-zones", "deny-any"),
+    *("identity", "version", "hide-identity", "hide-version", "hide-trustanchor"),
+    *("answer-cookie", "cookie-secret"),
+    # how answers look
+    *("edns-buffer-size", "max-udp-size", "minimal-responses", "rrset-roundrobin", "ede", "nsid"),
+    *("harden-short-bufsize", "harden-large-queries"),
+    *("cache-max-ttl", "cache-min-ttl", "cache-max-negative-ttl", "cache-min-negative-ttl"),
+    # how others are asked
+    *("outgoing-interface", "outgoing-port-permit", "outgoing-port-avoid", "outgoing-tcp-mss", "tcp-upstream"),
+    *("do-not-query-address", "do-not-query-localhost", "outbound-msg-retry", "unknown-server-time-limit"),
+    *("max-query-restarts", "udp-upstream-without-downstream"),
+    # what is written down
+    *("verbosity", "logfile", "use-syslog", "log-identity", "log-time-ascii", "log-time-iso", "log-format"),
+    *("log-queries", "log-replies", "log-local-actions", "log-servfail", "log-tag-queryreply", "log-destaddr"),
+)
+options.honour("forward-zone", "name", "forward-addr", "forward-tcp-upstream", "forward-no-cache")
+
+_REGISTERED_PORTS_END = 1024
+"""Ports below this are never used for questions unless `outgoing-port-permit` names them, as in Unbound."""
+
+
+def _at(position: Position | None) -> doc.At:
+    return doc.At() if position is None else doc.At(position.file, position.line, position.column)
+
+
+def split_port(text: str, default: int) -> tuple[str, int]:
+    """`ip@port` → ("ip", port); without `@` the default port."""
+    address, sign, port = text.partition("@")
+    return address, int(port) if sign else default
+
+
+def split_forward(text: str, default: int) -> tuple[str, int]:
+    """`ip[@port][#tlsname]` → ("ip", port); the TLS name is another room's."""
+    return split_port(text.partition("#")[0], default)
+
+
+def _listen(config: Config) -> tuple[doc.Listen, ...]:
+    """Where to listen: `interface` as written, else both loopback addresses, as Unbound."""
+    server = config.server
+    port = server.port
+    if server.interface_automatic:
+        ports = [int(p) for p in server.interface_automatic_ports.split()] or [port]
+        hosts = [h for h, wanted in (("0.0.0.0", server.do_ip4), ("::", server.do_ip6)) if wanted]
+        return tuple(doc.Listen(host, p, doc.At()) for p in ports for host in hosts)
+    entries: Iterable[Entry] = server.interface
+    listens = [doc.Listen(*split_port(entry.values[0], port), _at(entry.at)) for entry in entries]
+    if listens:
+        return tuple(listens)
+    hosts = [h for h, wanted in (("127.0.0.1", server.do_ip4), ("::1", server.do_ip6)) if wanted]
+    return tuple(doc.Listen(host, port, doc.At()) for host in hosts)
+
+
+def _outgoing_ports(config: Config) -> tuple[tuple[int, int], ...]:
+    """The source ports that may be used, as inclusive ranges.
+
+    Unbound starts from 1024 to 65535 and applies `outgoing-port-permit` and `-avoid` in file order; so do we, over
+    one list of both kinds sorted by where they stand.
+    """
+    allowed = bytearray(65536)
+    allowed[_REGISTERED_PORTS_END:] = b"\x01" * (65536 - _REGISTERED_PORTS_END)
+    server = config.server
+    steps = [(entry, 1) for entry in server.outgoing_port_permit] + [(entry, 0) for entry in server.outgoing_port_avoid]
+    order = {position: n for n, position in enumerate(config.order("server", ("outgoing-port-permit", "outgoing-port-avoid")))}
+    for entry, value in sorted(steps, key=lambda step: order.get(step[0].at, 0)):
+        low, dash, high = entry.values[0].partition("-")
+        first, last = int(low), int(high if dash else low)
+        allowed[first : last + 1] = bytes([value]) * (last + 1 - first)
+    ranges: list[tuple[int, int]] = []
+    start = None
+    for port in range(1, 65537):
+        usable = port < 65536 and allowed[port]
+        if usable and start is None:
+            start = port
+        elif not usable and start is not None:
+            ranges.append((start, port - 1))
+            start = None
+    return tuple(ranges)
+
+
+def _nsid(text: str | None) -> bytes | None:
+    if not text:
+        return None
+    return text.removeprefix("ascii_").encode() if text.startswith("ascii_") else bytes.fromhex(text)
+
+
+def _forward(zone: ForwardZone) -> doc.Forward:
+    return doc.Forward(
+        name=zone.name,
+        servers=tuple(
+            doc.ForwardServer(*split_forward(entry.values[0], 53), _at(entry.at)) for entry in zone.forward_addr
+        ),
+        tcp=zone.forward_tcp_upstream,
+        no_cache=zone.forward_no_cache,
+        at=_at(zone.at),
+    )
+
+
+def compile(config: Config, revision: int) -> doc.Document:
+    """Builds the document of one configuration. It expects a configuration that `config.check` passed."""
+    server = config.server
+    version = server.version or f"runbound {__version__}"
+    return doc.Document(
+        revision=revision,
+        threads=server.num_threads if config.given("server", "num-threads") else 0,
+        log=doc.Log(
+            file=server.logfile,
+            syslog=server.use_syslog,
+            verbosity=server.verbosity,
+            time="iso" if server.log_time_iso else "ascii" if server.log_time_ascii else "unix",
+            identity=server.log_identity or "runbound",
+            json=server.log_format == "json",
+        ),
+        listen=_listen(config),
+        socket=doc.Socket(
+            udp=server.do_udp,
+            tcp=server.do_tcp,
+            rcvbuf=server.so_rcvbuf,
+            sndbuf=server.so_sndbuf,
+            tcp_mss=server.tcp_mss,
+            dscp=server.ip_dscp,
+            freebind=server.ip_freebind,
+            transparent=server.ip_transparent,
+            automatic=server.interface_automatic,
+            ip4=server.do_ip4,
+            ip6=server.do_ip6,
+        ),
+        acl=tuple(doc.AclRule(e.values[0], e.values[1], _at(e.at)) for e in server.access_control),
+        local=doc.Local(unblock_lan_zones=server.unblock_lan_zones),
+        chaos=doc.Chaos(
+            identity=server.identity or _socket.gethostname(),
+            version=version,
+            hide_identity=server.hide_identity,
+            hide_version=server.hide_version,
+            hide_trustanchor=server.hide_trustanchor,
+        ),
+        serve=doc.Serve(
+            edns_buffer_size=server.edns_buffer_size,
+            max_udp_size=server.max_udp_size,
+            minimal_responses=server.minimal_responses,
+            rrset_roundrobin=server.rrset_roundrobin,
+            answer_cookie=server.answer_cookie,
+            cookie_secrets=(bytes.fromhex(server.cookie_secret),) if server.cookie_secret else (),
+            nsid=_nsid(server.nsid),
+            ede=server.ede,
+            deny_any=server.deny_any,
+            harden_short_bufsize=server.harden_short_bufsize,
+            harden_large_queries=server.harden_large_queries,
+            tcp_idle_timeout=server.tcp_idle_timeout,
+            edns_tcp_keepalive=server.edns_tcp_keepalive,
+            edns_tcp_keepalive_timeout=server.edns_tcp_keepalive_timeout,
+            incoming_num_tcp=server.incoming_num_tcp,
+            tcp_connection_limits=tuple(
+                doc.ConnectionLimit(e.values[0], int(e.values[1]), _at(e.at)) for e in server.tcp_connection_limit
+            ),
+            log_queries=server.log_queries,
+            log_replies=server.log_replies,
+            log_local_actions=server.log_local_actions,
+            log_servfail=server.log_servfail,
+            log_tag_queryreply=server.log_tag_queryreply,
+            log_destaddr=server.log_destaddr,
+        ),
+        forwards=tuple(_forward(zone) for zone in config.forward_zones),
+        outgoing=doc.Outgoing(
+            ip4=server.do_ip4,
+            ip6=server.do_ip6,
+            udp=server.do_udp or server.udp_upstream_without_downstream,
+            tcp_upstream=server.tcp_upstream,
+            tcp_mss=server.outgoing_tcp_mss,
+            interfaces=tuple(e.values[0] for e in server.outgoing_interface),
+            ports=_outgoing_ports(config),
+            range=server.outgoing_range,
+            num_tcp=server.outgoing_num_tcp,
+            do_not_query=tuple(e.values[0] for e in server.do_not_query_address),
+            do_not_query_localhost=server.do_not_query_localhost,
+            queries_per_thread=server.num_queries_per_thread,
+            msg_retry=server.outbound_msg_retry,
+            unknown_server_time_limit=server.unknown_server_time_limit,
+            max_query_restarts=server.max_query_restarts,
+        ),
+        cache=doc.Cache(
+            bytes=server.msg_cache_size + server.rrset_cache_size,
+            min_ttl=server.cache_min_ttl,
+            max_ttl=server.cache_max_ttl,
+            min_negative_ttl=server.cache_min_negative_ttl,
+            max_negative_ttl=server.cache_max_negative_ttl,
+        ),
+    )

@@ -1,0 +1,186 @@
+"""The document: what Python hands to Rust, one msgpack value.
+
+Owns the shape of everything that crosses the door at start and reload, field for field the mirror of
+`crates/engine/src/document.rs`. It holds final values only: defaults applied, units fixed, names resolved to what
+Rust needs. It must never hold secrets beyond the cookie secrets, and never the bulk statements (`local-zone`,
+`local-data`, `local-data-ptr` of the file), which stay in Rust's `Scan`.
+"""
+
+import msgspec
+
+VERSION = 1
+"""Version of the shape. Rust refuses any other: a wheel's two halves always come together."""
+
+
+class At(msgspec.Struct, frozen=True):
+    """Where a value stands in the operator's files. `line` and `column` count from 1; line 0 is "not in a file"."""
+
+    file: str = ""
+    line: int = 0
+    column: int = 0
+
+
+class Log(msgspec.Struct, frozen=True, kw_only=True):
+    """Where log lines go and how they look: logfile, use-syslog, log-time-*, log-identity, log-format, verbosity."""
+
+    file: str
+    syslog: bool
+    verbosity: int
+    time: str
+    """`unix`, `ascii` or `iso`."""
+    identity: str
+    json: bool
+
+
+class Listen(msgspec.Struct, frozen=True):
+    """One `interface:`: an address (IPv6 with `%scope`) or the name of a network interface, and a port."""
+
+    interface: str
+    port: int
+    at: At
+
+
+class Socket(msgspec.Struct, frozen=True, kw_only=True):
+    """Options of every listening socket; sizes in octets, 0 leaves the system's default."""
+
+    udp: bool
+    tcp: bool
+    rcvbuf: int
+    sndbuf: int
+    tcp_mss: int
+    dscp: int
+    freebind: bool
+    transparent: bool
+    automatic: bool
+    ip4: bool
+    ip6: bool
+
+
+class AclRule(msgspec.Struct, frozen=True):
+    """One `access-control:`."""
+
+    net: str
+    action: str
+    at: At
+
+
+class Local(msgspec.Struct, frozen=True, kw_only=True):
+    """Which of the built-in zones are wanted; the zones of the file come with the Scan."""
+
+    unblock_lan_zones: bool
+
+
+class Chaos(msgspec.Struct, frozen=True, kw_only=True):
+    """Answers of class CH. `identity` and `version` are final texts."""
+
+    identity: str
+    version: str
+    hide_identity: bool
+    hide_version: bool
+    hide_trustanchor: bool
+
+
+class ConnectionLimit(msgspec.Struct, frozen=True):
+    """One `tcp-connection-limit:`."""
+
+    net: str
+    limit: int
+    at: At
+
+
+class Serve(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker reads for each packet; each field is the option of that name. Times are milliseconds."""
+
+    edns_buffer_size: int
+    max_udp_size: int
+    minimal_responses: bool
+    rrset_roundrobin: bool
+    answer_cookie: bool
+    cookie_secrets: tuple[bytes, ...]
+    nsid: bytes | None
+    ede: bool
+    deny_any: bool
+    harden_short_bufsize: bool
+    harden_large_queries: bool
+    tcp_idle_timeout: int
+    edns_tcp_keepalive: bool
+    edns_tcp_keepalive_timeout: int
+    incoming_num_tcp: int
+    tcp_connection_limits: tuple[ConnectionLimit, ...]
+    log_queries: bool
+    log_replies: bool
+    log_local_actions: bool
+    log_servfail: bool
+    log_tag_queryreply: bool
+    log_destaddr: bool
+
+
+class ForwardServer(msgspec.Struct, frozen=True):
+    """One `forward-addr:`."""
+
+    address: str
+    port: int
+    at: At
+
+
+class Forward(msgspec.Struct, frozen=True, kw_only=True):
+    """One `forward-zone:`."""
+
+    name: str
+    servers: tuple[ForwardServer, ...]
+    tcp: bool
+    no_cache: bool
+    at: At
+
+
+class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
+    """How upstreams are asked. `ports` are inclusive ranges that may be used, avoidance already applied."""
+
+    ip4: bool
+    ip6: bool
+    udp: bool
+    tcp_upstream: bool
+    tcp_mss: int
+    interfaces: tuple[str, ...]
+    ports: tuple[tuple[int, int], ...]
+    range: int
+    num_tcp: int
+    do_not_query: tuple[str, ...]
+    do_not_query_localhost: bool
+    queries_per_thread: int
+    msg_retry: int
+    unknown_server_time_limit: int
+    max_query_restarts: int
+
+
+class Cache(msgspec.Struct, frozen=True, kw_only=True):
+    """Memory and TTL policy. `bytes` is the one budget that msg-cache-size and rrset-cache-size share; TTLs in s."""
+
+    bytes: int
+    min_ttl: int
+    max_ttl: int
+    min_negative_ttl: int
+    max_negative_ttl: int
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole."""
+
+    version: int = VERSION
+    revision: int
+    threads: int
+    """Workers to run; 0 means one for each usable core."""
+    log: Log
+    listen: tuple[Listen, ...]
+    socket: Socket
+    acl: tuple[AclRule, ...]
+    local: Local
+    chaos: Chaos
+    serve: Serve
+    forwards: tuple[Forward, ...]
+    outgoing: Outgoing
+    cache: Cache
+
+    def encode(self) -> bytes:
+        """The msgpack form that `_native.check`, `bind`, `start` and `apply` take."""
+        return msgspec.msgpack.encode(self)
