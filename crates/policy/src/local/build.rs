@@ -1,0 +1,540 @@
+//! Text in, local zones and problems out.
+//!
+//! It owns the reading of `local-zone`, `local-data` and `local-data-ptr` and the order in which they take effect. It
+//! never answers, and it reports every problem it finds rather than the first.
+//!
+//! The order is Unbound's, which keeps its lists newest first: zones and records are entered from the last in the file
+//! to the first, and what is there already stays. So the last of two zones of one name counts, and so does the last of
+//! two records that differ in nothing but the TTL; each new RRset, and each new record of an RRset, goes in front, which
+//! gives the order of the file back. Then, between zones and records: the default zones, and the implicit ones.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+
+use wire::{Class, Name, NameBuf, NameRef, RecordError, Rtype, parse_record};
+
+use super::defaults::{self, Group};
+use super::zones::{LocalZones, NONE, Node, Record, Set, Store, Walk, Zone, ZoneKind, index};
+use crate::problem::{Origin, Problem, nearest};
+
+/// Seconds a record of `local-data` may be kept when it does not say so.
+const DEFAULT_TTL: u32 = 3600;
+/// Most octets of names, and of data, that can be held: the store points into them with 32 bits. The rest is left for
+/// the longest record, so that what passes this check always fits.
+const MAX_OCTETS: usize = (u32::MAX as usize) - (1 << 17);
+
+/// What the configuration says of the default zones.
+#[derive(Clone, Debug, Default)]
+pub struct Defaults {
+    /// `unblock-lan-zones`: the reverse names of private networks are not taken over.
+    pub unblock_lan_zones: bool,
+    /// The names of all forward, stub and authority zones. Default zones that Unbound does not have give way to them.
+    pub served_elsewhere: Vec<Name>,
+}
+
+/// Collects the statements of a configuration in file order.
+#[derive(Debug, Default)]
+pub struct LocalZonesBuilder {
+    store: Store,
+    zones: Vec<ZoneStatement>,
+    data: Vec<DataStatement>,
+    /// Names, lower case, whose default zone is not wanted.
+    nodefault: HashSet<Name>,
+    /// Where the last name was put: zones and records of one name mostly stand together and share its octets.
+    last_name: Option<u32>,
+}
+
+#[derive(Debug)]
+struct ZoneStatement {
+    name: u32,
+    kind: ZoneKind,
+    origin: Origin,
+}
+
+#[derive(Debug)]
+struct DataStatement {
+    name: u32,
+    ttl: u32,
+    data: u32,
+    len: u16,
+    rtype: Rtype,
+    class: Class,
+    origin: Origin,
+}
+
+impl LocalZonesBuilder {
+    /// A builder without any statement.
+    pub fn new() -> LocalZonesBuilder {
+        LocalZonesBuilder::default()
+    }
+
+    /// Adds `local-zone: name kind`.
+    ///
+    /// # Errors
+    /// Name or type cannot be read; nothing is added.
+    pub fn zone(&mut self, name: &str, kind: &str, origin: Origin) -> Result<(), Problem> {
+        let parsed = NameBuf::from_text(name).map_err(|what| {
+            Problem::error(
+                origin,
+                format!("local-zone: \"{name}\" is not a name: {what}"),
+            )
+        });
+        let kind = match kind {
+            "nodefault" => None,
+            "ipset" => {
+                let text = "local-zone: type ipset needs the ipset module, which is not offered"
+                    .to_owned();
+                return Err(Problem::error(origin, text)
+                    .with_hint("take the zone out, or give it another type"));
+            }
+            word => Some(ZoneKind::from_word(word).ok_or_else(|| unknown_kind(word, origin))?),
+        };
+        let parsed = parsed?;
+        match kind {
+            None => {
+                self.nodefault.insert(parsed.lower().to_name());
+            }
+            Some(kind) => {
+                let name = self.keep_name(parsed.as_ref(), origin)?;
+                self.zones.push(ZoneStatement { name, kind, origin });
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds `local-data: "owner [ttl] [class] type data"`.
+    ///
+    /// # Errors
+    /// The record cannot be read; nothing is added.
+    pub fn data(&mut self, record: &str, origin: Origin) -> Result<(), Problem> {
+        self.record(record, origin).map_err(|e| match e {
+            Unread::Record(e) => bad_record("local-data", record, e, origin),
+            Unread::Full(problem) => problem,
+        })
+    }
+
+    /// Adds `local-data-ptr: "address [ttl] name"`.
+    ///
+    /// # Errors
+    /// It cannot be read; nothing is added.
+    pub fn data_ptr(&mut self, text: &str, origin: Origin) -> Result<(), Problem> {
+        let what = |what: String| {
+            Problem::error(origin, format!("local-data-ptr: \"{text}\" {what}"))
+                .with_hint("it is written: local-data-ptr: \"192.0.2.1 [ttl] www.example.com\"")
+        };
+        let words: Vec<&str> = text.split_ascii_whitespace().collect();
+        let (address, ttl, name) = match words.as_slice() {
+            [] | [_] => return Err(what("needs an address and a name".to_owned())),
+            [address, ttl @ .., name] => (address, ttl.join(" "), name),
+        };
+        let ip: IpAddr = address
+            .parse()
+            .map_err(|_| what(format!("does not begin with an address: {address}")))?;
+        let record = format!("{} {ttl} PTR {name}", NameBuf::reverse(ip));
+        self.record(&record, origin).map_err(|e| match e {
+            Unread::Record(e) => what(format!("is not an address, a TTL and a name: {}", e.what)),
+            Unread::Full(problem) => problem,
+        })
+    }
+
+    /// Makes the zones. The problems are sorted by origin; with an error among them the zones should not be used.
+    pub fn build(self, defaults: Defaults) -> (LocalZones, Vec<Problem>) {
+        let mut b = Building {
+            store: self.store,
+            problems: Vec::new(),
+        };
+        b.store.zones.reserve_exact(self.zones.len());
+        for statement in self.zones.iter().rev() {
+            b.enter_zone(statement);
+        }
+        b.enter_defaults(&defaults, &self.nodefault);
+        b.enter_implicit(&self.data);
+        for statement in self.data.iter().rev() {
+            b.enter_data(statement);
+        }
+        b.store.shrink();
+        b.problems.sort_by_key(|problem| problem.origin);
+        (LocalZones { store: b.store }, b.problems)
+    }
+
+    fn record(&mut self, text: &str, origin: Origin) -> Result<(), Unread> {
+        let record = parse_record(text, DEFAULT_TTL).map_err(Unread::Record)?;
+        let name = self
+            .keep_name(record.owner.as_ref(), origin)
+            .map_err(Unread::Full)?;
+        let (data, len) =
+            keep_data(&mut self.store, &record.rdata, origin).map_err(Unread::Full)?;
+        let ttl = record.ttl.unwrap_or(DEFAULT_TTL);
+        self.data.push(DataStatement {
+            name,
+            ttl,
+            data,
+            len,
+            rtype: record.rtype,
+            class: record.class,
+            origin,
+        });
+        Ok(())
+    }
+
+    fn keep_name(&mut self, name: NameRef<'_>, origin: Origin) -> Result<u32, Problem> {
+        match self.last_name {
+            Some(last) if self.store.name_at(last).same_case(name) => Ok(last),
+            _ => {
+                let at = keep_name(&mut self.store, name, origin)?;
+                self.last_name = Some(at);
+                Ok(at)
+            }
+        }
+    }
+}
+
+/// Why a record was not taken.
+enum Unread {
+    Record(RecordError),
+    Full(Problem),
+}
+
+fn unknown_kind(word: &str, origin: Origin) -> Problem {
+    let words = || {
+        ZoneKind::ALL
+            .into_iter()
+            .map(ZoneKind::word)
+            .chain(["nodefault"])
+    };
+    Problem::error(origin, format!("local-zone: \"{word}\" is not a zone type")).with_hint(
+        match nearest(word, words()) {
+            Some(word) => format!("did you mean {word}?"),
+            None => format!("one of {}", words().collect::<Vec<_>>().join(", ")),
+        },
+    )
+}
+
+fn bad_record(option: &str, text: &str, e: RecordError, origin: Origin) -> Problem {
+    let problem = Problem::error(
+        origin,
+        format!("{option}: \"{text}\" at octet {}: {}", e.at + 1, e.what),
+    );
+    Problem {
+        hint: e.hint,
+        ..problem
+    }
+}
+
+fn keep_name(store: &mut Store, name: NameRef<'_>, origin: Origin) -> Result<u32, Problem> {
+    if store.names.len() > MAX_OCTETS {
+        return Err(Problem::error(
+            origin,
+            "local-zone, local-data: the names fill 4 GB; no more can be held".to_owned(),
+        ));
+    }
+    let at = index(store.names.len());
+    store.names.extend_from_slice(name.as_wire());
+    Ok(at)
+}
+
+fn keep_data(store: &mut Store, data: &[u8], origin: Origin) -> Result<(u32, u16), Problem> {
+    if store.rdata.len() > MAX_OCTETS {
+        return Err(Problem::error(
+            origin,
+            "local-data: the records fill 4 GB; no more can be held".to_owned(),
+        ));
+    }
+    let len = u16::try_from(data.len()).map_err(|_| {
+        Problem::error(
+            origin,
+            "local-data: the record has more than 65535 octets of data".to_owned(),
+        )
+    })?;
+    let at = index(store.rdata.len());
+    store.rdata.extend_from_slice(data);
+    Ok((at, len))
+}
+
+/// The store while statements are entered.
+struct Building {
+    store: Store,
+    problems: Vec<Problem>,
+}
+
+impl Building {
+    fn enter_zone(&mut self, statement: &ZoneStatement) {
+        let lower = self.store.name_at(statement.name).lower();
+        if !self.add_zone(&lower, statement.name, statement.kind, Class::IN) {
+            let text = format!(
+                "local-zone: duplicate local-zone {}",
+                self.store.name_at(statement.name)
+            );
+            let problem = Problem::warning(statement.origin, text);
+            self.problems.push(
+                problem.with_hint("the last one in the configuration counts, this one is ignored"),
+            );
+        }
+    }
+
+    /// Returns whether the zone was not there already.
+    fn add_zone(&mut self, lower: &NameBuf, name: u32, kind: ZoneKind, class: Class) -> bool {
+        let walk = Walk::new(lower);
+        let is_new = self
+            .store
+            .find_zone(walk.hash(walk.labels()), lower.as_ref().as_wire(), class)
+            .is_none();
+        if is_new {
+            self.store.add_zone(
+                &walk,
+                Zone {
+                    name,
+                    soa: NONE,
+                    class,
+                    kind,
+                },
+            );
+        }
+        is_new
+    }
+
+    fn enter_defaults(&mut self, defaults: &Defaults, nodefault: &HashSet<Name>) {
+        let nowhere = Origin::default();
+        // All default zones share the octets of these two.
+        let (Ok(ns), Ok(soa)) = (
+            keep_data(&mut self.store, defaults::NS, nowhere),
+            keep_data(&mut self.store, defaults::SOA, nowhere),
+        ) else {
+            return;
+        };
+        for default in defaults::zones() {
+            let Ok(name) = NameBuf::from_text(&default.name) else {
+                continue;
+            };
+            let elsewhere = |zone: &Name| zone.as_ref().is_subdomain_of(name.as_ref());
+            let unwanted = match default.group {
+                Group::Always => false,
+                Group::Lan => defaults.unblock_lan_zones,
+                Group::Added => defaults.served_elsewhere.iter().any(elsewhere),
+            };
+            if unwanted || nodefault.contains(&name.to_name()) {
+                continue;
+            }
+            let Ok(at) = keep_name(&mut self.store, name.as_ref(), nowhere) else {
+                return;
+            };
+            if !self.add_zone(&name, at, default.kind, Class::IN) {
+                continue;
+            }
+            let mut record = |name, rtype, ttl, (data, len)| {
+                self.enter_data(&DataStatement {
+                    name,
+                    ttl,
+                    data,
+                    len,
+                    rtype,
+                    class: Class::IN,
+                    origin: nowhere,
+                });
+            };
+            record(at, Rtype::SOA, defaults::TTL, soa);
+            record(at, Rtype::NS, defaults::TTL, ns);
+            for extra in default.extra.iter().rev() {
+                let Ok(name) = NameBuf::from_text(&format!("{}{}", extra.below, default.name))
+                else {
+                    continue;
+                };
+                let Ok(at) = keep_name(&mut self.store, name.as_ref(), nowhere) else {
+                    return;
+                };
+                match extra.data {
+                    Some((rtype, data)) => {
+                        let Ok((data, len)) = keep_data(&mut self.store, data, nowhere) else {
+                            return;
+                        };
+                        let class = Class::IN;
+                        self.enter_data(&DataStatement {
+                            name: at,
+                            ttl: extra.ttl,
+                            data,
+                            len,
+                            rtype,
+                            class,
+                            origin: nowhere,
+                        });
+                    }
+                    None => {
+                        let walk = Walk::new(&name);
+                        if let Some(enclosing) = self.store.enclosing(&walk, Class::IN, false) {
+                            self.node(enclosing.zone, enclosing.labels, &walk, at);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes the zones for data that are in none: one a class, transparent, at the closest common ancestor.
+    fn enter_implicit(&mut self, data: &[DataStatement]) {
+        let mut common: Vec<(Class, NameBuf)> = Vec::new();
+        for statement in data {
+            let name = self.store.name_at(statement.name).to_buf();
+            let lower = name.lower();
+            if self
+                .store
+                .enclosing(
+                    &Walk::new(&lower),
+                    statement.class,
+                    statement.rtype == Rtype::DS,
+                )
+                .is_some()
+            {
+                continue;
+            }
+            match common
+                .iter_mut()
+                .find(|(class, _)| *class == statement.class)
+            {
+                Some((_, ancestor)) => {
+                    while !lower.as_ref().is_subdomain_of(ancestor.as_ref()) {
+                        *ancestor = ancestor
+                            .as_ref()
+                            .parent()
+                            .map_or_else(NameBuf::root, NameRef::to_buf);
+                    }
+                }
+                None => common.push((statement.class, name)),
+            }
+        }
+        for (class, name) in common {
+            if let Ok(at) = keep_name(&mut self.store, name.as_ref(), Origin::default()) {
+                self.add_zone(&name.lower(), at, ZoneKind::Transparent, class);
+            }
+        }
+    }
+
+    fn enter_data(&mut self, statement: &DataStatement) {
+        let lower = self.store.name_at(statement.name).lower();
+        let walk = Walk::new(&lower);
+        let Some(enclosing) =
+            self.store
+                .enclosing(&walk, statement.class, statement.rtype == Rtype::DS)
+        else {
+            // Only DS records can be homeless: the implicit zone may begin at their own name.
+            let text = format!(
+                "local-data: no local-zone encloses the parent of {lower}, where its DS record belongs"
+            );
+            self.problems
+                .push(Problem::error(statement.origin, text).with_hint(
+                    match lower.as_ref().parent() {
+                        Some(parent) => format!("add: local-zone: \"{parent}\" transparent"),
+                        None => "the root has no DS record".to_owned(),
+                    },
+                ));
+            return;
+        };
+        let redirects = self
+            .store
+            .zone(enclosing.zone)
+            .is_some_and(|zone| zone.kind.redirects());
+        if redirects && enclosing.labels != walk.labels() {
+            let text = format!(
+                "local-data: in a redirect zone data must reside at the top of the zone, not at {lower}"
+            );
+            let hint = format!(
+                "add: local-zone: \"{lower}\" transparent, or give the data to the zone's own name"
+            );
+            self.problems
+                .push(Problem::error(statement.origin, text).with_hint(hint));
+            return;
+        }
+        let node = self.node(enclosing.zone, enclosing.labels, &walk, statement.name);
+        let sets: Vec<Rtype> = self
+            .store
+            .node(node)
+            .map(|n| self.store.sets_of(n).map(|s| s.rtype).collect())
+            .unwrap_or_default();
+        if redirects
+            && !sets.is_empty()
+            && (statement.rtype == Rtype::CNAME || sets.contains(&Rtype::CNAME))
+        {
+            let text = format!(
+                "local-data: a CNAME in a redirect zone must be the only record of {lower}"
+            );
+            let problem = Problem::error(statement.origin, text);
+            self.problems
+                .push(problem.with_hint("keep the CNAME alone, or the other records"));
+            return;
+        }
+        self.add_record(
+            enclosing.zone,
+            enclosing.labels == walk.labels(),
+            node,
+            statement,
+        );
+    }
+
+    /// Puts a record in front of its RRset, which is made if need be.
+    fn add_record(&mut self, zone: u32, apex: bool, node: u32, statement: &DataStatement) {
+        let store = &mut self.store;
+        let new = Record {
+            next: NONE,
+            ttl: statement.ttl,
+            data: statement.data,
+            len: statement.len,
+        };
+        let record = index(store.records.len());
+        let mut at = store.node(node).map_or(NONE, |node| node.sets);
+        while let Some(set) = store.set(at) {
+            if set.rtype == statement.rtype {
+                let twin = |record: &Record| store.data(record) == store.data(&new);
+                if store.records_of(set).any(twin) {
+                    return;
+                }
+                break;
+            }
+            at = set.next;
+        }
+        let place = |at: u32| usize::try_from(at).unwrap_or(usize::MAX);
+        if let Some(set) = store.sets.get_mut(place(at)) {
+            store.records.push(Record {
+                next: set.records,
+                ..new
+            });
+            set.records = record;
+            return;
+        }
+        let Some(node) = store.nodes.get_mut(place(node)) else {
+            return;
+        };
+        store.records.push(new);
+        let set = index(store.sets.len());
+        store.sets.push(Set {
+            next: node.sets,
+            records: record,
+            rtype: statement.rtype,
+        });
+        node.sets = set;
+        if apex && statement.rtype == Rtype::SOA {
+            // Negative answers go by the first SOA that is entered.
+            if let Some(zone) = store.zones.get_mut(place(zone)) {
+                zone.soa = record;
+            }
+        }
+    }
+
+    /// The node of a name in a zone, made if need be with those between it and the apex.
+    fn node(&mut self, zone: u32, apex_labels: usize, walk: &Walk<'_>, name: u32) -> u32 {
+        let mut node = None;
+        for labels in (apex_labels..=walk.labels()).rev() {
+            if let Some(found) = self.store.find_node(zone, walk, labels) {
+                return node.unwrap_or(found);
+            }
+            // An ancestor's name is a suffix of the name's octets.
+            let cut = walk.suffix(walk.labels()).len() - walk.suffix(labels).len();
+            let added = Node {
+                name: name.saturating_add(index(cut)),
+                zone,
+                sets: NONE,
+            };
+            let at = self.store.add_node(walk, labels, added);
+            node.get_or_insert(at);
+        }
+        node.unwrap_or(NONE)
+    }
+}
