@@ -73,11 +73,22 @@ impl Store {
                 counters: Counters::default(),
             })
         };
-        Store { shards: (0..shards).map(|_| shard()).collect(), hasher: DefaultHashBuilder::default(), limit: limit_bytes }
+        Store {
+            shards: (0..shards).map(|_| shard()).collect(),
+            hasher: DefaultHashBuilder::default(),
+            limit: limit_bytes,
+        }
     }
 
     /// The answer to a question, if one is remembered whose time has not passed. `name` may have any case.
-    pub fn get(&self, name: NameRef<'_>, qtype: Rtype, qclass: Class, cd: bool, now: Millis) -> Option<Arc<Message>> {
+    pub fn get(
+        &self,
+        name: NameRef<'_>,
+        qtype: Rtype,
+        qclass: Class,
+        cd: bool,
+        now: Millis,
+    ) -> Option<Arc<Message>> {
         let hash = self.hash(name, qtype, qclass, cd);
         let mut shard = self.shard(hash)?.lock();
         let shard = &mut *shard;
@@ -112,7 +123,12 @@ impl Store {
         // Whatever leaves is freed after the lock is released.
         let mut left = Vec::new();
         if let Some(shard) = self.shard(hash) {
-            let entry = Entry { key, hash, message: Arc::new(message), heap };
+            let entry = Entry {
+                key,
+                hash,
+                message: Arc::new(message),
+                heap,
+            };
             shard.lock().insert(entry, now, &mut left);
         }
     }
@@ -139,14 +155,21 @@ impl Store {
 
     /// Entries held, those whose time has passed included.
     pub fn entries(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().queue.len()).sum()
+        self.shards
+            .iter()
+            .map(|shard| shard.lock().queue.len())
+            .sum()
     }
 
     /// What it did so far.
     pub fn counters(&self) -> Counters {
         self.shards.iter().fold(Counters::default(), |sum, shard| {
             let one = shard.lock().counters;
-            Counters { hits: sum.hits + one.hits, misses: sum.misses + one.misses, evictions: sum.evictions + one.evictions }
+            Counters {
+                hits: sum.hits + one.hits,
+                misses: sum.misses + one.misses,
+                evictions: sum.evictions + one.evictions,
+            }
         })
     }
 
@@ -161,7 +184,8 @@ impl Store {
     /// The shard of a hash. The table inside the shard uses the lowest and the highest bits, so this takes from the
     /// middle.
     fn shard(&self, hash: u64) -> Option<&Mutex<Shard>> {
-        self.shards.get((hash >> 32) as usize & (self.shards.len() - 1))
+        self.shards
+            .get((hash >> 32) as usize & (self.shards.len() - 1))
     }
 }
 
@@ -170,11 +194,22 @@ impl Shard {
         self.heap + self.index.allocation_size() + self.queue.heap()
     }
 
-    fn find(&self, hash: u64, name: NameRef<'_>, qtype: Rtype, qclass: Class, cd: bool) -> Option<u32> {
+    fn find(
+        &self,
+        hash: u64,
+        name: NameRef<'_>,
+        qtype: Rtype,
+        qclass: Class,
+        cd: bool,
+    ) -> Option<u32> {
         let same = |index: &u32| {
             self.queue.peek(*index).is_some_and(|entry| {
                 let key = &entry.key;
-                entry.hash == hash && key.qtype == qtype && key.qclass == qclass && key.cd == cd && key.name.as_ref() == name
+                entry.hash == hash
+                    && key.qtype == qtype
+                    && key.qclass == qclass
+                    && key.cd == cd
+                    && key.name.as_ref() == name
             })
         };
         self.index.find(hash, same).copied()
@@ -189,9 +224,13 @@ impl Shard {
             return;
         }
         let (hash, heap) = (entry.hash, entry.heap);
-        let Some(new) = self.queue.push(entry) else { return };
+        let Some(new) = self.queue.push(entry) else {
+            return;
+        };
         let queue = &self.queue;
-        self.index.insert_unique(hash, new, |index| queue.peek(*index).map_or(0, |entry| entry.hash));
+        self.index.insert_unique(hash, new, |index| {
+            queue.peek(*index).map_or(0, |entry| entry.hash)
+        });
         self.heap += heap;
         while self.bytes() > self.limit {
             let Some(victim) = self.queue.victim(|entry| entry.message.expired(now)) else {
@@ -216,6 +255,9 @@ impl Shard {
     /// Forgets all and hands back the memory, to be freed where no lock is held.
     fn clear(&mut self) -> (HashTable<u32>, Sieve<Entry>) {
         self.heap = 0;
-        (std::mem::replace(&mut self.index, HashTable::new()), std::mem::replace(&mut self.queue, Sieve::new()))
+        (
+            std::mem::replace(&mut self.index, HashTable::new()),
+            std::mem::replace(&mut self.queue, Sieve::new()),
+        )
     }
 }

@@ -20,7 +20,15 @@
 //!
 //! Keys compare names without regard to case (RFC 4343). Looking up takes a borrowed name of any case and allocates
 //! nothing.
-#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic
+    )
+)]
 
 pub mod cache;
 pub mod message;

@@ -46,7 +46,11 @@ impl Message {
 
     /// Gives back what the vectors reserved and do not use, so that the octets counted are octets needed.
     pub(crate) fn shrink(&mut self) {
-        for section in [&mut self.answer.answer, &mut self.answer.authority, &mut self.answer.additional] {
+        for section in [
+            &mut self.answer.answer,
+            &mut self.answer.authority,
+            &mut self.answer.additional,
+        ] {
             section.shrink_to_fit();
             section.iter_mut().for_each(|rrset| rrset.rdata.shrink());
         }
@@ -56,12 +60,19 @@ impl Message {
     pub(crate) fn heap(&self) -> usize {
         /// The two reference counts an `Arc` keeps before its value.
         const ARC_COUNTS: usize = 2 * size_of::<usize>();
-        let sections = [&self.answer.answer, &self.answer.authority, &self.answer.additional];
+        let sections = [
+            &self.answer.answer,
+            &self.answer.authority,
+            &self.answer.additional,
+        ];
         let sets: usize = sections
             .into_iter()
             .map(|section| {
                 allocated(section.capacity() * size_of::<Rrset>())
-                    + section.iter().map(|r| allocated(r.owner.as_ref().len()) + allocated(r.rdata.bytes())).sum::<usize>()
+                    + section
+                        .iter()
+                        .map(|r| allocated(r.owner.as_ref().len()) + allocated(r.rdata.bytes()))
+                        .sum::<usize>()
             })
             .sum();
         let text = match self.answer.ede.as_ref().map(|ede| &ede.text) {
@@ -92,15 +103,34 @@ mod tests {
 
     #[test]
     fn sizes_round_as_the_allocator_rounds() {
-        for (size, class) in [(0, 0), (1, 8), (9, 16), (17, 32), (128, 128), (129, 160), (161, 192), (256, 256), (257, 320), (1025, 1280)] {
+        for (size, class) in [
+            (0, 0),
+            (1, 8),
+            (9, 16),
+            (17, 32),
+            (128, 128),
+            (129, 160),
+            (161, 192),
+            (256, 256),
+            (257, 320),
+            (1025, 1280),
+        ] {
             assert_eq!(allocated(size), class, "{size}");
         }
     }
 
     #[test]
     fn age_counts_whole_seconds_and_ends_at_the_ttl() {
-        let message = Message { answer: Answer::default(), stored: 10_500, ttl: 2 };
-        assert_eq!(message.age_s(10_000), 0, "a clock that stands a little behind is no age");
+        let message = Message {
+            answer: Answer::default(),
+            stored: 10_500,
+            ttl: 2,
+        };
+        assert_eq!(
+            message.age_s(10_000),
+            0,
+            "a clock that stands a little behind is no age"
+        );
         assert_eq!((message.age_s(11_499), message.expired(11_499)), (0, false));
         assert_eq!((message.age_s(12_499), message.expired(12_499)), (1, false));
         assert_eq!((message.age_s(12_500), message.expired(12_500)), (2, true));

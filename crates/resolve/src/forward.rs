@@ -1,0 +1,242 @@
+//! Forward zones: which servers are asked about which names.
+//!
+//! It owns the table and the look-up. It never sends, and does not know whether a server answers (that is `select`).
+
+use std::hash::{Hash, Hasher};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use hashbrown::{Equivalent, HashMap};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use wire::{Name, NameRef, Rtype};
+
+/// A server questions are forwarded to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Server {
+    /// Its address and port.
+    pub addr: SocketAddr,
+    /// The name its certificate must have, when it is asked over TLS (`forward-addr: …#name`).
+    pub tls_name: Option<Box<str>>,
+}
+
+/// A `forward-zone`: names at and below `name` are asked of `servers`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForwardZone {
+    /// The apex; `.` forwards everything.
+    pub name: Name,
+    /// Whom to ask; the order has no meaning.
+    pub servers: Vec<Server>,
+    /// Only over TCP (`forward-tcp-upstream`, or `tcp-upstream` in the server clause).
+    pub tcp_only: bool,
+    /// Nothing that is learned from these servers is remembered (`forward-no-cache`).
+    pub no_cache: bool,
+}
+
+/// All forward zones of a snapshot. Immutable.
+#[derive(Debug, Default)]
+pub struct Forwards {
+    zones: HashMap<Name, Arc<ForwardZone>>,
+}
+
+/// Collects forward zones and what must not be asked.
+#[derive(Debug, Default)]
+pub struct ForwardsBuilder {
+    zones: HashMap<Name, ForwardZone>,
+    do_not_query: Vec<IpNet>,
+}
+
+/// A borrowed name as a key into a map of owned ones. `Name` and `NameRef` hash and compare alike.
+struct Borrowed<'a>(NameRef<'a>);
+
+impl Hash for Borrowed<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl Equivalent<Name> for Borrowed<'_> {
+    fn equivalent(&self, key: &Name) -> bool {
+        self.0 == key.as_ref()
+    }
+}
+
+impl Forwards {
+    /// Starts an empty table.
+    pub fn builder() -> ForwardsBuilder {
+        ForwardsBuilder::default()
+    }
+
+    /// The zone whose servers know about `name`: the closest one at or above it. A DS record stands in the parent of the
+    /// zone that bears its name (RFC 4035 2.4), so that question goes to whoever serves the parent.
+    pub fn find(&self, name: NameRef<'_>, qtype: Rtype) -> Option<&Arc<ForwardZone>> {
+        let from = if qtype == Rtype::DS {
+            name.parent().unwrap_or(name)
+        } else {
+            name
+        };
+        from.ancestors()
+            .find_map(|name| self.zones.get(&Borrowed(name)))
+    }
+
+    /// All zones, in no order.
+    pub fn zones(&self) -> impl Iterator<Item = &Arc<ForwardZone>> {
+        self.zones.values()
+    }
+}
+
+impl ForwardsBuilder {
+    /// Adds a zone. Of two with the same name the later counts.
+    pub fn zone(&mut self, zone: ForwardZone) -> &mut ForwardsBuilder {
+        self.zones.insert(zone.name.clone(), zone);
+        self
+    }
+
+    /// Servers in this network are never asked (`do-not-query-address`).
+    pub fn do_not_query(&mut self, net: IpNet) -> &mut ForwardsBuilder {
+        self.do_not_query.push(net);
+        self
+    }
+
+    /// Servers on this machine's loopback are never asked (`do-not-query-localhost`, which is `yes` by default): in most
+    /// configurations that would be the resolver asking itself.
+    pub fn do_not_query_localhost(&mut self) -> &mut ForwardsBuilder {
+        self.do_not_query.push(IpNet::V4(Ipv4Net::new_assert(
+            Ipv4Addr::new(127, 0, 0, 0),
+            8,
+        )));
+        self.do_not_query
+            .push(IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128)));
+        self
+    }
+
+    /// The finished table. A zone all of whose servers may not be asked stays in it: its names fail, they do not fall to
+    /// the zone above.
+    pub fn build(self) -> Forwards {
+        let ForwardsBuilder {
+            zones,
+            do_not_query,
+        } = self;
+        let refused = |ip: IpAddr| {
+            let ip = ip.to_canonical();
+            do_not_query.iter().any(|net| net.contains(&ip))
+        };
+        let zones = zones.into_iter().map(|(name, mut zone)| {
+            zone.servers.retain(|server| !refused(server.addr.ip()));
+            (name, Arc::new(zone))
+        });
+        Forwards {
+            zones: zones.collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        Name::from_text(text).expect("a name")
+    }
+
+    fn zone(at: &str, servers: &[&str]) -> ForwardZone {
+        let servers = servers.iter().map(|addr| Server {
+            addr: addr.parse().expect("an address"),
+            tls_name: None,
+        });
+        ForwardZone {
+            name: name(at),
+            servers: servers.collect(),
+            tcp_only: false,
+            no_cache: false,
+        }
+    }
+
+    fn found(table: &Forwards, asked: &str, qtype: Rtype) -> Option<String> {
+        table
+            .find(name(asked).as_ref(), qtype)
+            .map(|zone| zone.name.to_string())
+    }
+
+    #[test]
+    fn the_closest_enclosing_zone_is_found() {
+        let mut builder = Forwards::builder();
+        builder
+            .zone(zone("example.", &[]))
+            .zone(zone("deep.sub.example.", &[]));
+        let table = builder.build();
+        assert_eq!(
+            found(&table, "example.", Rtype::A).as_deref(),
+            Some("example.")
+        );
+        assert_eq!(
+            found(&table, "SUB.Example.", Rtype::A).as_deref(),
+            Some("example.")
+        );
+        assert_eq!(
+            found(&table, "a.b.deep.sub.EXAMPLE.", Rtype::A).as_deref(),
+            Some("deep.sub.example.")
+        );
+        assert_eq!(found(&table, "notexample.", Rtype::A), None);
+        assert_eq!(found(&table, ".", Rtype::A), None);
+    }
+
+    #[test]
+    fn rfc4035_2_4_ds_is_asked_of_the_parent() {
+        let mut builder = Forwards::builder();
+        builder
+            .zone(zone("example.", &[]))
+            .zone(zone("sub.example.", &[]));
+        let table = builder.build();
+        assert_eq!(
+            found(&table, "sub.example.", Rtype::DS).as_deref(),
+            Some("example.")
+        );
+        assert_eq!(
+            found(&table, "x.sub.example.", Rtype::DS).as_deref(),
+            Some("sub.example.")
+        );
+        assert_eq!(found(&table, "example.", Rtype::DS), None);
+    }
+
+    #[test]
+    fn of_two_zones_with_one_name_the_later_counts() {
+        let mut builder = Forwards::builder();
+        builder
+            .zone(zone("example.", &["192.0.2.1:53"]))
+            .zone(zone("EXAMPLE.", &["192.0.2.2:53"]));
+        let table = builder.build();
+        let servers = &table
+            .find(name("example.").as_ref(), Rtype::A)
+            .expect("a zone")
+            .servers;
+        assert_eq!(
+            servers
+                .iter()
+                .map(|s| s.addr.to_string())
+                .collect::<Vec<_>>(),
+            ["192.0.2.2:53"]
+        );
+    }
+
+    #[test]
+    fn servers_that_may_not_be_asked_are_left_out_and_the_zone_stays() {
+        let mut builder = Forwards::builder();
+        builder.zone(zone(".", &["192.0.2.1:53"])).zone(zone(
+            "l.",
+            &["127.0.0.9:53", "[::1]:53", "[::ffff:127.0.0.1]:53"],
+        ));
+        builder.zone(zone("n.", &["198.51.100.7:53", "192.0.2.1:53"]));
+        builder
+            .do_not_query_localhost()
+            .do_not_query("198.51.100.0/24".parse().expect("a network"));
+        let table = builder.build();
+        let servers = |at: &str| {
+            table
+                .find(name(at).as_ref(), Rtype::A)
+                .expect("a zone")
+                .servers
+                .len()
+        };
+        assert_eq!((servers("x.l."), servers("x.n."), servers("x.")), (0, 1, 1));
+    }
+}

@@ -1,0 +1,256 @@
+//! Why a question failed: for the client as an extended error (RFC 8914), for the log in Unbound's words.
+//!
+//! It owns texts and codes. It decides nothing.
+
+use std::fmt;
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr};
+
+use wire::{Answer, Ede, Name, Rcode};
+
+/// What went wrong with one try at one server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Nothing came in time.
+    Silent,
+    /// The system could not send or receive.
+    Unreachable(ErrorKind),
+    /// What came is no DNS reply.
+    Malformed,
+    /// What came does not answer the question.
+    WrongQuestion,
+    /// It came over TCP and was truncated all the same.
+    Truncated,
+    /// A response code that is no answer.
+    Said(Rcode),
+}
+
+/// Why a question got SERVFAIL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// No forward zone encloses the name.
+    NotForwarded,
+    /// The zone has no server that may be asked.
+    NoServers(Name),
+    /// Every server failed as often as it may; this is how the last one did.
+    AllFailed(Name, SocketAddr, Fault),
+    /// Time was up; this is how the last server had failed.
+    TimeUp(Name, SocketAddr, Fault),
+    /// Too many links, or links in a circle; this is where it stopped.
+    TooManyLinks(Name),
+    /// A link leads to a name that failed a moment ago.
+    RecentlyFailed,
+    /// Too many questions are in progress.
+    Busy,
+    /// The client asked for no recursion, and the cache did not know.
+    NoRecursion,
+}
+
+impl Failure {
+    /// The answer for the client.
+    pub(crate) fn answer(&self) -> Answer {
+        Answer {
+            ede: Some(self.ede()),
+            ..Answer::new(Rcode::SERVFAIL)
+        }
+    }
+
+    /// Whether it is worth remembering (RFC 9520): whatever cost packets or steps to find out.
+    pub(crate) fn lasts(&self) -> bool {
+        matches!(
+            self,
+            Failure::AllFailed(..) | Failure::TimeUp(..) | Failure::TooManyLinks(_)
+        )
+    }
+
+    /// The extended error.
+    pub(crate) fn ede(&self) -> Ede {
+        match self {
+            Failure::NotForwarded => Ede::new(
+                Ede::NO_REACHABLE_AUTHORITY,
+                "no forward zone covers this name and recursion is not built in yet",
+            ),
+            Failure::NoServers(zone) => ede(
+                Ede::NO_REACHABLE_AUTHORITY,
+                format!("none of the servers of forward zone {zone} may be asked (do-not-query)"),
+            ),
+            Failure::AllFailed(zone, server, fault) | Failure::TimeUp(zone, server, fault) => {
+                let code = match fault {
+                    Fault::Silent => Ede::NO_REACHABLE_AUTHORITY,
+                    Fault::Unreachable(_) => Ede::NETWORK_ERROR,
+                    Fault::Malformed | Fault::WrongQuestion | Fault::Truncated => Ede::INVALID_DATA,
+                    Fault::Said(_) => Ede::NO_REACHABLE_AUTHORITY,
+                };
+                // The server first: a long zone name may push the rest beyond what is sent.
+                ede(
+                    code,
+                    format!(
+                        "{} {fault}, the last of the servers of forward zone {zone} to fail",
+                        Ip(server.ip())
+                    ),
+                )
+            }
+            Failure::TooManyLinks(_) => Ede::new(
+                Ede::OTHER,
+                "too many CNAME or DNAME links, or a circle of them",
+            ),
+            Failure::RecentlyFailed => Ede::new(
+                Ede::CACHED_ERROR,
+                "the name the CNAME leads to failed a moment ago",
+            ),
+            Failure::Busy => Ede::new(
+                Ede::OTHER,
+                "too many questions are in progress (num-queries-per-thread)",
+            ),
+            Failure::NoRecursion => Ede::new(
+                Ede::OTHER,
+                "not in the cache, and the query asked for no recursion (RD=0)",
+            ),
+        }
+    }
+
+    /// What Unbound logs after `SERVFAIL <name type class>: ` (`log-servfail`).
+    pub(crate) fn why(&self) -> String {
+        const ALL: &str = "all the configured stub or forward servers failed, at zone";
+        match self {
+            Failure::NotForwarded => {
+                "no forward zone covers this name and recursion is not built in yet".into()
+            }
+            Failure::NoServers(zone) => {
+                format!(
+                    "{ALL} {zone} no server to query nameserver addresses not usable have no nameserver names"
+                )
+            }
+            Failure::AllFailed(zone, _, Fault::Silent)
+            | Failure::TimeUp(zone, _, Fault::Silent) => {
+                format!("{ALL} {zone} upstream server timeout")
+            }
+            Failure::AllFailed(zone, server, fault) | Failure::TimeUp(zone, server, fault) => {
+                let from = Ip(server.ip());
+                match fault {
+                    Fault::Silent => format!("{ALL} {zone} upstream server timeout"),
+                    Fault::Unreachable(kind) => format!("{ALL} {zone} from {from} {kind}"),
+                    Fault::Malformed => {
+                        format!("{ALL} {zone} from {from} could not parse upstream response")
+                    }
+                    Fault::WrongQuestion => {
+                        format!("{ALL} {zone} from {from} upstream response failed scrub")
+                    }
+                    Fault::Truncated => {
+                        format!("{ALL} {zone} from {from} answered truncated over TCP")
+                    }
+                    Fault::Said(rcode) => format!("{ALL} {zone} from {from} got {}", Code(*rcode)),
+                }
+            }
+            Failure::TooManyLinks(stop) => {
+                format!(
+                    "request has exceeded the maximum number restarts (eg. indirections) stop at {stop}"
+                )
+            }
+            Failure::RecentlyFailed => "SERVFAIL in cache".into(),
+            Failure::Busy => "too many questions are in progress (num-queries-per-thread)".into(),
+            Failure::NoRecursion => "cannot forward RD=0 query".into(),
+        }
+    }
+}
+
+fn ede(code: u16, text: String) -> Ede {
+    Ede {
+        code,
+        text: text.into(),
+    }
+}
+
+/// As it reads after the server's address.
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Silent => f.write_str("did not answer"),
+            Fault::Unreachable(kind) => write!(f, "could not be reached ({kind})"),
+            Fault::Malformed => f.write_str("sent a malformed reply"),
+            Fault::WrongQuestion => f.write_str("answered another question"),
+            Fault::Truncated => f.write_str("answered truncated over TCP"),
+            Fault::Said(rcode) => write!(f, "answered {}", Code(*rcode)),
+        }
+    }
+}
+
+/// An address, an IPv4 one never in its IPv6 dress.
+struct Ip(IpAddr);
+
+impl fmt::Display for Ip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.to_canonical().fmt(f)
+    }
+}
+
+/// A response code as Unbound's log writes it.
+struct Code(Rcode);
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Rcode::NOTIMP => f.write_str("NOTIMPL"),
+            Rcode(code @ 11..) => write!(f, "RCODE{code}"),
+            rcode => rcode.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(fault: Fault) -> Failure {
+        Failure::AllFailed(
+            Name::from_text("tst.").expect("a name"),
+            "127.0.0.21:53".parse().expect("an address"),
+            fault,
+        )
+    }
+
+    #[test]
+    fn log_servfail_speaks_as_unbound_does() {
+        let all = "all the configured stub or forward servers failed, at zone tst.";
+        for (fault, rest) in [
+            (Fault::Said(Rcode::SERVFAIL), "from 127.0.0.21 got SERVFAIL"),
+            (Fault::Said(Rcode::NOTIMP), "from 127.0.0.21 got NOTIMPL"),
+            (Fault::Said(Rcode::NOTAUTH), "from 127.0.0.21 got NOTAUTH"),
+            (Fault::Said(Rcode(11)), "from 127.0.0.21 got RCODE11"),
+            (
+                Fault::Malformed,
+                "from 127.0.0.21 could not parse upstream response",
+            ),
+            (
+                Fault::WrongQuestion,
+                "from 127.0.0.21 upstream response failed scrub",
+            ),
+            (Fault::Silent, "upstream server timeout"),
+        ] {
+            assert_eq!(failed(fault).why(), format!("{all} {rest}"));
+        }
+        let stop = Failure::TooManyLinks(Name::from_text("loop.tst.").expect("a name"));
+        assert_eq!(
+            stop.why(),
+            "request has exceeded the maximum number restarts (eg. indirections) stop at loop.tst."
+        );
+    }
+
+    #[test]
+    fn rfc8914_codes_tell_the_kind_and_the_text_names_server_and_cause() {
+        let refused = failed(Fault::Unreachable(ErrorKind::ConnectionRefused)).ede();
+        assert_eq!(refused.code, Ede::NETWORK_ERROR);
+        assert!(
+            refused
+                .text
+                .starts_with("127.0.0.21 could not be reached (connection refused)"),
+            "{}",
+            refused.text
+        );
+        assert_eq!(
+            failed(Fault::Silent).ede().code,
+            Ede::NO_REACHABLE_AUTHORITY
+        );
+        assert_eq!(failed(Fault::Malformed).ede().code, Ede::INVALID_DATA);
+    }
+}
