@@ -1,0 +1,1 @@
+"""What several test rooms share: servers as processes, packets made by hand, answers compared."""

@@ -1,0 +1,199 @@
+"""Real servers as child processes on loopback addresses: runbound, Debian's Unbound, and the lab.
+
+Owns their start, the wait until they answer, their captured log, and their end. It must never leave a process behind.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from support.packets import Ask, wait_for_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+
+ROOT = Path(__file__).resolve().parents[2]
+RUNBOUND = Path(os.environ.get("RUNBOUND_PROGRAM", ROOT / ".venv" / "bin" / "runbound"))
+UNBOUND = shutil.which("unbound", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+
+START_SECONDS = 15.0
+"""Wait for a first answer: generous, for a machine that builds something else at the same time."""
+STOP_SECONDS = 10.0
+
+HEAD = """\
+server:
+    chroot: ""
+    username: ""
+    pidfile: ""
+    directory: "{folder}"
+    use-syslog: no
+    do-daemonize: no
+    do-not-query-localhost: no
+    module-config: "iterator"
+    num-threads: 1
+    interface: {address}@{port}
+"""
+"""The lines every test file begins with; both programs read them."""
+
+
+class StartError(AssertionError):
+    """The program ended, or never answered. The text carries its log."""
+
+
+def free_port(address: str = "127.0.0.1") -> int:
+    """A port that is free for UDP and TCP at this moment."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    for _ in range(100):
+        with socket.socket(family, socket.SOCK_STREAM) as stream, socket.socket(family, socket.SOCK_DGRAM) as datagram:
+            stream.bind((address, 0))
+            port = int(stream.getsockname()[1])
+            try:
+                datagram.bind((address, port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no free port")
+
+
+class Process:
+    """A child with its log in a file. Use as a context manager."""
+
+    def __init__(self, command: Sequence[str | Path], folder: Path, env: Mapping[str, str] | None = None) -> None:
+        self.folder = folder
+        self.log_path = folder / f"{Path(command[0]).name}.log"
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [str(part) for part in command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **(env or {})},
+                cwd=folder,
+                pass_fds=(),
+            )
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self.process.pid
+
+    def log(self) -> str:
+        """Everything it has written so far."""
+        return self.log_path.read_text(errors="replace")
+
+    def signal(self, number: int) -> None:
+        """Sends a signal."""
+        self.process.send_signal(number)
+
+    def stop(self) -> int:
+        """SIGTERM, and SIGKILL if that does not help; the exit code."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.send_signal(signal.SIGKILL)
+                self.process.wait()
+        return self.process.returncode
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+class Server(Process):
+    """A resolver that has answered once. `body` is what follows `HEAD` in its configuration."""
+
+    def __init__(
+        self,
+        program: str | Path,
+        arguments: Sequence[str],
+        body: str,
+        folder: Path,
+        address: str = "127.0.0.1",
+        env: Mapping[str, str] | None = None,
+        ready: Ask | None = None,
+        head: str = HEAD,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.address, self.port = address, free_port(address)
+        self.conf = folder / "unbound.conf"
+        self.write(body, head)
+        super().__init__([program, *arguments, "-c", self.conf], folder, env)
+        self.start_seconds = self._wait(ready)
+
+    @property
+    def at(self) -> tuple[str, int]:
+        """Address and port."""
+        return self.address, self.port
+
+    def write(self, body: str, head: str = HEAD) -> None:
+        """Writes the configuration file; a running server has to be told by SIGHUP."""
+        values = {"folder": self.folder_of_conf(), "address": self.address, "port": self.port}
+        for key, value in values.items():
+            head = head.replace("{" + key + "}", str(value))
+            body = body.replace("{" + key + "}", str(value))
+        self.conf.write_text(head + body, encoding="latin-1")
+
+    def folder_of_conf(self) -> Path:
+        """Where the configuration and everything beside it lie."""
+        return self.conf.parent
+
+    def _wait(self, ready: Ask | None) -> float:
+        for _ in range(int(START_SECONDS * 2)):
+            taken = wait_for_answer(self.at, 0.5, ready)
+            if taken is not None:
+                return taken
+            if self.process.poll() is not None:
+                break
+        code = self.stop()
+        raise StartError(f"{self.log_path.name}: no answer (exit code {code})\n{self.log()[-4000:]}\n{self.conf}")
+
+
+class Unbound(Server):
+    """Debian's Unbound, the reference."""
+
+    def __init__(self, body: str, folder: Path, address: str = "127.0.0.1", ready: Ask | None = None) -> None:
+        assert UNBOUND is not None, "apt-get install unbound"
+        super().__init__(UNBOUND, ["-d"], body, folder, address, ready=ready)
+
+
+class Resolver(Server):
+    """runbound. Its state lies in the folder; the API is off unless the test gives it a port."""
+
+    def __init__(
+        self,
+        body: str,
+        folder: Path,
+        address: str = "127.0.0.1",
+        env: Mapping[str, str] | None = None,
+        ready: Ask | None = None,
+        head: str = HEAD,
+    ) -> None:
+        state = {"STATE_DIRECTORY": str(folder / "state"), **(env or {})}
+        super().__init__(RUNBOUND, ["-d"], body, folder, address, state, ready, head)
+
+
+class Lab(Process):
+    """The lab on a free port."""
+
+    def __init__(self, folder: Path, address: str = "127.0.0.1") -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.address, self.port = address, free_port(address)
+        command = [sys.executable, "-m", "runbound.lab", "--address", address, "--port", str(self.port)]
+        super().__init__(command, folder, {"PYTHONPATH": str(ROOT / "python")})
+        if wait_for_answer((address, self.port), START_SECONDS, Ask("example.com.", "A")) is None:
+            self.stop()
+            raise StartError(self.log())
