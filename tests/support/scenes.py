@@ -26,6 +26,8 @@ class Scene:
     asks: Callable[[], Iterable[Ask]]
     share: int = 100
     """Per cent of the questions asked in an ordinary run; `./dev accept` asks all."""
+    pause: float = 0.0
+    """Seconds between two waves, for TTLs to count down."""
 
 
 FORWARD = """
@@ -715,7 +717,7 @@ SCENES = (
         _chaos_asks,
         share=60,
     ),
-    Scene("forward", FORWARD, _forward_asks, share=60),
+    Scene("forward", FORWARD, _forward_asks, share=60, pause=1.6),
     Scene("forward-many", FORWARD_MANY, _forward_many_asks),
     Scene("garbage", GARBAGE, _garbage_asks),
     Scene("deny-any", _options("deny-any: yes"), _options_asks),

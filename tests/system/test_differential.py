@@ -10,12 +10,14 @@ which proves that the questions themselves have stable answers.
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 import pytest
+
 from support.differences import allowed
 from support.packets import Ask, Seen, differing, exchange, see
 from support.scenes import SCENES, Scene, questions
@@ -71,7 +73,9 @@ def compare(
     mismatches: list[Mismatch] = []
     meant: Counter[str] = Counter()
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for _, wave in groupby(asks, key=lambda ask: ask.wave):
+        for number, wave in groupby(asks, key=lambda ask: ask.wave):
+            if number:
+                time.sleep(scene.pause)
             # Questions about one name and type are asked one after the other: what is joined in flight is chance.
             alike: defaultdict[object, list[Ask]] = defaultdict(list)
             for ask in wave:
