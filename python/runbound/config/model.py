@@ -1,8 +1,8 @@
 """The configuration as the operator means it: one frozen record a clause, one field an option, defaults applied.
 
-Field for field the options table, which a test holds it to: `-` becomes `_`, yes/no is a bool, numbers are int, sizes are
-int in octets, single texts are str (empty where the file says nothing and there is no default), options that add up are
-tuples of Entry in the order of the file. An alias has no field of its own, and neither have the bulk options of
+Field for field the options table, which a test holds it to: `-` becomes `_`, yes/no is a bool, numbers are int, sizes
+are int in octets, single texts are str (empty where the file says nothing and there is no default), options that add
+up are tuples of Entry in the order of the file. An alias has no field of its own, and neither have the bulk options of
 `server:` (local-zone, local-data, local-data-ptr), which stay in Rust's scan. This module must never read, check or
 judge anything.
 """
@@ -393,7 +393,7 @@ class Cachedb(msgspec.Struct, frozen=True, kw_only=True):
     """`cachedb:`, all of its openings merged."""
 
     backend: str = "testframe"
-    secret_seed: str = "default"
+    secret_seed: str = "default"  # noqa: S105 - Unbound's own, public default
     redis_server_host: str = "127.0.0.1"
     redis_replica_server_host: str = ""
     redis_server_port: int = 6379
@@ -542,7 +542,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     rpzs: tuple[Rpz, ...] = ()
     views: tuple[View, ...] = ()
     places: dict[tuple[str, str], tuple[Position, ...]] = {}
-    """Where each option stands, by clause and option, in the order of reading; aliases under the name they stand for."""
+    """Where each option stands, by clause and option, in the order of reading; aliases under their option's name."""
 
     sequence: dict[str, tuple[tuple[str, Position], ...]] = {}
     """Each clause's statements in the order of reading: option and place."""
