@@ -1,0 +1,203 @@
+//! The workers as a whole: threads started, snapshots handed out and acknowledged, listeners added and removed.
+//!
+//! Owns the threads and the channel to each. Every method may be called from any thread and blocks until all workers
+//! have done what was asked (which they do between two batches, idle ones at once). It reads no packet.
+
+use crate::listen::ListenerSet;
+use crate::snapshot::Snapshot;
+use crate::stats::{self, WorkerStats};
+use crate::stream::ConnectionCounts;
+use crate::worker::{self, Command, Setup};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use store::Store;
+use sys::log::Logger;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+/// Most workers: beyond the processors of any machine of today, a number in a configuration is a mistake.
+pub const MAX_WORKERS: usize = 1_024;
+
+struct Member {
+    commands: UnboundedSender<Command>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// The running workers.
+pub struct Pool {
+    members: Mutex<Vec<Member>>,
+    stats: Vec<Arc<WorkerStats>>,
+    snapshot: Mutex<Arc<Snapshot>>,
+}
+
+impl Pool {
+    /// Starts `workers` threads, each pinned to a usable processor in turn, and hands the i-th set of every element of
+    /// `listeners` (what `listen::open` returned for an address) to the i-th. Returns when every worker listens.
+    ///
+    /// # Errors
+    /// `InvalidInput` for no workers, more than `MAX_WORKERS`, or listeners opened for another number; else what the
+    /// system says of threads, entropy or sockets. Nothing is left running.
+    pub fn start(
+        workers: usize,
+        snapshot: Arc<Snapshot>,
+        store: Arc<Store>,
+        log: Arc<Logger>,
+        listeners: Vec<Vec<ListenerSet>>,
+    ) -> io::Result<Pool> {
+        if workers == 0 || workers > MAX_WORKERS {
+            return Err(invalid(format!("the number of workers must be 1 to {MAX_WORKERS}, not {workers}")));
+        }
+        let cpus = sys::affinity::usable_cpus().unwrap_or_default();
+        let connections = Arc::new(ConnectionCounts::default());
+        let (ready, started) = channel();
+        let mut pool = Pool {
+            members: Mutex::new(Vec::with_capacity(workers)),
+            stats: (0..workers).map(|_| Arc::new(WorkerStats::default())).collect(),
+            snapshot: Mutex::new(Arc::clone(&snapshot)),
+        };
+        for (id, stats) in (0_u32..).zip(&pool.stats) {
+            let mut seed = [0; 32];
+            getrandom::fill(&mut seed).map_err(io::Error::other)?;
+            let (commands, receiver) = unbounded_channel();
+            let setup = Setup {
+                id,
+                cpu: (id as usize).checked_rem(cpus.len()).and_then(|i| cpus.get(i)).copied(),
+                seed,
+                snapshot: Arc::clone(&snapshot),
+                store: Arc::clone(&store),
+                log: Arc::clone(&log),
+                stats: Arc::clone(stats),
+                connections: Arc::clone(&connections),
+                commands: receiver,
+            };
+            let ready = ready.clone();
+            let thread =
+                std::thread::Builder::new().name(format!("runbound-{id}")).spawn(move || worker::run(setup, &ready))?;
+            let members = pool.members.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
+            members.push(Member { commands, thread: Some(thread) });
+        }
+        drop(ready);
+        all(&started, workers)?;
+        pool.add_listeners(listeners)?;
+        Ok(pool)
+    }
+
+    /// How many workers there are: the number to open listeners for.
+    pub fn workers(&self) -> usize {
+        self.stats.len()
+    }
+
+    /// Puts a snapshot into force. Returns when every worker has it: packets read from then on are answered by it.
+    ///
+    /// # Errors
+    /// `BrokenPipe` if a worker has ended.
+    pub fn apply(&self, snapshot: Arc<Snapshot>) -> io::Result<()> {
+        *self.snapshot.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Arc::clone(&snapshot);
+        self.ask(|done| Command::Apply(Arc::clone(&snapshot), done)).map(|_| ())
+    }
+
+    /// The snapshot last handed out.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
+    }
+
+    /// Listens on further addresses: each element is what `listen::open` returned for one, with a set for each worker.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the number of sets is not that of workers; else what the system says.
+    pub fn add_listeners(&self, listeners: Vec<Vec<ListenerSet>>) -> io::Result<()> {
+        let workers = self.workers();
+        let mut shares: Vec<Vec<ListenerSet>> = (0..workers).map(|_| Vec::new()).collect();
+        for sets in listeners {
+            if sets.len() != workers {
+                return Err(invalid(format!("listeners were opened for {} workers, not {workers}", sets.len())));
+            }
+            for (share, set) in shares.iter_mut().zip(sets) {
+                share.push(set);
+            }
+        }
+        let mut shares = shares.into_iter();
+        let results = self.ask(|done| Command::Add(shares.next().unwrap_or_default(), done))?;
+        results.into_iter().collect()
+    }
+
+    /// Stops listening on these addresses, as `ListenerSet::addr` names them. What has arrived is answered; open
+    /// connections and waiting clients are served on.
+    ///
+    /// # Errors
+    /// `BrokenPipe` if a worker has ended.
+    pub fn remove_listeners(&self, addrs: &[SocketAddr]) -> io::Result<()> {
+        let addrs: Arc<[SocketAddr]> = addrs.into();
+        self.ask(|done| Command::Remove(Arc::clone(&addrs), done)).map(|_| ())
+    }
+
+    /// The counters of all workers together, under Unbound's names; see `stats::total`. The names that depend on
+    /// `extended-statistics` are there if the snapshot in force has it.
+    pub fn stats(&self) -> BTreeMap<String, u64> {
+        stats::total(&self.stats, self.snapshot().serve.extended_statistics)
+    }
+
+    /// The counters of each worker, in order.
+    pub fn worker_stats(&self) -> &[Arc<WorkerStats>] {
+        &self.stats
+    }
+
+    /// Stops listening and waits until every client has its answer, at most `limit`. Ends with closed sockets; `stop` is
+    /// still to be called.
+    ///
+    /// # Errors
+    /// `BrokenPipe` if a worker has ended.
+    pub fn drain(&self, limit: Duration) -> io::Result<()> {
+        self.ask(|done| Command::Drain(limit, done)).map(|_| ())
+    }
+
+    /// Ends all workers and waits for their threads. Clients still waiting get no answer. A second call does nothing.
+    pub fn stop(&self) {
+        let members = std::mem::take(&mut *self.members.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
+        for member in &members {
+            let _ = member.commands.send(Command::Stop);
+        }
+        for thread in members.into_iter().filter_map(|member| member.thread) {
+            let _ = thread.join();
+        }
+    }
+
+    /// Sends a command to every worker and collects the acknowledgements.
+    fn ask<T>(&self, mut command: impl FnMut(Sender<T>) -> Command) -> io::Result<Vec<T>> {
+        let (done, answers) = channel();
+        let members = self.members.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut asked = 0;
+        for member in members.iter() {
+            member.commands.send(command(done.clone())).map_err(|_| ended())?;
+            asked += 1;
+        }
+        drop((members, done));
+        let answers: Vec<T> = answers.iter().take(asked).collect();
+        if answers.len() == self.workers() { Ok(answers) } else { Err(ended()) }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn all(results: &Receiver<io::Result<()>>, count: usize) -> io::Result<()> {
+    for _ in 0..count {
+        results.recv().map_err(|_| ended())??;
+    }
+    Ok(())
+}
+
+fn ended() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "a worker has ended")
+}
+
+fn invalid(text: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, text)
+}
