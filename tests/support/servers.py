@@ -5,19 +5,22 @@ Owns their start, the wait until they answer, their captured log, and their end.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from support.packets import Ask, wait_for_answer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,7 +69,13 @@ def free_port(address: str = "127.0.0.1") -> int:
 class Process:
     """A child with its log in a file. Use as a context manager."""
 
-    def __init__(self, command: Sequence[str | Path], folder: Path, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        folder: Path,
+        env: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
+    ) -> None:
         self.folder = folder
         self.log_path = folder / f"{Path(command[0]).name}.log"
         with self.log_path.open("ab") as log:
@@ -77,7 +86,7 @@ class Process:
                 stderr=log,
                 env={**os.environ, **(env or {})},
                 cwd=folder,
-                pass_fds=(),
+                pass_fds=pass_fds,
             )
 
     @property
@@ -88,6 +97,14 @@ class Process:
     def log(self) -> str:
         """Everything it has written so far."""
         return self.log_path.read_text(errors="replace")
+
+    def wait_for_log(self, text: str, seconds: float = 10.0) -> str:
+        """Waits until the log holds a text; the whole log."""
+        end = time.monotonic() + seconds
+        while text not in (log := self.log()):
+            assert time.monotonic() < end, f"{text!r} did not appear in the log:\n{log}"
+            time.sleep(0.02)
+        return log
 
     def signal(self, number: int) -> None:
         """Sends a signal."""
@@ -119,7 +136,7 @@ class Server(Process):
     def __init__(
         self,
         program: str | Path,
-        arguments: Sequence[str],
+        arguments: Sequence[str | Path],
         body: str,
         folder: Path,
         address: str = "127.0.0.1",
@@ -128,7 +145,8 @@ class Server(Process):
         head: str = HEAD,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.address, self.port = address, free_port(address)
+        self.address = address
+        self.port = free_port(address)
         self.conf = folder / "unbound.conf"
         self.write(body, head)
         super().__init__([program, *arguments, "-c", self.conf], folder, env)
@@ -181,9 +199,47 @@ class Resolver(Server):
         env: Mapping[str, str] | None = None,
         ready: Ask | None = None,
         head: str = HEAD,
+        arguments: Sequence[str | Path] = ("-d",),
+        program: str | Path = RUNBOUND,
     ) -> None:
         state = {"STATE_DIRECTORY": str(folder / "state"), **(env or {})}
-        super().__init__(RUNBOUND, ["-d"], body, folder, address, state, ready, head)
+        super().__init__(program, arguments, body, folder, address, state, ready, head)
+
+
+class Upstream:
+    """A fake server in a thread: `script` makes the replies to the n-th packet it gets (none for silence)."""
+
+    def __init__(self, script: Callable[[int, bytes], list[bytes]], address: str = "127.0.0.1") -> None:
+        self.script = script
+        self.seen: list[tuple[bytes, int]] = []
+        """Each packet and the port it came from."""
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind((address, 0))
+        self.address, self.port = self.socket.getsockname()
+        self.thread = threading.Thread(target=self._serve, daemon=True)
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                packet, client = self.socket.recvfrom(4096)
+            except OSError:
+                return
+            self.seen.append((packet, client[1]))
+            for reply in self.script(len(self.seen), packet):
+                with contextlib.suppress(OSError):
+                    self.socket.sendto(reply, client)
+
+    def __enter__(self) -> Self:
+        self.thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError):  # wakes the thread that waits in recvfrom
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+        self.thread.join()
 
 
 class Lab(Process):
