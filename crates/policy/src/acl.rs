@@ -63,9 +63,7 @@ impl AclAction {
 
     /// The action of a word, which is lower case.
     pub fn from_word(word: &str) -> Option<AclAction> {
-        AclAction::ALL
-            .into_iter()
-            .find(|action| action.word() == word)
+        AclAction::ALL.into_iter().find(|action| action.word() == word)
     }
 }
 
@@ -103,9 +101,7 @@ impl Acl {
 /// The action of the last range that begins at or before `at`.
 fn find<T: Ord + Copy>(ranges: &[(T, AclAction)], at: T) -> AclAction {
     let after = ranges.partition_point(|(start, _)| *start <= at);
-    ranges
-        .get(after.wrapping_sub(1))
-        .map_or(AclAction::Refuse, |(_, action)| *action)
+    ranges.get(after.wrapping_sub(1)).map_or(AclAction::Refuse, |(_, action)| *action)
 }
 
 /// Collects `access-control` statements in file order.
@@ -150,16 +146,10 @@ impl AclBuilder {
     /// The netblock or the action cannot be read; nothing is added.
     pub fn add(&mut self, netblock: &str, action: &str, origin: Origin) -> Result<(), Problem> {
         let block = parse_netblock(netblock).map_err(|what| {
-            Problem::error(
-                origin,
-                format!("access-control: \"{netblock}\" is not a network ({what})"),
-            )
+            Problem::error(origin, format!("access-control: \"{netblock}\" is not a network ({what})"))
         });
         let known = AclAction::from_word(action).ok_or_else(|| {
-            let problem = Problem::error(
-                origin,
-                format!("access-control: \"{action}\" is not an action"),
-            );
+            let problem = Problem::error(origin, format!("access-control: \"{action}\" is not an action"));
             let words = AclAction::ALL.map(AclAction::word);
             problem.with_hint(match nearest(action, words) {
                 Some(word) => format!("did you mean {word}?"),
@@ -174,17 +164,10 @@ impl AclBuilder {
     /// Adds a netblock that was read elsewhere. `prefix` is cut to 32 or 128.
     pub fn push(&mut self, address: IpAddr, prefix: u8, action: AclAction) {
         let (bits, prefix) = match address {
-            IpAddr::V4(v4) => (
-                MAPPED | u128::from(v4.to_bits()),
-                MAPPED_PREFIX + prefix.min(32),
-            ),
+            IpAddr::V4(v4) => (MAPPED | u128::from(v4.to_bits()), MAPPED_PREFIX + prefix.min(32)),
             IpAddr::V6(v6) => (v6.to_bits(), prefix.min(128)),
         };
-        self.blocks.push(Block {
-            bits: bits & mask(prefix),
-            prefix,
-            action,
-        });
+        self.blocks.push(Block { bits: bits & mask(prefix), prefix, action });
     }
 
     /// Flattens the netblocks.
@@ -195,19 +178,11 @@ impl AclBuilder {
         blocks.reverse();
         blocks.dedup_by_key(|block| (block.bits, block.prefix));
         blocks.reverse();
-        let (v4, v6): (Vec<_>, Vec<_>) = blocks
-            .into_iter()
-            .partition(|b| b.prefix >= MAPPED_PREFIX && is_mapped(b.bits));
-        let v4 = flatten(&v4, MAPPED)
-            .into_iter()
-            .filter(|(start, _)| is_mapped(*start));
-        let v4 = v4
-            .filter_map(|(start, action)| Some((u32::try_from(start ^ MAPPED).ok()?, action)))
-            .collect();
-        Acl {
-            v4,
-            v6: flatten(&v6, 0).into(),
-        }
+        let (v4, v6): (Vec<_>, Vec<_>) =
+            blocks.into_iter().partition(|b| b.prefix >= MAPPED_PREFIX && is_mapped(b.bits));
+        let v4 = flatten(&v4, MAPPED).into_iter().filter(|(start, _)| is_mapped(*start));
+        let v4 = v4.filter_map(|(start, action)| Some((u32::try_from(start ^ MAPPED).ok()?, action))).collect();
+        Acl { v4, v6: flatten(&v6, 0).into() }
     }
 }
 
@@ -218,9 +193,7 @@ fn is_mapped(bits: u128) -> bool {
 
 /// The mask of a prefix length.
 fn mask(prefix: u8) -> u128 {
-    u128::MAX
-        .checked_shl(128 - u32::from(prefix.min(128)))
-        .unwrap_or(0)
+    u128::MAX.checked_shl(128 - u32::from(prefix.min(128))).unwrap_or(0)
 }
 
 /// Turns blocks that nest, sorted by address and then from wide to narrow, into ranges that do not.
@@ -261,9 +234,7 @@ fn parse_netblock(text: &str) -> Result<(IpAddr, u8), String> {
         Some((address, length)) => (address, Some(length)),
         None => (text, None),
     };
-    let address: IpAddr = address
-        .parse()
-        .map_err(|_| format!("\"{address}\" is not an IPv4 or IPv6 address"))?;
+    let address: IpAddr = address.parse().map_err(|_| format!("\"{address}\" is not an IPv4 or IPv6 address"))?;
     let most = if address.is_ipv4() { 32 } else { 128 };
     match length {
         None => Ok((address, most)),
@@ -314,12 +285,8 @@ mod tests {
 
     #[test]
     fn the_most_specific_netblock_wins_in_any_order() {
-        let statements = [
-            ("10.0.0.0/8", "allow"),
-            ("10.1.0.0/16", "deny"),
-            ("10.1.2.0/24", "allow_snoop"),
-            ("10.1.2.3", "refuse"),
-        ];
+        let statements =
+            [("10.0.0.0/8", "allow"), ("10.1.0.0/16", "deny"), ("10.1.2.0/24", "allow_snoop"), ("10.1.2.3", "refuse")];
         let mut reversed = statements;
         reversed.reverse();
         for acl in [acl(&statements), acl(&reversed)] {
@@ -360,11 +327,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_told() {
         let mut builder = Acl::builder();
-        let at = Origin {
-            file: 1,
-            line: 41,
-            column: 17,
-        };
+        let at = Origin { file: 1, line: 41, column: 17 };
         let mut text = |netblock, action| {
             let problem = builder.add(netblock, action, at).unwrap_err();
             assert_eq!(problem.origin, at);
@@ -384,17 +347,9 @@ mod tests {
         );
         assert_eq!(
             text("::1", "alow"),
-            (
-                "access-control: \"alow\" is not an action".to_owned(),
-                Some("did you mean allow?".to_owned())
-            )
+            ("access-control: \"alow\" is not an action".to_owned(), Some("did you mean allow?".to_owned()))
         );
-        assert!(
-            text("::1", "open")
-                .1
-                .unwrap()
-                .starts_with("one of deny, refuse, allow,")
-        );
+        assert!(text("::1", "open").1.unwrap().starts_with("one of deny, refuse, allow,"));
     }
 
     /// The slow and obvious way: look at every block.
@@ -406,10 +361,7 @@ mod tests {
         let mut best = (0, AclAction::Refuse);
         for (address, prefix, action) in blocks {
             let ((bits, extra), (ip_bits, ip_extra)) = (wide(*address), wide(ip));
-            if extra == ip_extra
-                && (bits ^ ip_bits) & mask(extra + prefix) == 0
-                && extra + prefix >= best.0
-            {
+            if extra == ip_extra && (bits ^ ip_bits) & mask(extra + prefix) == 0 && extra + prefix >= best.0 {
                 best = (extra + prefix, *action);
             }
         }

@@ -11,15 +11,7 @@
 //! | [`local`] | `local-zone`, `local-data`, `local-data-ptr` and the zones that are there by default |
 //! | [`chaos`] | class CH: `id.server`, `version.bind`, `trustanchor.unbound` |
 //! | [`problem`] | what is wrong with a rule, and where it stands |
-#![cfg_attr(
-    not(test),
-    deny(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::panic
-    )
-)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
 pub mod acl;
 pub mod chaos;

@@ -39,47 +39,28 @@ pub struct Problem {
 impl Problem {
     /// A problem that stops the configuration from being used.
     pub fn error(origin: Origin, text: String) -> Problem {
-        Problem {
-            origin,
-            severity: Severity::Error,
-            text,
-            hint: None,
-        }
+        Problem { origin, severity: Severity::Error, text, hint: None }
     }
 
     /// A problem that can be lived with.
     pub fn warning(origin: Origin, text: String) -> Problem {
-        Problem {
-            origin,
-            severity: Severity::Warning,
-            text,
-            hint: None,
-        }
+        Problem { origin, severity: Severity::Warning, text, hint: None }
     }
 
     /// The same problem with advice.
     pub fn with_hint(self, hint: impl Into<String>) -> Problem {
-        Problem {
-            hint: Some(hint.into()),
-            ..self
-        }
+        Problem { hint: Some(hint.into()), ..self }
     }
 }
 
-/// Most edits between a wrong word and the one suggested for it; more is guessing.
+/// Most edits between a wrong word and the one suggested for it, and fewer than half its letters; more is guessing.
 const MAX_EDITS: usize = 3;
 
 /// The word of `words` that `wrong` was probably meant to be, if one is near.
-pub(crate) fn nearest<'w>(
-    wrong: &str,
-    words: impl IntoIterator<Item = &'w str>,
-) -> Option<&'w str> {
+pub(crate) fn nearest<'w>(wrong: &str, words: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
     let wrong = wrong.trim().to_ascii_lowercase().replace('-', "_");
-    let (edits, word) = words
-        .into_iter()
-        .map(|word| (edits(&wrong, word), word))
-        .min()?;
-    (edits <= MAX_EDITS && edits < word.len()).then_some(word)
+    let (edits, word) = words.into_iter().map(|word| (edits(&wrong, word), word)).min()?;
+    (edits <= MAX_EDITS && edits * 2 < word.len()).then_some(word)
 }
 
 /// Levenshtein's distance in octets.
@@ -89,9 +70,7 @@ fn edits(from: &str, to: &str) -> usize {
         let mut diagonal = i;
         let mut left = i + 1;
         for (cell, b) in row.iter_mut().skip(1).zip(to.bytes()) {
-            let best = (diagonal + usize::from(a != b))
-                .min(left + 1)
-                .min(*cell + 1);
+            let best = (diagonal + usize::from(a != b)).min(left + 1).min(*cell + 1);
             diagonal = std::mem::replace(cell, best);
             left = best;
         }

@@ -70,11 +70,7 @@ impl Policy {
     pub fn decide(&self, q: &Query, _client: IpAddr) -> Decision<'_> {
         // 1. What the server tells of itself. Hidden names go on as any others.
         if let Some(answer) = self.chaos.answer(q) {
-            return Decision {
-                verdict: Verdict::Answer(answer),
-                log: None,
-                local: true,
-            };
+            return Decision { verdict: Verdict::Answer(answer), log: None, local: true };
         }
 
         // (A view of the client comes here; its zones are asked before the ones of everybody.)
@@ -84,11 +80,7 @@ impl Policy {
         if let Some((verdict, hit)) = self.local.decide(q) {
             let local = matches!(verdict, Verdict::Answer(_) | Verdict::Drop);
             if !matches!(verdict, Verdict::Pass) {
-                return Decision {
-                    verdict,
-                    log: Some(hit),
-                    local,
-                };
+                return Decision { verdict, log: Some(hit), local };
             }
             log = Some(hit);
         }
@@ -97,27 +89,15 @@ impl Policy {
 
         // 3. ANY, if the operator does not want it. Also for other classes, hence before them.
         if self.deny_any && q.qtype == Rtype::ANY {
-            return Decision {
-                verdict: Verdict::Answer(Answer::new(Rcode::NOTIMP)),
-                log,
-                local: false,
-            };
+            return Decision { verdict: Verdict::Answer(Answer::new(Rcode::NOTIMP)), log, local: false };
         }
 
         // 4. Classes of which nothing can be resolved.
         if q.qclass != Class::IN && q.qclass != Class::ANY {
-            return Decision {
-                verdict: Verdict::Answer(Answer::new(Rcode::REFUSED)),
-                log,
-                local: false,
-            };
+            return Decision { verdict: Verdict::Answer(Answer::new(Rcode::REFUSED)), log, local: false };
         }
 
-        Decision {
-            verdict: Verdict::Pass,
-            log,
-            local: false,
-        }
+        Decision { verdict: Verdict::Pass, log, local: false }
     }
 }
 

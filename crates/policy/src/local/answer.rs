@@ -17,22 +17,10 @@ impl LocalZones {
         let lower = q.qname.lower();
         let walk = Walk::new(&lower);
         // Type DS belongs to the parent's side of a zone cut.
-        let enclosing = self
-            .store
-            .enclosing(&walk, q.qclass, q.qtype == Rtype::DS)?;
+        let enclosing = self.store.enclosing(&walk, q.qclass, q.qtype == Rtype::DS)?;
         let zone = self.store.zone(enclosing.zone)?;
-        let hit = LocalHit {
-            zone: self.store.name_at(zone.name),
-            kind: zone.kind.word(),
-            always: zone.kind.informs(),
-        };
-        let asked = Asked {
-            store: &self.store,
-            q,
-            walk: &walk,
-            enclosing,
-            zone,
-        };
+        let hit = LocalHit { zone: self.store.name_at(zone.name), kind: zone.kind.word(), always: zone.kind.informs() };
+        let asked = Asked { store: &self.store, q, walk: &walk, enclosing, zone };
         Some((asked.verdict(), hit))
     }
 }
@@ -52,17 +40,13 @@ impl Asked<'_> {
         let kind = self.zone.kind;
         let node = match kind {
             // These never look at their data, but for the SOA.
-            K::AlwaysTransparent
-            | K::AlwaysRefuse
-            | K::AlwaysNxdomain
-            | K::AlwaysNodata
-            | K::AlwaysDeny => None,
+            K::AlwaysTransparent | K::AlwaysRefuse | K::AlwaysNxdomain | K::AlwaysNodata | K::AlwaysDeny => None,
             K::BlockA | K::BlockAaaa => None,
             K::Redirect | K::InformRedirect => self.node(self.enclosing.labels),
             _ => self.node(self.walk.labels()),
         };
         if let Some(set) = node.and_then(|node| self.matching(node)) {
-            return self.from_data(set);
+            return self.by_data(set);
         }
         match kind {
             K::Deny | K::InformDeny | K::AlwaysDeny => Verdict::Drop,
@@ -89,31 +73,23 @@ impl Asked<'_> {
 
     /// The node of the zone at the suffix of the qname with so many labels.
     fn node(&self, labels: usize) -> Option<&Node> {
-        self.store.node(
-            self.store
-                .find_node(self.enclosing.zone, self.walk, labels)?,
-        )
+        self.store.node(self.store.find_node(self.enclosing.zone, self.walk, labels)?)
     }
 
     /// The first RRset that has the type asked for or is a CNAME.
     fn matching(&self, node: &Node) -> Option<&Set> {
-        self.store
-            .sets_of(node)
-            .find(|set| set.rtype == self.q.qtype || set.rtype == Rtype::CNAME)
+        self.store.sets_of(node).find(|set| set.rtype == self.q.qtype || set.rtype == Rtype::CNAME)
     }
 
-    fn from_data(&self, set: &Set) -> Verdict {
+    fn by_data(&self, set: &Set) -> Verdict {
         if set.rtype == Rtype::CNAME && self.q.qtype != Rtype::CNAME && self.zone.kind.redirects() {
             return self.alias(set);
         }
-        Verdict::Answer(Answer {
-            aa: true,
-            answer: self.rrsets(set),
-            ..Answer::new(Rcode::NOERROR)
-        })
+        Verdict::Answer(Answer { aa: true, answer: self.rrsets(set), ..Answer::new(Rcode::NOERROR) })
     }
 
-    /// The CNAME of a redirect zone. A target `*.name` takes the whole qname in place of the star.
+    /// The CNAME of a redirect zone. A target `*.name` takes the whole qname in place of the star, and such a CNAME, made
+    /// for this query, is not to be kept: its TTL is 0.
     fn alias(&self, set: &Set) -> Verdict {
         let Some(record) = self.store.records_of(set).next() else {
             return self.negative(Rcode::NOERROR);
@@ -121,39 +97,31 @@ impl Asked<'_> {
         let Ok(written) = NameRef::from_wire(self.store.data(record)) else {
             return self.negative(Rcode::NOERROR);
         };
-        let target = match written.parent() {
+        let (target, ttl) = match written.parent() {
             Some(base) if written.is_wildcard() => match join(&self.q.qname, base) {
-                Ok(target) => target,
+                Ok(target) => (target, 0),
                 // RFC 6672 2.2 has this code for a name that grows too long; Unbound uses it here as well.
                 Err(_) => return bare(Rcode::YXDOMAIN),
             },
-            _ => written.to_name(),
+            _ => (written.to_name(), record.ttl),
         };
         let cname = Rrset {
             owner: self.q.qname.to_name(),
             rtype: Rtype::CNAME,
             class: self.zone.class,
-            ttl: record.ttl,
+            ttl,
             rdata: RdataSet::one(target.as_ref().as_wire()),
         };
-        Verdict::Alias {
-            answer: vec![cname],
-            target,
-        }
+        Verdict::Alias { answer: vec![cname], target }
     }
 
     /// NODATA or NXDOMAIN with the SOA of the zone, if it has one.
     fn negative(&self, rcode: Rcode) -> Verdict {
-        let mut answer = Answer {
-            aa: true,
-            ..Answer::new(rcode)
-        };
+        let mut answer = Answer { aa: true, ..Answer::new(rcode) };
         if let Some(soa) = self.store.record(self.zone.soa) {
             let data = self.store.data(soa);
             // The last number of the SOA is the TTL of negative answers (RFC 2308 4).
-            let minimum = data
-                .last_chunk::<4>()
-                .map_or(u32::MAX, |octets| u32::from_be_bytes(*octets));
+            let minimum = data.last_chunk::<4>().map_or(u32::MAX, |octets| u32::from_be_bytes(*octets));
             answer.authority.push(Rrset {
                 owner: self.apex(),
                 rtype: Rtype::SOA,
@@ -174,11 +142,7 @@ impl Asked<'_> {
             ttl: NULL_TTL,
             rdata: RdataSet::one(address),
         };
-        Verdict::Answer(Answer {
-            aa: true,
-            answer: vec![rrset],
-            ..Answer::new(Rcode::NOERROR)
-        })
+        Verdict::Answer(Answer { aa: true, answer: vec![rrset], ..Answer::new(Rcode::NOERROR) })
     }
 
     /// The name of the zone, in the case the client wrote it.
@@ -215,10 +179,7 @@ impl Asked<'_> {
 
 /// An authoritative answer without records.
 fn bare(rcode: Rcode) -> Verdict {
-    Verdict::Answer(Answer {
-        aa: true,
-        ..Answer::new(rcode)
-    })
+    Verdict::Answer(Answer { aa: true, ..Answer::new(rcode) })
 }
 
 /// `front` followed by `base`.

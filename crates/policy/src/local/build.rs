@@ -11,7 +11,7 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-use wire::{Class, Name, NameBuf, NameRef, RecordError, Rtype, parse_record};
+use wire::{Class, Name, NameBuf, NameRef, Rtype, parse_record};
 
 use super::defaults::{self, Group};
 use super::zones::{LocalZones, NONE, Node, Record, Set, Store, Walk, Zone, ZoneKind, index};
@@ -73,19 +73,13 @@ impl LocalZonesBuilder {
     /// # Errors
     /// Name or type cannot be read; nothing is added.
     pub fn zone(&mut self, name: &str, kind: &str, origin: Origin) -> Result<(), Problem> {
-        let parsed = NameBuf::from_text(name).map_err(|what| {
-            Problem::error(
-                origin,
-                format!("local-zone: \"{name}\" is not a name: {what}"),
-            )
-        });
+        let parsed = NameBuf::from_text(name)
+            .map_err(|what| Problem::error(origin, format!("local-zone: \"{name}\" is not a name: {what}")));
         let kind = match kind {
             "nodefault" => None,
             "ipset" => {
-                let text = "local-zone: type ipset needs the ipset module, which is not offered"
-                    .to_owned();
-                return Err(Problem::error(origin, text)
-                    .with_hint("take the zone out, or give it another type"));
+                let text = "local-zone: type ipset needs the ipset module, which is not offered".to_owned();
+                return Err(Problem::error(origin, text).with_hint("take the zone out, or give it another type"));
             }
             word => Some(ZoneKind::from_word(word).ok_or_else(|| unknown_kind(word, origin))?),
         };
@@ -107,10 +101,25 @@ impl LocalZonesBuilder {
     /// # Errors
     /// The record cannot be read; nothing is added.
     pub fn data(&mut self, record: &str, origin: Origin) -> Result<(), Problem> {
-        self.record(record, origin).map_err(|e| match e {
-            Unread::Record(e) => bad_record("local-data", record, e, origin),
-            Unread::Full(problem) => problem,
-        })
+        match parse_record(record, DEFAULT_TTL) {
+            Ok(record) => self.record(&record, origin),
+            Err(e) => {
+                let text = format!("local-data: \"{record}\" at octet {}: {}", e.at + 1, e.what);
+                Err(Problem { hint: e.hint, ..Problem::error(origin, text) })
+            }
+        }
+    }
+
+    /// Adds a record that was read elsewhere.
+    ///
+    /// # Errors
+    /// There is no room for it; nothing is added.
+    pub fn record(&mut self, record: &wire::Record, origin: Origin) -> Result<(), Problem> {
+        let name = self.keep_name(record.owner.as_ref(), origin)?;
+        let (data, len) = keep_data(&mut self.store, &record.rdata, origin)?;
+        let ttl = record.ttl.unwrap_or(DEFAULT_TTL);
+        self.data.push(DataStatement { name, ttl, data, len, rtype: record.rtype, class: record.class, origin });
+        Ok(())
     }
 
     /// Adds `local-data-ptr: "address [ttl] name"`.
@@ -127,22 +136,15 @@ impl LocalZonesBuilder {
             [] | [_] => return Err(what("needs an address and a name".to_owned())),
             [address, ttl @ .., name] => (address, ttl.join(" "), name),
         };
-        let ip: IpAddr = address
-            .parse()
-            .map_err(|_| what(format!("does not begin with an address: {address}")))?;
-        let record = format!("{} {ttl} PTR {name}", NameBuf::reverse(ip));
-        self.record(&record, origin).map_err(|e| match e {
-            Unread::Record(e) => what(format!("is not an address, a TTL and a name: {}", e.what)),
-            Unread::Full(problem) => problem,
-        })
+        let ip: IpAddr = address.parse().map_err(|_| what(format!("does not begin with an address: {address}")))?;
+        let record = parse_record(&format!("{} {ttl} PTR {name}", NameBuf::reverse(ip)), DEFAULT_TTL)
+            .map_err(|e| what(format!("is not an address, a TTL and a name: {}", e.what)))?;
+        self.record(&record, origin)
     }
 
     /// Makes the zones. The problems are sorted by origin; with an error among them the zones should not be used.
     pub fn build(self, defaults: Defaults) -> (LocalZones, Vec<Problem>) {
-        let mut b = Building {
-            store: self.store,
-            problems: Vec::new(),
-        };
+        let mut b = Building { store: self.store, problems: Vec::new() };
         b.store.zones.reserve_exact(self.zones.len());
         for statement in self.zones.iter().rev() {
             b.enter_zone(statement);
@@ -157,26 +159,6 @@ impl LocalZonesBuilder {
         (LocalZones { store: b.store }, b.problems)
     }
 
-    fn record(&mut self, text: &str, origin: Origin) -> Result<(), Unread> {
-        let record = parse_record(text, DEFAULT_TTL).map_err(Unread::Record)?;
-        let name = self
-            .keep_name(record.owner.as_ref(), origin)
-            .map_err(Unread::Full)?;
-        let (data, len) =
-            keep_data(&mut self.store, &record.rdata, origin).map_err(Unread::Full)?;
-        let ttl = record.ttl.unwrap_or(DEFAULT_TTL);
-        self.data.push(DataStatement {
-            name,
-            ttl,
-            data,
-            len,
-            rtype: record.rtype,
-            class: record.class,
-            origin,
-        });
-        Ok(())
-    }
-
     fn keep_name(&mut self, name: NameRef<'_>, origin: Origin) -> Result<u32, Problem> {
         match self.last_name {
             Some(last) if self.store.name_at(last).same_case(name) => Ok(last),
@@ -189,36 +171,14 @@ impl LocalZonesBuilder {
     }
 }
 
-/// Why a record was not taken.
-enum Unread {
-    Record(RecordError),
-    Full(Problem),
-}
-
 fn unknown_kind(word: &str, origin: Origin) -> Problem {
-    let words = || {
-        ZoneKind::ALL
-            .into_iter()
-            .map(ZoneKind::word)
-            .chain(["nodefault"])
-    };
+    let words = || ZoneKind::ALL.into_iter().map(ZoneKind::word).chain(["nodefault"]);
     Problem::error(origin, format!("local-zone: \"{word}\" is not a zone type")).with_hint(
         match nearest(word, words()) {
             Some(word) => format!("did you mean {word}?"),
             None => format!("one of {}", words().collect::<Vec<_>>().join(", ")),
         },
     )
-}
-
-fn bad_record(option: &str, text: &str, e: RecordError, origin: Origin) -> Problem {
-    let problem = Problem::error(
-        origin,
-        format!("{option}: \"{text}\" at octet {}: {}", e.at + 1, e.what),
-    );
-    Problem {
-        hint: e.hint,
-        ..problem
-    }
 }
 
 fn keep_name(store: &mut Store, name: NameRef<'_>, origin: Origin) -> Result<u32, Problem> {
@@ -235,17 +195,10 @@ fn keep_name(store: &mut Store, name: NameRef<'_>, origin: Origin) -> Result<u32
 
 fn keep_data(store: &mut Store, data: &[u8], origin: Origin) -> Result<(u32, u16), Problem> {
     if store.rdata.len() > MAX_OCTETS {
-        return Err(Problem::error(
-            origin,
-            "local-data: the records fill 4 GB; no more can be held".to_owned(),
-        ));
+        return Err(Problem::error(origin, "local-data: the records fill 4 GB; no more can be held".to_owned()));
     }
-    let len = u16::try_from(data.len()).map_err(|_| {
-        Problem::error(
-            origin,
-            "local-data: the record has more than 65535 octets of data".to_owned(),
-        )
-    })?;
+    let len = u16::try_from(data.len())
+        .map_err(|_| Problem::error(origin, "local-data: the record has more than 65535 octets of data".to_owned()))?;
     let at = index(store.rdata.len());
     store.rdata.extend_from_slice(data);
     Ok((at, len))
@@ -261,34 +214,18 @@ impl Building {
     fn enter_zone(&mut self, statement: &ZoneStatement) {
         let lower = self.store.name_at(statement.name).lower();
         if !self.add_zone(&lower, statement.name, statement.kind, Class::IN) {
-            let text = format!(
-                "local-zone: duplicate local-zone {}",
-                self.store.name_at(statement.name)
-            );
+            let text = format!("local-zone: duplicate local-zone {}", self.store.name_at(statement.name));
             let problem = Problem::warning(statement.origin, text);
-            self.problems.push(
-                problem.with_hint("the last one in the configuration counts, this one is ignored"),
-            );
+            self.problems.push(problem.with_hint("the last one in the configuration counts, this one is ignored"));
         }
     }
 
     /// Returns whether the zone was not there already.
     fn add_zone(&mut self, lower: &NameBuf, name: u32, kind: ZoneKind, class: Class) -> bool {
         let walk = Walk::new(lower);
-        let is_new = self
-            .store
-            .find_zone(walk.hash(walk.labels()), lower.as_ref().as_wire(), class)
-            .is_none();
+        let is_new = self.store.find_zone(walk.hash(walk.labels()), lower.as_ref().as_wire(), class).is_none();
         if is_new {
-            self.store.add_zone(
-                &walk,
-                Zone {
-                    name,
-                    soa: NONE,
-                    class,
-                    kind,
-                },
-            );
+            self.store.add_zone(&walk, Zone { name, soa: NONE, class, kind });
         }
         is_new
     }
@@ -296,10 +233,9 @@ impl Building {
     fn enter_defaults(&mut self, defaults: &Defaults, nodefault: &HashSet<Name>) {
         let nowhere = Origin::default();
         // All default zones share the octets of these two.
-        let (Ok(ns), Ok(soa)) = (
-            keep_data(&mut self.store, defaults::NS, nowhere),
-            keep_data(&mut self.store, defaults::SOA, nowhere),
-        ) else {
+        let (Ok(ns), Ok(soa)) =
+            (keep_data(&mut self.store, defaults::NS, nowhere), keep_data(&mut self.store, defaults::SOA, nowhere))
+        else {
             return;
         };
         for default in defaults::zones() {
@@ -322,21 +258,12 @@ impl Building {
                 continue;
             }
             let mut record = |name, rtype, ttl, (data, len)| {
-                self.enter_data(&DataStatement {
-                    name,
-                    ttl,
-                    data,
-                    len,
-                    rtype,
-                    class: Class::IN,
-                    origin: nowhere,
-                });
+                self.enter_data(&DataStatement { name, ttl, data, len, rtype, class: Class::IN, origin: nowhere });
             };
             record(at, Rtype::SOA, defaults::TTL, soa);
             record(at, Rtype::NS, defaults::TTL, ns);
             for extra in default.extra.iter().rev() {
-                let Ok(name) = NameBuf::from_text(&format!("{}{}", extra.below, default.name))
-                else {
+                let Ok(name) = NameBuf::from_text(&format!("{}{}", extra.below, default.name)) else {
                     continue;
                 };
                 let Ok(at) = keep_name(&mut self.store, name.as_ref(), nowhere) else {
@@ -369,115 +296,83 @@ impl Building {
         }
     }
 
-    /// Makes the zones for data that are in none: one a class, transparent, at the closest common ancestor.
+    /// Makes the zones for data that are in none. A zone of class IN that would hold the name is made again for the
+    /// class of the data, type included; for what is left there is one transparent zone a class, at the closest common
+    /// ancestor. The class that stands last in the file comes first, and its zone may then be one to make again.
     fn enter_implicit(&mut self, data: &[DataStatement]) {
-        let mut common: Vec<(Class, NameBuf)> = Vec::new();
-        for statement in data {
-            let name = self.store.name_at(statement.name).to_buf();
-            let lower = name.lower();
-            if self
-                .store
-                .enclosing(
-                    &Walk::new(&lower),
-                    statement.class,
-                    statement.rtype == Rtype::DS,
-                )
-                .is_some()
-            {
-                continue;
-            }
-            match common
-                .iter_mut()
-                .find(|(class, _)| *class == statement.class)
-            {
-                Some((_, ancestor)) => {
-                    while !lower.as_ref().is_subdomain_of(ancestor.as_ref()) {
-                        *ancestor = ancestor
-                            .as_ref()
-                            .parent()
-                            .map_or_else(NameBuf::root, NameRef::to_buf);
+        let mut done: Vec<Class> = Vec::new();
+        loop {
+            let mut common: Option<(Class, NameBuf)> = None;
+            for statement in data.iter().rev() {
+                let class = statement.class;
+                let name = self.store.name_at(statement.name).to_buf();
+                let lower = name.lower();
+                let walk = Walk::new(&lower);
+                let parent = statement.rtype == Rtype::DS;
+                if done.contains(&class) || self.store.enclosing(&walk, class, parent).is_some() {
+                    continue;
+                }
+                if let Some(twin) =
+                    self.store.enclosing(&walk, Class::IN, parent).and_then(|e| self.store.zone(e.zone).copied())
+                {
+                    let lower = self.store.name_at(twin.name).lower();
+                    self.add_zone(&lower, twin.name, twin.kind, class);
+                    continue;
+                }
+                match &mut common {
+                    None => common = Some((class, name)),
+                    Some((first, _)) if *first != class => {} // its turn comes
+                    Some((_, ancestor)) => {
+                        while !lower.as_ref().is_subdomain_of(ancestor.as_ref()) {
+                            *ancestor = ancestor.as_ref().parent().map_or_else(NameBuf::root, NameRef::to_buf);
+                        }
                     }
                 }
-                None => common.push((statement.class, name)),
             }
-        }
-        for (class, name) in common {
+            let Some((class, name)) = common else { return };
             if let Ok(at) = keep_name(&mut self.store, name.as_ref(), Origin::default()) {
                 self.add_zone(&name.lower(), at, ZoneKind::Transparent, class);
             }
+            done.push(class);
         }
     }
 
     fn enter_data(&mut self, statement: &DataStatement) {
         let lower = self.store.name_at(statement.name).lower();
         let walk = Walk::new(&lower);
-        let Some(enclosing) =
-            self.store
-                .enclosing(&walk, statement.class, statement.rtype == Rtype::DS)
-        else {
+        let Some(enclosing) = self.store.enclosing(&walk, statement.class, statement.rtype == Rtype::DS) else {
             // Only DS records can be homeless: the implicit zone may begin at their own name.
-            let text = format!(
-                "local-data: no local-zone encloses the parent of {lower}, where its DS record belongs"
-            );
-            self.problems
-                .push(Problem::error(statement.origin, text).with_hint(
-                    match lower.as_ref().parent() {
-                        Some(parent) => format!("add: local-zone: \"{parent}\" transparent"),
-                        None => "the root has no DS record".to_owned(),
-                    },
-                ));
+            let text = format!("local-data: no local-zone encloses the parent of {lower}, where its DS record belongs");
+            self.problems.push(Problem::error(statement.origin, text).with_hint(match lower.as_ref().parent() {
+                Some(parent) => format!("add: local-zone: \"{parent}\" transparent"),
+                None => "the root has no DS record".to_owned(),
+            }));
             return;
         };
-        let redirects = self
-            .store
-            .zone(enclosing.zone)
-            .is_some_and(|zone| zone.kind.redirects());
+        let redirects = self.store.zone(enclosing.zone).is_some_and(|zone| zone.kind.redirects());
         if redirects && enclosing.labels != walk.labels() {
-            let text = format!(
-                "local-data: in a redirect zone data must reside at the top of the zone, not at {lower}"
-            );
-            let hint = format!(
-                "add: local-zone: \"{lower}\" transparent, or give the data to the zone's own name"
-            );
-            self.problems
-                .push(Problem::error(statement.origin, text).with_hint(hint));
+            let text =
+                format!("local-data: in a redirect zone data must reside at the top of the zone, not at {lower}");
+            let hint = format!("add: local-zone: \"{lower}\" transparent, or give the data to the zone's own name");
+            self.problems.push(Problem::error(statement.origin, text).with_hint(hint));
             return;
         }
         let node = self.node(enclosing.zone, enclosing.labels, &walk, statement.name);
-        let sets: Vec<Rtype> = self
-            .store
-            .node(node)
-            .map(|n| self.store.sets_of(n).map(|s| s.rtype).collect())
-            .unwrap_or_default();
-        if redirects
-            && !sets.is_empty()
-            && (statement.rtype == Rtype::CNAME || sets.contains(&Rtype::CNAME))
-        {
-            let text = format!(
-                "local-data: a CNAME in a redirect zone must be the only record of {lower}"
-            );
+        let sets: Vec<Rtype> =
+            self.store.node(node).map(|n| self.store.sets_of(n).map(|s| s.rtype).collect()).unwrap_or_default();
+        if redirects && !sets.is_empty() && (statement.rtype == Rtype::CNAME || sets.contains(&Rtype::CNAME)) {
+            let text = format!("local-data: a CNAME in a redirect zone must be the only record of {lower}");
             let problem = Problem::error(statement.origin, text);
-            self.problems
-                .push(problem.with_hint("keep the CNAME alone, or the other records"));
+            self.problems.push(problem.with_hint("keep the CNAME alone, or the other records"));
             return;
         }
-        self.add_record(
-            enclosing.zone,
-            enclosing.labels == walk.labels(),
-            node,
-            statement,
-        );
+        self.add_record(enclosing.zone, enclosing.labels == walk.labels(), node, statement);
     }
 
     /// Puts a record in front of its RRset, which is made if need be.
     fn add_record(&mut self, zone: u32, apex: bool, node: u32, statement: &DataStatement) {
         let store = &mut self.store;
-        let new = Record {
-            next: NONE,
-            ttl: statement.ttl,
-            data: statement.data,
-            len: statement.len,
-        };
+        let new = Record { next: NONE, ttl: statement.ttl, data: statement.data, len: statement.len };
         let record = index(store.records.len());
         let mut at = store.node(node).map_or(NONE, |node| node.sets);
         while let Some(set) = store.set(at) {
@@ -492,10 +387,7 @@ impl Building {
         }
         let place = |at: u32| usize::try_from(at).unwrap_or(usize::MAX);
         if let Some(set) = store.sets.get_mut(place(at)) {
-            store.records.push(Record {
-                next: set.records,
-                ..new
-            });
+            store.records.push(Record { next: set.records, ..new });
             set.records = record;
             return;
         }
@@ -504,11 +396,7 @@ impl Building {
         };
         store.records.push(new);
         let set = index(store.sets.len());
-        store.sets.push(Set {
-            next: node.sets,
-            records: record,
-            rtype: statement.rtype,
-        });
+        store.sets.push(Set { next: node.sets, records: record, rtype: statement.rtype });
         node.sets = set;
         if apex && statement.rtype == Rtype::SOA {
             // Negative answers go by the first SOA that is entered.
@@ -527,11 +415,7 @@ impl Building {
             }
             // An ancestor's name is a suffix of the name's octets.
             let cut = walk.suffix(walk.labels()).len() - walk.suffix(labels).len();
-            let added = Node {
-                name: name.saturating_add(index(cut)),
-                zone,
-                sets: NONE,
-            };
+            let added = Node { name: name.saturating_add(index(cut)), zone, sets: NONE };
             let at = self.store.add_node(walk, labels, added);
             node.get_or_insert(at);
         }

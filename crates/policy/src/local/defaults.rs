@@ -48,31 +48,16 @@ pub(super) const SOA: &[u8] = b"\x09localhost\0\x06nobody\x07invalid\0\
     \0\0\0\x01\0\0\x0e\x10\0\0\x04\xb0\0\x09\x3a\x80\0\0\x2a\x30";
 
 const V6_ONE: &str = "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa.";
-const V6_UNSPECIFIED: &str =
-    "0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa.";
+const V6_UNSPECIFIED: &str = "0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa.";
 
-const fn at(
-    below: &'static str,
-    ttl: u32,
-    rtype: wire::Rtype,
-    data: &'static [u8],
-) -> DefaultRecord {
-    DefaultRecord {
-        below,
-        ttl,
-        data: Some((rtype, data)),
-    }
+const fn at(below: &'static str, ttl: u32, rtype: wire::Rtype, data: &'static [u8]) -> DefaultRecord {
+    DefaultRecord { below, ttl, data: Some((rtype, data)) }
 }
 
 /// RFC 6761 6.3: every name under `localhost.` is this host.
 const LOCALHOST: &[DefaultRecord] = &[
     at("", TTL, wire::Rtype::A, &[127, 0, 0, 1]),
-    at(
-        "",
-        TTL,
-        wire::Rtype::AAAA,
-        &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
-    ),
+    at("", TTL, wire::Rtype::AAAA, &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]),
 ];
 const REVERSE_V4: &[DefaultRecord] = &[at("1.0.0.", TTL, wire::Rtype::PTR, NS)];
 const REVERSE_V6: &[DefaultRecord] = &[at("", TTL, wire::Rtype::PTR, NS)];
@@ -80,39 +65,20 @@ const REVERSE_V6: &[DefaultRecord] = &[at("", TTL, wire::Rtype::PTR, NS)];
 /// The TTL the public zone has for these addresses, in seconds.
 const IPV4ONLY_TTL: u32 = 86400;
 /// RFC 8880 7.1: the well-known addresses by which a client finds out about NAT64.
-const IPV4ONLY: &[DefaultRecord] = &[
-    at("", IPV4ONLY_TTL, wire::Rtype::A, &[192, 0, 0, 170]),
-    at("", IPV4ONLY_TTL, wire::Rtype::A, &[192, 0, 0, 171]),
-];
+const IPV4ONLY: &[DefaultRecord] =
+    &[at("", IPV4ONLY_TTL, wire::Rtype::A, &[192, 0, 0, 170]), at("", IPV4ONLY_TTL, wire::Rtype::A, &[192, 0, 0, 171])];
 /// RFC 8880 7.2: and their names.
-const IPV4ONLY_REVERSE: &[DefaultRecord] = &[at(
-    "",
-    IPV4ONLY_TTL,
-    wire::Rtype::PTR,
-    b"\x08ipv4only\x04arpa\0",
-)];
+const IPV4ONLY_REVERSE: &[DefaultRecord] = &[at("", IPV4ONLY_TTL, wire::Rtype::PTR, b"\x08ipv4only\x04arpa\0")];
 /// RFC 9462 6.4: NODATA for the name under which a resolver designates its encrypted selves, if it has none.
-const RESOLVER: &[DefaultRecord] = &[DefaultRecord {
-    below: "_dns.",
-    ttl: TTL,
-    data: None,
-}];
+const RESOLVER: &[DefaultRecord] = &[DefaultRecord { below: "_dns.", ttl: TTL, data: None }];
 
 /// All default zones.
 pub(super) fn zones() -> Vec<DefaultZone> {
     use Group::{Added, Always, Lan};
 
     let mut all = Vec::new();
-    let mut zone = |group, name: String, kind, extra| {
-        all.push(DefaultZone {
-            name,
-            kind,
-            group,
-            extra,
-        })
-    };
-    let mut fixed =
-        |group, name: &str, extra| zone(group, name.to_owned(), super::ZoneKind::Static, extra);
+    let mut zone = |group, name: String, kind, extra| all.push(DefaultZone { name, kind, group, extra });
+    let mut fixed = |group, name: &str, extra| zone(group, name.to_owned(), super::ZoneKind::Static, extra);
 
     fixed(Always, "127.in-addr.arpa.", REVERSE_V4);
     fixed(Always, V6_ONE, REVERSE_V6);
@@ -157,11 +123,6 @@ pub(super) fn zones() -> Vec<DefaultZone> {
     fixed(Added, "170.0.0.192.in-addr.arpa.", IPV4ONLY_REVERSE);
     fixed(Added, "171.0.0.192.in-addr.arpa.", IPV4ONLY_REVERSE);
 
-    zone(
-        Always,
-        "localhost.".to_owned(),
-        super::ZoneKind::Redirect,
-        LOCALHOST,
-    );
+    zone(Always, "localhost.".to_owned(), super::ZoneKind::Redirect, LOCALHOST);
     all
 }

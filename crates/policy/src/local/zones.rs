@@ -122,10 +122,7 @@ impl ZoneKind {
 
     /// Whether a hit is logged even without `log-local-actions`.
     pub(super) fn informs(self) -> bool {
-        matches!(
-            self,
-            ZoneKind::Inform | ZoneKind::InformDeny | ZoneKind::InformRedirect
-        )
+        matches!(self, ZoneKind::Inform | ZoneKind::InformDeny | ZoneKind::InformRedirect)
     }
 }
 
@@ -138,10 +135,7 @@ pub struct LocalZones {
 impl LocalZones {
     /// The zones: name, type and class, in no particular order.
     pub fn zones(&self) -> impl Iterator<Item = (NameRef<'_>, ZoneKind, Class)> {
-        self.store
-            .zones
-            .iter()
-            .map(|zone| (self.store.name_at(zone.name), zone.kind, zone.class))
+        self.store.zones.iter().map(|zone| (self.store.name_at(zone.name), zone.kind, zone.class))
     }
 
     /// How many zones there are, the default ones included.
@@ -257,11 +251,7 @@ impl<'n> Walk<'n> {
             labels += 1;
             at += usize::from(len) + 1;
         }
-        Walk {
-            wire,
-            starts,
-            labels,
-        }
+        Walk { wire, starts, labels }
     }
 
     /// Labels of the name, the root not counted.
@@ -271,11 +261,7 @@ impl<'n> Walk<'n> {
 
     /// The suffix of so many labels, in wire form.
     pub(super) fn suffix(&self, labels: usize) -> &'n [u8] {
-        let start = self
-            .starts
-            .get(self.labels.saturating_sub(labels))
-            .copied()
-            .unwrap_or(0);
+        let start = self.starts.get(self.labels.saturating_sub(labels)).copied().unwrap_or(0);
         self.wire.get(usize::from(start)..).unwrap_or_default()
     }
 
@@ -310,10 +296,7 @@ fn extend(mut hash: u64, label: &[u8]) -> u64 {
         let word = word.try_into().map_or(0, u64::from_le_bytes);
         hash = (hash.rotate_left(23) ^ word).wrapping_mul(FACTOR);
     }
-    let last = words
-        .remainder()
-        .iter()
-        .fold(1u64, |last, octet| last << 8 | u64::from(*octet));
+    let last = words.remainder().iter().fold(1u64, |last, octet| last << 8 | u64::from(*octet));
     hash = (hash.rotate_left(23) ^ last).wrapping_mul(FACTOR);
     hash ^ hash >> 32
 }
@@ -336,10 +319,7 @@ pub(super) struct Enclosing {
 impl Store {
     /// The name that begins at `at`.
     pub(super) fn name_at(&self, at: u32) -> NameRef<'_> {
-        let octets = usize::try_from(at)
-            .ok()
-            .and_then(|at| self.names.get(at..))
-            .unwrap_or_default();
+        let octets = usize::try_from(at).ok().and_then(|at| self.names.get(at..)).unwrap_or_default();
         NameRef::split_from(octets).map_or(wire::name::ROOT, |(name, _)| name)
     }
 
@@ -357,10 +337,7 @@ impl Store {
 
     pub(super) fn data(&self, record: &Record) -> &[u8] {
         let start = usize::try_from(record.data).unwrap_or(usize::MAX);
-        start
-            .checked_add(usize::from(record.len))
-            .and_then(|end| self.rdata.get(start..end))
-            .unwrap_or_default()
+        start.checked_add(usize::from(record.len)).and_then(|end| self.rdata.get(start..end)).unwrap_or_default()
     }
 
     /// The RRsets of a node.
@@ -375,41 +352,22 @@ impl Store {
 
     /// Whether the name at `at` is `wire` (lower case, one whole name).
     fn is_name(&self, at: u32, wire: &[u8]) -> bool {
-        let octets = usize::try_from(at)
-            .ok()
-            .and_then(|at| self.names.get(at..at.checked_add(wire.len())?));
+        let octets = usize::try_from(at).ok().and_then(|at| self.names.get(at..at.checked_add(wire.len())?));
         octets.is_some_and(|octets| octets.eq_ignore_ascii_case(wire))
     }
 
     /// The zone of exactly this name.
     pub(super) fn find_zone(&self, hash: u64, wire: &[u8], class: Class) -> Option<u32> {
-        let is = |index: &u32| {
-            self.zone(*index)
-                .is_some_and(|zone| zone.class == class && self.is_name(zone.name, wire))
-        };
-        self.zone_index
-            .find(tie(hash, u64::from(class.0)), is)
-            .copied()
+        let is =
+            |index: &u32| self.zone(*index).is_some_and(|zone| zone.class == class && self.is_name(zone.name, wire));
+        self.zone_index.find(tie(hash, u64::from(class.0)), is).copied()
     }
 
     /// The closest zone of the class that encloses the name; with `parent`, that encloses the name's parent.
-    pub(super) fn enclosing(
-        &self,
-        walk: &Walk<'_>,
-        class: Class,
-        parent: bool,
-    ) -> Option<Enclosing> {
-        let labels = if parent {
-            walk.labels().saturating_sub(1)
-        } else {
-            walk.labels()
-        };
+    pub(super) fn enclosing(&self, walk: &Walk<'_>, class: Class, parent: bool) -> Option<Enclosing> {
+        let labels = if parent { walk.labels().saturating_sub(1) } else { walk.labels() };
         let mut best = None;
-        for (labels, (hash, suffix)) in walk
-            .suffixes()
-            .enumerate()
-            .take(labels.min(self.deepest) + 1)
-        {
+        for (labels, (hash, suffix)) in walk.suffixes().enumerate().take(labels.min(self.deepest) + 1) {
             if let Some(zone) = self.find_zone(hash, suffix, class) {
                 best = Some(Enclosing { zone, labels });
             }
@@ -420,13 +378,8 @@ impl Store {
     /// The node of the zone at the suffix of so many labels.
     pub(super) fn find_node(&self, zone: u32, walk: &Walk<'_>, labels: usize) -> Option<u32> {
         let wire = walk.suffix(labels);
-        let is = |index: &u32| {
-            self.node(*index)
-                .is_some_and(|node| node.zone == zone && self.is_name(node.name, wire))
-        };
-        self.node_index
-            .find(tie(walk.hash(labels), u64::from(zone)), is)
-            .copied()
+        let is = |index: &u32| self.node(*index).is_some_and(|node| node.zone == zone && self.is_name(node.name, wire));
+        self.node_index.find(tie(walk.hash(labels), u64::from(zone)), is).copied()
     }
 
     pub(super) fn node(&self, index: u32) -> Option<&Node> {
@@ -441,9 +394,7 @@ impl Store {
         self.zones.push(zone);
         let (zones, names) = (&self.zones, &self.names);
         self.zone_index.insert_unique(hash, index, |at| {
-            at_index(zones, *at).map_or(0, |zone| {
-                tie(hash_of(names, zone.name), u64::from(zone.class.0))
-            })
+            at_index(zones, *at).map_or(0, |zone| tie(hash_of(names, zone.name), u64::from(zone.class.0)))
         });
         index
     }
@@ -455,9 +406,7 @@ impl Store {
         self.nodes.push(node);
         let (nodes, names) = (&self.nodes, &self.names);
         self.node_index.insert_unique(hash, index, |at| {
-            at_index(nodes, *at).map_or(0, |node| {
-                tie(hash_of(names, node.name), u64::from(node.zone))
-            })
+            at_index(nodes, *at).map_or(0, |node| tie(hash_of(names, node.name), u64::from(node.zone)))
         });
         index
     }
@@ -484,12 +433,8 @@ fn at_index<T>(all: &[T], index: u32) -> Option<&T> {
 
 /// The hash of a stored name, for a table that grows.
 fn hash_of(names: &[u8], at: u32) -> u64 {
-    let octets = usize::try_from(at)
-        .ok()
-        .and_then(|at| names.get(at..))
-        .unwrap_or_default();
-    let lower =
-        NameRef::split_from(octets).map_or_else(|_| NameBuf::root(), |(name, _)| name.lower());
+    let octets = usize::try_from(at).ok().and_then(|at| names.get(at..)).unwrap_or_default();
+    let lower = NameRef::split_from(octets).map_or_else(|_| NameBuf::root(), |(name, _)| name.lower());
     let walk = Walk::new(&lower);
     walk.hash(walk.labels())
 }
