@@ -240,15 +240,17 @@ def _statement(
 
 
 def _config(findings: Findings, items: list[_Item]) -> model.Config:
-    fields: dict[str, Any] = {}
+    singles: dict[str, Any] = {}
+    lists: dict[str, list[Any]] = {}
     for item in dict.fromkeys(items):
         name = item.clause.replace("-", "_")
         if item.clause in options.SINGLE_CLAUSES:
-            fields[name] = item.build()
+            singles[name] = item.build()
         elif "name" in item.fields:
-            fields[f"{name}s"] = (*fields.get(f"{name}s", ()), item.build())
+            lists.setdefault(f"{name}s", []).append(item.build())
         elif item.clause in _MUST_BE_NAMED:
             findings.error(item.at, f"{item.clause}: has no name", "give it one: name: ...")
         else:
             findings.warning(item.at, f"{item.clause}: has no name and is skipped")
+    fields: dict[str, Any] = {**singles, **{name: tuple(found) for name, found in lists.items()}}
     return model.Config(**fields)

@@ -95,6 +95,14 @@ def number(text: str, warn: Warn, *, at_least: int = 0) -> int:
     return value
 
 
+def level(text: str, warn: Warn) -> int:
+    """How much is logged; never below 0."""
+    match = _DIGITS.match(text)
+    if match is not None and int(match[1]) < 0:
+        raise BadValue(f"{quote(text)} is below 0")
+    return number(text, warn)
+
+
 def port(text: str, warn: Warn) -> int:
     """A port from 1 to 65535. Unbound takes numbers beyond that and cannot bind them; we say so at once."""
     if _DIGITS.match(text) is None:
@@ -448,6 +456,7 @@ _PLAIN: Final[dict[str, Callable[[str], object]]] = {
 
 _WARNING: Final[dict[str, Callable[[str, Warn], object]]] = {
     "int": number,
+    "level": level,
     "count": lambda text, warn: number(text, warn, at_least=1),
     "port": port,
     "slabs": slabs,
