@@ -69,13 +69,8 @@ impl Forwards {
     /// The zone whose servers know about `name`: the closest one at or above it. A DS record stands in the parent of the
     /// zone that bears its name (RFC 4035 2.4), so that question goes to whoever serves the parent.
     pub fn find(&self, name: NameRef<'_>, qtype: Rtype) -> Option<&Arc<ForwardZone>> {
-        let from = if qtype == Rtype::DS {
-            name.parent().unwrap_or(name)
-        } else {
-            name
-        };
-        from.ancestors()
-            .find_map(|name| self.zones.get(&Borrowed(name)))
+        let from = if qtype == Rtype::DS { name.parent().unwrap_or(name) } else { name };
+        from.ancestors().find_map(|name| self.zones.get(&Borrowed(name)))
     }
 
     /// All zones, in no order.
@@ -100,22 +95,15 @@ impl ForwardsBuilder {
     /// Servers on this machine's loopback are never asked (`do-not-query-localhost`, which is `yes` by default): in most
     /// configurations that would be the resolver asking itself.
     pub fn do_not_query_localhost(&mut self) -> &mut ForwardsBuilder {
-        self.do_not_query.push(IpNet::V4(Ipv4Net::new_assert(
-            Ipv4Addr::new(127, 0, 0, 0),
-            8,
-        )));
-        self.do_not_query
-            .push(IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128)));
+        self.do_not_query.push(IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)));
+        self.do_not_query.push(IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128)));
         self
     }
 
     /// The finished table. A zone all of whose servers may not be asked stays in it: its names fail, they do not fall to
     /// the zone above.
     pub fn build(self) -> Forwards {
-        let ForwardsBuilder {
-            zones,
-            do_not_query,
-        } = self;
+        let ForwardsBuilder { zones, do_not_query } = self;
         let refused = |ip: IpAddr| {
             let ip = ip.to_canonical();
             do_not_query.iter().any(|net| net.contains(&ip))
@@ -124,9 +112,7 @@ impl ForwardsBuilder {
             zone.servers.retain(|server| !refused(server.addr.ip()));
             (name, Arc::new(zone))
         });
-        Forwards {
-            zones: zones.collect(),
-        }
+        Forwards { zones: zones.collect() }
     }
 }
 
@@ -139,43 +125,22 @@ mod tests {
     }
 
     fn zone(at: &str, servers: &[&str]) -> ForwardZone {
-        let servers = servers.iter().map(|addr| Server {
-            addr: addr.parse().expect("an address"),
-            tls_name: None,
-        });
-        ForwardZone {
-            name: name(at),
-            servers: servers.collect(),
-            tcp_only: false,
-            no_cache: false,
-        }
+        let servers = servers.iter().map(|addr| Server { addr: addr.parse().expect("an address"), tls_name: None });
+        ForwardZone { name: name(at), servers: servers.collect(), tcp_only: false, no_cache: false }
     }
 
     fn found(table: &Forwards, asked: &str, qtype: Rtype) -> Option<String> {
-        table
-            .find(name(asked).as_ref(), qtype)
-            .map(|zone| zone.name.to_string())
+        table.find(name(asked).as_ref(), qtype).map(|zone| zone.name.to_string())
     }
 
     #[test]
     fn the_closest_enclosing_zone_is_found() {
         let mut builder = Forwards::builder();
-        builder
-            .zone(zone("example.", &[]))
-            .zone(zone("deep.sub.example.", &[]));
+        builder.zone(zone("example.", &[])).zone(zone("deep.sub.example.", &[]));
         let table = builder.build();
-        assert_eq!(
-            found(&table, "example.", Rtype::A).as_deref(),
-            Some("example.")
-        );
-        assert_eq!(
-            found(&table, "SUB.Example.", Rtype::A).as_deref(),
-            Some("example.")
-        );
-        assert_eq!(
-            found(&table, "a.b.deep.sub.EXAMPLE.", Rtype::A).as_deref(),
-            Some("deep.sub.example.")
-        );
+        assert_eq!(found(&table, "example.", Rtype::A).as_deref(), Some("example."));
+        assert_eq!(found(&table, "SUB.Example.", Rtype::A).as_deref(), Some("example."));
+        assert_eq!(found(&table, "a.b.deep.sub.EXAMPLE.", Rtype::A).as_deref(), Some("deep.sub.example."));
         assert_eq!(found(&table, "notexample.", Rtype::A), None);
         assert_eq!(found(&table, ".", Rtype::A), None);
     }
@@ -183,60 +148,32 @@ mod tests {
     #[test]
     fn rfc4035_2_4_ds_is_asked_of_the_parent() {
         let mut builder = Forwards::builder();
-        builder
-            .zone(zone("example.", &[]))
-            .zone(zone("sub.example.", &[]));
+        builder.zone(zone("example.", &[])).zone(zone("sub.example.", &[]));
         let table = builder.build();
-        assert_eq!(
-            found(&table, "sub.example.", Rtype::DS).as_deref(),
-            Some("example.")
-        );
-        assert_eq!(
-            found(&table, "x.sub.example.", Rtype::DS).as_deref(),
-            Some("sub.example.")
-        );
+        assert_eq!(found(&table, "sub.example.", Rtype::DS).as_deref(), Some("example."));
+        assert_eq!(found(&table, "x.sub.example.", Rtype::DS).as_deref(), Some("sub.example."));
         assert_eq!(found(&table, "example.", Rtype::DS), None);
     }
 
     #[test]
     fn of_two_zones_with_one_name_the_later_counts() {
         let mut builder = Forwards::builder();
-        builder
-            .zone(zone("example.", &["192.0.2.1:53"]))
-            .zone(zone("EXAMPLE.", &["192.0.2.2:53"]));
+        builder.zone(zone("example.", &["192.0.2.1:53"])).zone(zone("EXAMPLE.", &["192.0.2.2:53"]));
         let table = builder.build();
-        let servers = &table
-            .find(name("example.").as_ref(), Rtype::A)
-            .expect("a zone")
-            .servers;
-        assert_eq!(
-            servers
-                .iter()
-                .map(|s| s.addr.to_string())
-                .collect::<Vec<_>>(),
-            ["192.0.2.2:53"]
-        );
+        let servers = &table.find(name("example.").as_ref(), Rtype::A).expect("a zone").servers;
+        assert_eq!(servers.iter().map(|s| s.addr.to_string()).collect::<Vec<_>>(), ["192.0.2.2:53"]);
     }
 
     #[test]
     fn servers_that_may_not_be_asked_are_left_out_and_the_zone_stays() {
         let mut builder = Forwards::builder();
-        builder.zone(zone(".", &["192.0.2.1:53"])).zone(zone(
-            "l.",
-            &["127.0.0.9:53", "[::1]:53", "[::ffff:127.0.0.1]:53"],
-        ));
-        builder.zone(zone("n.", &["198.51.100.7:53", "192.0.2.1:53"]));
         builder
-            .do_not_query_localhost()
-            .do_not_query("198.51.100.0/24".parse().expect("a network"));
+            .zone(zone(".", &["192.0.2.1:53"]))
+            .zone(zone("l.", &["127.0.0.9:53", "[::1]:53", "[::ffff:127.0.0.1]:53"]));
+        builder.zone(zone("n.", &["198.51.100.7:53", "192.0.2.1:53"]));
+        builder.do_not_query_localhost().do_not_query("198.51.100.0/24".parse().expect("a network"));
         let table = builder.build();
-        let servers = |at: &str| {
-            table
-                .find(name(at).as_ref(), Rtype::A)
-                .expect("a zone")
-                .servers
-                .len()
-        };
+        let servers = |at: &str| table.find(name(at).as_ref(), Rtype::A).expect("a zone").servers.len();
         assert_eq!((servers("x.l."), servers("x.n."), servers("x.")), (0, 1, 1));
     }
 }

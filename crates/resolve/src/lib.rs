@@ -31,15 +31,7 @@
 //! | `scrub` | what of a reply may be used and for how long |
 //! | `why` | what clients and the log are told about a failure |
 //! | [`limits`] | every number, with its reason |
-#![cfg_attr(
-    not(test),
-    deny(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::panic
-    )
-)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
 pub mod forward;
 pub mod limits;

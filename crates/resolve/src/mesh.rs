@@ -172,9 +172,7 @@ struct Flight {
 pub fn unaskable(qtype: Rtype, qclass: Class) -> Option<Rcode> {
     match (qtype, qclass) {
         (Rtype::AXFR | Rtype::IXFR, _) => Some(Rcode::REFUSED),
-        (Rtype::OPT | Rtype::TKEY | Rtype::TSIG | Rtype::MAILA | Rtype::MAILB, _) => {
-            Some(Rcode::FORMERR)
-        }
+        (Rtype::OPT | Rtype::TKEY | Rtype::TSIG | Rtype::MAILA | Rtype::MAILB, _) => Some(Rcode::FORMERR),
         (_, Class::IN | Class::ANY) => None,
         _ => Some(Rcode::REFUSED),
     }
@@ -225,20 +223,8 @@ impl Mesh {
 
     /// A client asks what the store did not know. A question that is in progress already, under the same forward zones,
     /// is joined.
-    pub fn query(
-        &mut self,
-        now: Millis,
-        forwards: &Arc<Forwards>,
-        question: Question,
-        client: ClientId,
-    ) {
-        let Question {
-            name,
-            qtype,
-            qclass,
-            cd,
-            rd,
-        } = question;
+    pub fn query(&mut self, now: Millis, forwards: &Arc<Forwards>, question: Question, client: ClientId) {
+        let Question { name, qtype, qclass, cd, rd } = question;
         if let Some(rcode) = unaskable(qtype, qclass) {
             return self.tell(vec![client], Answer::new(rcode), None);
         }
@@ -248,16 +234,8 @@ impl Mesh {
         if self.waiting >= self.limits.max_queries.saturating_mul(CLIENTS_PER_QUERY) {
             return self.tell_failure(client, &Failure::Busy);
         }
-        let key = Key {
-            name,
-            qtype,
-            qclass,
-            cd,
-        };
-        let same = self
-            .joined
-            .get(&key)
-            .and_then(|number| self.states.get_mut(number));
+        let key = Key { name, qtype, qclass, cd };
+        let same = self.joined.get(&key).and_then(|number| self.states.get_mut(number));
         if let Some(state) = same.filter(|state| Arc::ptr_eq(&state.forwards, forwards)) {
             state.clients.push(client);
             self.waiting += 1;
@@ -293,9 +271,7 @@ impl Mesh {
         let Some(flight) = self.flight(id).filter(|flight| flight.over == over) else {
             return;
         };
-        let header = bytes
-            .first_chunk::<HEADER>()
-            .filter(|[id0, id1, ..]| [*id0, *id1] == flight.id.to_be_bytes());
+        let header = bytes.first_chunk::<HEADER>().filter(|[id0, id1, ..]| [*id0, *id1] == flight.id.to_be_bytes());
         let Some(&[_, _, flags0, flags1, ..]) = header else {
             if over == Transport::Tcp {
                 // A stream has one speaker: no one else can have sent this.
@@ -305,8 +281,7 @@ impl Mesh {
         };
         let flags = u16::from_be_bytes([flags0, flags1]);
         let rtt = (over == Transport::Udp).then(|| now.saturating_sub(flight.sent));
-        self.servers
-            .answered(flight.server, rtt, self.limits.unknown_server_time);
+        self.servers.answered(flight.server, rtt, self.limits.unknown_server_time);
         if flags & flag::QR == 0 || flags & flag::OPCODE != 0 {
             return self.settle(now, flight, Err(Fault::Malformed));
         }
@@ -324,9 +299,7 @@ impl Mesh {
         }
         match Reply::parse(bytes) {
             // BADVERS: it knows OPT but not version 0; without it there is nothing to disagree about.
-            Ok(reply) if flight.edns && reply.rcode == Rcode::BADVERS => {
-                self.again(now, flight, over, false)
-            }
+            Ok(reply) if flight.edns && reply.rcode == Rcode::BADVERS => self.again(now, flight, over, false),
             Ok(reply) => self.settle(now, flight, Ok(reply)),
             Err(_) => self.settle(now, flight, Err(Fault::Malformed)),
         }
@@ -348,13 +321,7 @@ impl Mesh {
             }
         }
         let waited = (flight.over == Transport::Udp).then_some(flight.wait);
-        self.servers.silent(
-            flight.server,
-            waited,
-            again,
-            now,
-            self.limits.unknown_server_time,
-        );
+        self.servers.silent(flight.server, waited, again, now, self.limits.unknown_server_time);
         state.last_fault = Some((flight.server, Fault::Silent));
         self.ask(now, state);
     }
@@ -367,30 +334,18 @@ impl Mesh {
         if let Some(tries) = state.tries.get_mut(flight.index) {
             tries.failures = tries.failures.saturating_add(1);
         }
-        self.servers.silent(
-            flight.server,
-            None,
-            true,
-            now,
-            self.limits.unknown_server_time,
-        );
+        self.servers.silent(flight.server, None, true, now, self.limits.unknown_server_time);
         state.last_fault = Some((flight.server, Fault::Unreachable(kind)));
         self.ask(now, state);
     }
 
     /// SEEK: who knows about the target? After a link, maybe the store.
     fn seek(&mut self, now: Millis, mut state: Box<State>) {
-        let zone = state
-            .forwards
-            .find(state.target.as_ref(), state.key.qtype)
-            .cloned();
+        let zone = state.forwards.find(state.target.as_ref(), state.key.qtype).cloned();
         let may_look = zone.as_ref().is_none_or(|zone| !zone.no_cache);
         if may_look && !state.chain.is_empty() {
             let key = &state.key;
-            if let Some(known) =
-                self.store
-                    .get(state.target.as_ref(), key.qtype, key.qclass, key.cd, now)
-            {
+            if let Some(known) = self.store.get(state.target.as_ref(), key.qtype, key.qclass, key.cd, now) {
                 return self.finish_known(now, *state, &known);
             }
         }
@@ -417,33 +372,19 @@ impl Mesh {
         };
         let time_left = now < state.began + QUERY_TIME;
         let choice = if time_left && state.sends < MAX_SENDS {
-            let servers = zone
-                .servers
-                .iter()
-                .zip(&state.tries)
-                .map(|(server, tries)| (server.addr, *tries));
+            let servers = zone.servers.iter().zip(&state.tries).map(|(server, tries)| (server.addr, *tries));
             let rng = &mut self.rng;
             let draw = |len: usize| rng.next_u32() as usize % len.max(1);
-            self.servers.choose(
-                servers,
-                self.limits.msg_retry,
-                self.limits.unknown_server_time,
-                now,
-                draw,
-            )
+            self.servers.choose(servers, self.limits.msg_retry, self.limits.unknown_server_time, now, draw)
         } else {
             None
         };
         match (choice, state.last_fault) {
             (Some(index), _) => {
-                let over = if zone.tcp_only {
-                    Transport::Tcp
-                } else {
-                    Transport::Udp
-                };
+                let over = if zone.tcp_only { Transport::Tcp } else { Transport::Udp };
                 self.send(now, state, index, over, true);
             }
-            (None, None) => self.fail(now, *state, &Failure::NoServers(zone.name.clone())),
+            (None, None) => self.fail(now, *state, &Failure::OutOfTime(zone.name.clone())),
             (None, Some((server, fault))) => {
                 let name = zone.name.clone();
                 let failure = if time_left {
@@ -457,18 +398,9 @@ impl Mesh {
     }
 
     /// Sends the question to a server and waits.
-    fn send(
-        &mut self,
-        now: Millis,
-        mut state: Box<State>,
-        index: usize,
-        over: Transport,
-        edns: bool,
-    ) {
-        let Some((server, several)) = state
-            .zone
-            .as_ref()
-            .and_then(|zone| Some((zone.servers.get(index)?.addr, zone.servers.len() > 1)))
+    fn send(&mut self, now: Millis, mut state: Box<State>, index: usize, over: Transport, edns: bool) {
+        let Some((server, several)) =
+            state.zone.as_ref().and_then(|zone| Some((zone.servers.get(index)?.addr, zone.servers.len() > 1)))
         else {
             return self.fail(now, *state, &Failure::NotForwarded);
         };
@@ -476,51 +408,22 @@ impl Mesh {
         let wait = match over {
             Transport::Tcp => TCP_TIME,
             // A dead one that is tried again must not hold up a question others can answer.
-            Transport::Udp if several && self.servers.dead(server) => {
-                self.servers.wait(server, unknown).min(unknown)
-            }
+            Transport::Udp if several && self.servers.dead(server) => self.servers.wait(server, unknown).min(unknown),
             Transport::Udp => self.servers.wait(server, unknown),
         };
-        let deadline = (now + wait).min((state.began + QUERY_TIME).max(now + 1));
+        let deadline = (now + wait.max(1)).min((state.began + QUERY_TIME).max(now + 1));
         let id = (self.rng.next_u32() >> 16) as u16;
-        let flags = if state.key.cd {
-            flag::RD | flag::CD
-        } else {
-            flag::RD
-        };
+        let flags = if state.key.cd { flag::RD | flag::CD } else { flag::RD };
         let edns_out = edns.then_some((self.limits.edns_buffer_size, true));
         let mut buffer = [0; MAX_QUERY];
-        let len = wire::question(
-            &mut buffer,
-            id,
-            flags,
-            state.target.as_ref(),
-            state.key.qtype,
-            Class::IN,
-            edns_out,
-        );
+        let len = wire::question(&mut buffer, id, flags, state.target.as_ref(), state.key.qtype, Class::IN, edns_out);
         let packet = buffer.get(..len).unwrap_or_default().to_vec();
         let send = SendId(self.number());
         state.sends = state.sends.saturating_add(1);
-        state.flight = Some(Flight {
-            send,
-            index,
-            server,
-            over,
-            edns,
-            id,
-            sent: now,
-            wait: deadline - now,
-        });
+        state.flight = Some(Flight { send, index, server, over, edns, id, sent: now, wait: deadline - now });
         self.flights.insert(send, state.number);
         self.states.insert(state.number, state);
-        self.effects.push(Effect::Send {
-            id: send,
-            server,
-            over,
-            packet,
-            deadline,
-        });
+        self.effects.push(Effect::Send { id: send, server, over, packet, deadline });
     }
 
     /// Asks the same server once more, in another way.
@@ -543,12 +446,7 @@ impl Mesh {
         self.effects.push(Effect::Cancel { id: flight.send });
         let fault = match outcome {
             Err(fault) => fault,
-            Ok(reply)
-                if !matches!(
-                    reply.rcode,
-                    Rcode::NOERROR | Rcode::NXDOMAIN | Rcode::YXDOMAIN
-                ) =>
-            {
+            Ok(reply) if !matches!(reply.rcode, Rcode::NOERROR | Rcode::NXDOMAIN | Rcode::YXDOMAIN) => {
                 Fault::Said(reply.rcode)
             }
             Ok(reply) if !state.asked(&reply) => Fault::WrongQuestion,
@@ -566,17 +464,10 @@ impl Mesh {
         let Some(zone) = &state.zone else {
             return self.fail(now, *state, &Failure::NotForwarded);
         };
-        match scrub(
-            reply,
-            state.target.as_ref(),
-            state.key.qtype,
-            zone.name.as_ref(),
-            &self.limits,
-        ) {
+        match scrub(reply, state.target.as_ref(), state.key.qtype, zone.name.as_ref(), &self.limits) {
             Finding::Answer(answer) => self.finish(now, *state, answer, None, None),
             Finding::Link(sets, target) => {
-                let circle =
-                    target == state.target || state.chain.iter().any(|link| link.name == target);
+                let circle = target == state.target || state.chain.iter().any(|link| link.name == target);
                 if circle || state.chain.len() >= usize::from(self.limits.max_restarts) {
                     let stop = if circle { target } else { state.target.clone() };
                     return self.fail(now, *state, &Failure::TooManyLinks(stop));
@@ -598,23 +489,9 @@ impl Mesh {
 
     /// ANSWER: `end` answers the last target. Everyone is told, and each part of the chain that leads to the end is
     /// remembered as an answer of its own. `left` is set when the end came from the store, where it has so many seconds.
-    fn finish(
-        &mut self,
-        now: Millis,
-        state: State,
-        end: Answer,
-        why: Option<String>,
-        left: Option<u32>,
-    ) {
+    fn finish(&mut self, now: Millis, state: State, end: Answer, why: Option<String>, left: Option<u32>) {
         self.forget(&state);
-        let State {
-            key,
-            clients,
-            chain,
-            keep_from,
-            target,
-            ..
-        } = state;
+        let State { key, clients, chain, keep_from, target, .. } = state;
         let links = chain.len();
         let whole = |from: usize| {
             let mut answer = end.clone();
@@ -634,17 +511,7 @@ impl Mesh {
             };
             let answer = whole(from);
             let ttl = message_ttl(&answer, key.qtype, &self.limits).min(left.unwrap_or(u32::MAX));
-            self.store.put(
-                Key {
-                    name: name.clone(),
-                    ..key.clone()
-                },
-                Message {
-                    answer,
-                    stored: now,
-                    ttl,
-                },
-            );
+            self.store.put(Key { name: name.clone(), ..key.clone() }, Message { answer, stored: now, ttl });
         }
         let answer = if links == 0 { end } else { whole(0) };
         self.tell(clients, answer, why);
@@ -658,25 +525,11 @@ impl Mesh {
             let asked = (state.keep_from == 0).then_some(&state.key.name);
             let failed = (!state.chain.is_empty()).then_some(&state.target);
             for name in asked.into_iter().chain(failed) {
-                let key = Key {
-                    name: name.clone(),
-                    ..state.key.clone()
-                };
+                let key = Key { name: name.clone(), ..state.key.clone() };
                 // Another worker may have had more luck.
-                if self
-                    .store
-                    .get(name.as_ref(), key.qtype, key.qclass, key.cd, now)
-                    .is_none()
-                {
+                if self.store.get(name.as_ref(), key.qtype, key.qclass, key.cd, now).is_none() {
                     let ttl = message_ttl(&answer, key.qtype, &self.limits);
-                    self.store.put(
-                        key,
-                        Message {
-                            answer: answer.clone(),
-                            stored: now,
-                            ttl,
-                        },
-                    );
+                    self.store.put(key, Message { answer: answer.clone(), stored: now, ttl });
                 }
             }
         }
@@ -692,11 +545,7 @@ impl Mesh {
     }
 
     fn tell(&mut self, clients: Vec<ClientId>, answer: Answer, why: Option<String>) {
-        self.effects.push(Effect::Answer {
-            clients,
-            answer: Arc::new(answer),
-            why,
-        });
+        self.effects.push(Effect::Answer { clients, answer: Arc::new(answer), why });
     }
 
     fn tell_failure(&mut self, client: ClientId, failure: &Failure) {
@@ -724,13 +573,8 @@ impl Mesh {
 impl State {
     /// Whether a reply repeats the question that is on its way.
     fn asked(&self, reply: &Reply) -> bool {
-        reply
-            .question
-            .as_ref()
-            .is_some_and(|(name, qtype, qclass)| {
-                name.as_ref() == self.target.as_ref()
-                    && *qtype == self.key.qtype
-                    && *qclass == Class::IN
-            })
+        reply.question.as_ref().is_some_and(|(name, qtype, qclass)| {
+            name.as_ref() == self.target.as_ref() && *qtype == self.key.qtype && *qclass == Class::IN
+        })
     }
 }

@@ -15,9 +15,7 @@ use std::net::SocketAddr;
 use hashbrown::HashMap;
 use store::Millis;
 
-use crate::limits::{
-    DEAD_AFTER, FIRST_BACKOFF, MAX_BACKOFF, MAX_RTT, MAX_SERVERS, MIN_RTT, RTT_BAND,
-};
+use crate::limits::{DEAD_AFTER, FIRST_BACKOFF, MAX_BACKOFF, MAX_RTT, MAX_SERVERS, MIN_RTT, RTT_BAND};
 
 /// What is known of one server.
 #[derive(Clone, Copy, Debug)]
@@ -59,16 +57,12 @@ impl Tries {
 impl Servers {
     /// How long to wait for a reply of this server over UDP, ms.
     pub(crate) fn wait(&self, server: SocketAddr, unknown: u64) -> u64 {
-        self.known
-            .get(&server)
-            .map_or(unknown, |health| health.wait)
+        self.known.get(&server).map_or(unknown, |health| health.wait)
     }
 
     /// Whether the server is dead, as far as is known.
     pub(crate) fn dead(&self, server: SocketAddr) -> bool {
-        self.known
-            .get(&server)
-            .is_some_and(|health| health.silences >= DEAD_AFTER)
+        self.known.get(&server).is_some_and(|health| health.silences >= DEAD_AFTER)
     }
 
     /// The server answered, whatever it said: over UDP after `rtt` milliseconds, or over TCP (`None`), whose time tells
@@ -81,11 +75,7 @@ impl Servers {
             (health.srtt, health.variance) = (rtt, rtt / 2);
         } else {
             let delta = rtt.abs_diff(health.srtt);
-            health.srtt = if rtt > health.srtt {
-                health.srtt + delta / 8
-            } else {
-                health.srtt - delta / 8
-            };
+            health.srtt = if rtt > health.srtt { health.srtt + delta / 8 } else { health.srtt - delta / 8 };
             health.variance = (health.variance * 3 + delta) / 4;
         }
         health.wait = (health.srtt + 4 * health.variance).clamp(MIN_RTT, MAX_RTT);
@@ -94,24 +84,14 @@ impl Servers {
     /// The server said nothing within `waited` milliseconds, or could not be reached at all (`waited` is `None`).
     /// Questions in flight at the same time double the wait once, not once each. `again` tells that this question heard
     /// nothing from it for the second time: the first time the same wait is tried once more.
-    pub(crate) fn silent(
-        &mut self,
-        server: SocketAddr,
-        waited: Option<u64>,
-        again: bool,
-        now: Millis,
-        unknown: u64,
-    ) {
+    pub(crate) fn silent(&mut self, server: SocketAddr, waited: Option<u64>, again: bool, now: Millis, unknown: u64) {
         let health = self.health(server, unknown);
         if let Some(waited) = waited.filter(|waited| again && *waited >= health.wait) {
             health.wait = (waited * 2).min(MAX_RTT);
         }
         health.silences = health.silences.saturating_add(1);
         if let Some(beyond) = health.silences.checked_sub(DEAD_AFTER) {
-            let backoff = FIRST_BACKOFF
-                .checked_shl(u32::from(beyond))
-                .unwrap_or(MAX_BACKOFF)
-                .min(MAX_BACKOFF);
+            let backoff = FIRST_BACKOFF.checked_shl(u32::from(beyond)).unwrap_or(MAX_BACKOFF).min(MAX_BACKOFF);
             health.backed_off_until = now + backoff;
         }
     }
@@ -135,8 +115,7 @@ impl Servers {
                 continue;
             }
             let health = self.known.get(&addr);
-            let resting =
-                health.is_some_and(|h| h.silences >= DEAD_AFTER && now < h.backed_off_until);
+            let resting = health.is_some_and(|h| h.silences >= DEAD_AFTER && now < h.backed_off_until);
             let rank = (resting, tries.failures.saturating_add(tries.silences));
             if rank < best_rank || best.is_empty() {
                 best.clear();
@@ -149,11 +128,7 @@ impl Servers {
         let fastest = best.iter().map(|(_, _, wait)| *wait).min()?;
         best.retain(|(_, _, wait)| *wait <= fastest + RTT_BAND);
         let (index, addr, _) = best.get(draw(best.len()))?;
-        if let Some(health) = self
-            .known
-            .get_mut(addr)
-            .filter(|h| h.silences >= DEAD_AFTER)
-        {
+        if let Some(health) = self.known.get_mut(addr).filter(|h| h.silences >= DEAD_AFTER) {
             // One question finds out whether it lives; the others do not wait for it meanwhile.
             health.backed_off_until = health.backed_off_until.max(now + health.wait);
         }
@@ -185,10 +160,7 @@ mod tests {
     }
 
     fn pick(servers: &mut Servers, tries: &[Tries], now: Millis, draw: usize) -> Option<usize> {
-        let with = tries
-            .iter()
-            .enumerate()
-            .map(|(n, tries)| (addr(n as u8), *tries));
+        let with = tries.iter().enumerate().map(|(n, tries)| (addr(n as u8), *tries));
         servers.choose(with, 5, UNKNOWN, now, |len| draw % len)
     }
 
@@ -209,9 +181,7 @@ mod tests {
         let mut servers = Servers::default();
         let tries = [Tries::default(); 3];
         assert_eq!(
-            (0..3)
-                .map(|draw| pick(&mut servers, &tries, 0, draw))
-                .collect::<Vec<_>>(),
+            (0..3).map(|draw| pick(&mut servers, &tries, 0, draw)).collect::<Vec<_>>(),
             [Some(0), Some(1), Some(2)]
         );
     }
@@ -222,12 +192,7 @@ mod tests {
         servers.answered(addr(0), Some(1), UNKNOWN);
         servers.answered(addr(1), Some(3_000), UNKNOWN);
         let mut tries = [Tries::default(); 2];
-        assert_eq!(
-            (0..4)
-                .filter_map(|draw| pick(&mut servers, &tries, 0, draw))
-                .max(),
-            Some(0)
-        );
+        assert_eq!((0..4).filter_map(|draw| pick(&mut servers, &tries, 0, draw)).max(), Some(0));
         tries[0].failures = 1;
         assert_eq!(pick(&mut servers, &tries, 0, 0), Some(1));
     }
@@ -238,18 +203,9 @@ mod tests {
         (0..DEAD_AFTER).for_each(|_| servers.silent(addr(0), Some(UNKNOWN), true, 0, UNKNOWN));
         assert!(servers.dead(addr(0)));
         let mut tries = [Tries::default(); 2];
-        assert_eq!(
-            (0..4)
-                .filter_map(|draw| pick(&mut servers, &tries, 10, draw))
-                .min(),
-            Some(1)
-        );
+        assert_eq!((0..4).filter_map(|draw| pick(&mut servers, &tries, 10, draw)).min(), Some(1));
         tries[1].failures = 5;
-        assert_eq!(
-            pick(&mut servers, &tries, 10, 0),
-            Some(0),
-            "better a dead one than none"
-        );
+        assert_eq!(pick(&mut servers, &tries, 10, 0), Some(0), "better a dead one than none");
         servers.answered(addr(0), Some(5), UNKNOWN);
         assert!(!servers.dead(addr(0)));
     }
@@ -274,35 +230,10 @@ mod tests {
     fn none_is_left_when_each_failed_as_often_as_allowed() {
         let mut servers = Servers::default();
         assert_eq!(
-            pick(
-                &mut servers,
-                &[
-                    Tries {
-                        failures: 5,
-                        silences: 0
-                    },
-                    Tries {
-                        failures: 0,
-                        silences: 10
-                    }
-                ],
-                0,
-                0
-            ),
+            pick(&mut servers, &[Tries { failures: 5, silences: 0 }, Tries { failures: 0, silences: 10 }], 0, 0),
             None
         );
-        assert_eq!(
-            pick(
-                &mut servers,
-                &[Tries {
-                    failures: 4,
-                    silences: 1
-                }],
-                0,
-                0
-            ),
-            Some(0)
-        );
+        assert_eq!(pick(&mut servers, &[Tries { failures: 4, silences: 1 }], 0, 0), Some(0));
         assert_eq!(pick(&mut servers, &[], 0, 0), None);
     }
 }

@@ -36,6 +36,8 @@ pub(crate) enum Failure {
     AllFailed(Name, SocketAddr, Fault),
     /// Time was up; this is how the last server had failed.
     TimeUp(Name, SocketAddr, Fault),
+    /// Time was up before a server of this zone, to which a link led, could be asked.
+    OutOfTime(Name),
     /// Too many links, or links in a circle; this is where it stopped.
     TooManyLinks(Name),
     /// A link leads to a name that failed a moment ago.
@@ -49,17 +51,18 @@ pub(crate) enum Failure {
 impl Failure {
     /// The answer for the client.
     pub(crate) fn answer(&self) -> Answer {
-        Answer {
-            ede: Some(self.ede()),
-            ..Answer::new(Rcode::SERVFAIL)
-        }
+        Answer { ede: Some(self.ede()), ..Answer::new(Rcode::SERVFAIL) }
     }
 
     /// Whether it is worth remembering (RFC 9520): whatever cost packets or steps to find out.
     pub(crate) fn lasts(&self) -> bool {
-        matches!(
+        !matches!(
             self,
-            Failure::AllFailed(..) | Failure::TimeUp(..) | Failure::TooManyLinks(_)
+            Failure::NotForwarded
+                | Failure::NoServers(_)
+                | Failure::RecentlyFailed
+                | Failure::Busy
+                | Failure::NoRecursion
         )
     }
 
@@ -84,28 +87,18 @@ impl Failure {
                 // The server first: a long zone name may push the rest beyond what is sent.
                 ede(
                     code,
-                    format!(
-                        "{} {fault}, the last of the servers of forward zone {zone} to fail",
-                        Ip(server.ip())
-                    ),
+                    format!("{} {fault}, the last of the servers of forward zone {zone} to fail", Ip(server.ip())),
                 )
             }
-            Failure::TooManyLinks(_) => Ede::new(
-                Ede::OTHER,
-                "too many CNAME or DNAME links, or a circle of them",
-            ),
-            Failure::RecentlyFailed => Ede::new(
-                Ede::CACHED_ERROR,
-                "the name the CNAME leads to failed a moment ago",
-            ),
-            Failure::Busy => Ede::new(
-                Ede::OTHER,
-                "too many questions are in progress (num-queries-per-thread)",
-            ),
-            Failure::NoRecursion => Ede::new(
-                Ede::OTHER,
-                "not in the cache, and the query asked for no recursion (RD=0)",
-            ),
+            Failure::OutOfTime(zone) => {
+                ede(Ede::OTHER, format!("time was up before the servers of forward zone {zone} could be asked"))
+            }
+            Failure::TooManyLinks(_) => Ede::new(Ede::OTHER, "too many CNAME or DNAME links, or a circle of them"),
+            Failure::RecentlyFailed => Ede::new(Ede::CACHED_ERROR, "the name the CNAME leads to failed a moment ago"),
+            Failure::Busy => Ede::new(Ede::OTHER, "too many questions are in progress (num-queries-per-thread)"),
+            Failure::NoRecursion => {
+                Ede::new(Ede::OTHER, "not in the cache, and the query asked for no recursion (RD=0)")
+            }
         }
     }
 
@@ -113,16 +106,11 @@ impl Failure {
     pub(crate) fn why(&self) -> String {
         const ALL: &str = "all the configured stub or forward servers failed, at zone";
         match self {
-            Failure::NotForwarded => {
-                "no forward zone covers this name and recursion is not built in yet".into()
-            }
+            Failure::NotForwarded => "no forward zone covers this name and recursion is not built in yet".into(),
             Failure::NoServers(zone) => {
-                format!(
-                    "{ALL} {zone} no server to query nameserver addresses not usable have no nameserver names"
-                )
+                format!("{ALL} {zone} no server to query nameserver addresses not usable have no nameserver names")
             }
-            Failure::AllFailed(zone, _, Fault::Silent)
-            | Failure::TimeUp(zone, _, Fault::Silent) => {
+            Failure::AllFailed(zone, _, Fault::Silent) | Failure::TimeUp(zone, _, Fault::Silent) => {
                 format!("{ALL} {zone} upstream server timeout")
             }
             Failure::AllFailed(zone, server, fault) | Failure::TimeUp(zone, server, fault) => {
@@ -142,10 +130,9 @@ impl Failure {
                     Fault::Said(rcode) => format!("{ALL} {zone} from {from} got {}", Code(*rcode)),
                 }
             }
+            Failure::OutOfTime(zone) => format!("time was up before the servers of zone {zone} could be asked"),
             Failure::TooManyLinks(stop) => {
-                format!(
-                    "request has exceeded the maximum number restarts (eg. indirections) stop at {stop}"
-                )
+                format!("request has exceeded the maximum number restarts (eg. indirections) stop at {stop}")
             }
             Failure::RecentlyFailed => "SERVFAIL in cache".into(),
             Failure::Busy => "too many questions are in progress (num-queries-per-thread)".into(),
@@ -155,10 +142,7 @@ impl Failure {
 }
 
 fn ede(code: u16, text: String) -> Ede {
-    Ede {
-        code,
-        text: text.into(),
-    }
+    Ede { code, text: text.into() }
 }
 
 /// As it reads after the server's address.
@@ -217,40 +201,22 @@ mod tests {
             (Fault::Said(Rcode::NOTIMP), "from 127.0.0.21 got NOTIMPL"),
             (Fault::Said(Rcode::NOTAUTH), "from 127.0.0.21 got NOTAUTH"),
             (Fault::Said(Rcode(11)), "from 127.0.0.21 got RCODE11"),
-            (
-                Fault::Malformed,
-                "from 127.0.0.21 could not parse upstream response",
-            ),
-            (
-                Fault::WrongQuestion,
-                "from 127.0.0.21 upstream response failed scrub",
-            ),
+            (Fault::Malformed, "from 127.0.0.21 could not parse upstream response"),
+            (Fault::WrongQuestion, "from 127.0.0.21 upstream response failed scrub"),
             (Fault::Silent, "upstream server timeout"),
         ] {
             assert_eq!(failed(fault).why(), format!("{all} {rest}"));
         }
         let stop = Failure::TooManyLinks(Name::from_text("loop.tst.").expect("a name"));
-        assert_eq!(
-            stop.why(),
-            "request has exceeded the maximum number restarts (eg. indirections) stop at loop.tst."
-        );
+        assert_eq!(stop.why(), "request has exceeded the maximum number restarts (eg. indirections) stop at loop.tst.");
     }
 
     #[test]
     fn rfc8914_codes_tell_the_kind_and_the_text_names_server_and_cause() {
         let refused = failed(Fault::Unreachable(ErrorKind::ConnectionRefused)).ede();
         assert_eq!(refused.code, Ede::NETWORK_ERROR);
-        assert!(
-            refused
-                .text
-                .starts_with("127.0.0.21 could not be reached (connection refused)"),
-            "{}",
-            refused.text
-        );
-        assert_eq!(
-            failed(Fault::Silent).ede().code,
-            Ede::NO_REACHABLE_AUTHORITY
-        );
+        assert!(refused.text.starts_with("127.0.0.21 could not be reached (connection refused)"), "{}", refused.text);
+        assert_eq!(failed(Fault::Silent).ede().code, Ede::NO_REACHABLE_AUTHORITY);
         assert_eq!(failed(Fault::Malformed).ede().code, Ede::INVALID_DATA);
     }
 }

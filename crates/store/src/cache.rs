@@ -1,4 +1,4 @@
-//! The shared cache: shards, each a hash table over a [`Sieve`], under one limit of octets.
+//! The shared cache: shards, each a hash table over a `Sieve`, under one limit of octets.
 //!
 //! It owns look-up, insertion, eviction and the count of octets; see the [crate] for the whole picture.
 
@@ -81,14 +81,7 @@ impl Store {
     }
 
     /// The answer to a question, if one is remembered whose time has not passed. `name` may have any case.
-    pub fn get(
-        &self,
-        name: NameRef<'_>,
-        qtype: Rtype,
-        qclass: Class,
-        cd: bool,
-        now: Millis,
-    ) -> Option<Arc<Message>> {
+    pub fn get(&self, name: NameRef<'_>, qtype: Rtype, qclass: Class, cd: bool, now: Millis) -> Option<Arc<Message>> {
         let hash = self.hash(name, qtype, qclass, cd);
         let mut shard = self.shard(hash)?.lock();
         let shard = &mut *shard;
@@ -123,12 +116,7 @@ impl Store {
         // Whatever leaves is freed after the lock is released.
         let mut left = Vec::new();
         if let Some(shard) = self.shard(hash) {
-            let entry = Entry {
-                key,
-                hash,
-                message: Arc::new(message),
-                heap,
-            };
+            let entry = Entry { key, hash, message: Arc::new(message), heap };
             shard.lock().insert(entry, now, &mut left);
         }
     }
@@ -155,10 +143,7 @@ impl Store {
 
     /// Entries held, those whose time has passed included.
     pub fn entries(&self) -> usize {
-        self.shards
-            .iter()
-            .map(|shard| shard.lock().queue.len())
-            .sum()
+        self.shards.iter().map(|shard| shard.lock().queue.len()).sum()
     }
 
     /// What it did so far.
@@ -184,8 +169,7 @@ impl Store {
     /// The shard of a hash. The table inside the shard uses the lowest and the highest bits, so this takes from the
     /// middle.
     fn shard(&self, hash: u64) -> Option<&Mutex<Shard>> {
-        self.shards
-            .get((hash >> 32) as usize & (self.shards.len() - 1))
+        self.shards.get((hash >> 32) as usize & (self.shards.len() - 1))
     }
 }
 
@@ -194,14 +178,7 @@ impl Shard {
         self.heap + self.index.allocation_size() + self.queue.heap()
     }
 
-    fn find(
-        &self,
-        hash: u64,
-        name: NameRef<'_>,
-        qtype: Rtype,
-        qclass: Class,
-        cd: bool,
-    ) -> Option<u32> {
+    fn find(&self, hash: u64, name: NameRef<'_>, qtype: Rtype, qclass: Class, cd: bool) -> Option<u32> {
         let same = |index: &u32| {
             self.queue.peek(*index).is_some_and(|entry| {
                 let key = &entry.key;
@@ -228,9 +205,7 @@ impl Shard {
             return;
         };
         let queue = &self.queue;
-        self.index.insert_unique(hash, new, |index| {
-            queue.peek(*index).map_or(0, |entry| entry.hash)
-        });
+        self.index.insert_unique(hash, new, |index| queue.peek(*index).map_or(0, |entry| entry.hash));
         self.heap += heap;
         while self.bytes() > self.limit {
             let Some(victim) = self.queue.victim(|entry| entry.message.expired(now)) else {
@@ -255,9 +230,6 @@ impl Shard {
     /// Forgets all and hands back the memory, to be freed where no lock is held.
     fn clear(&mut self) -> (HashTable<u32>, Sieve<Entry>) {
         self.heap = 0;
-        (
-            std::mem::replace(&mut self.index, HashTable::new()),
-            std::mem::replace(&mut self.queue, Sieve::new()),
-        )
+        (std::mem::replace(&mut self.index, HashTable::new()), std::mem::replace(&mut self.queue, Sieve::new()))
     }
 }

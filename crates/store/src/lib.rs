@@ -12,7 +12,7 @@
 //! - **Bytes, not entries.** The limit is octets of heap, counted as the allocator hands them out ([`message`]), tables
 //!   and lists included. It is never exceeded once a call has returned, whatever sizes the answers have. A message that
 //!   no shard could hold is not stored.
-//! - **SIEVE** ([`sieve`]) decides who leaves when room is needed: a queue in order of arrival, a mark on every entry
+//! - **SIEVE** (`sieve`) decides who leaves when room is needed: a queue in order of arrival, a mark on every entry
 //!   that was read, and a hand that walks from the oldest towards the newest, taking marks off and evicting what has
 //!   none. One-hit wonders (random-name floods among them) leave first, and reading needs no reordering.
 //! - **Time.** An entry is used while its age is below its TTL. After that [`Store::get`] does not hand it out; the
@@ -20,19 +20,11 @@
 //!
 //! Keys compare names without regard to case (RFC 4343). Looking up takes a borrowed name of any case and allocates
 //! nothing.
-#![cfg_attr(
-    not(test),
-    deny(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::panic
-    )
-)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
 pub mod cache;
 pub mod message;
-pub mod sieve;
+mod sieve;
 
 pub use cache::{Counters, Store};
 pub use message::{Key, Message};

@@ -46,11 +46,7 @@ impl Message {
 
     /// Gives back what the vectors reserved and do not use, so that the octets counted are octets needed.
     pub(crate) fn shrink(&mut self) {
-        for section in [
-            &mut self.answer.answer,
-            &mut self.answer.authority,
-            &mut self.answer.additional,
-        ] {
+        for section in [&mut self.answer.answer, &mut self.answer.authority, &mut self.answer.additional] {
             section.shrink_to_fit();
             section.iter_mut().for_each(|rrset| rrset.rdata.shrink());
         }
@@ -60,11 +56,7 @@ impl Message {
     pub(crate) fn heap(&self) -> usize {
         /// The two reference counts an `Arc` keeps before its value.
         const ARC_COUNTS: usize = 2 * size_of::<usize>();
-        let sections = [
-            &self.answer.answer,
-            &self.answer.authority,
-            &self.answer.additional,
-        ];
+        let sections = [&self.answer.answer, &self.answer.authority, &self.answer.additional];
         let sets: usize = sections
             .into_iter()
             .map(|section| {
@@ -121,16 +113,8 @@ mod tests {
 
     #[test]
     fn age_counts_whole_seconds_and_ends_at_the_ttl() {
-        let message = Message {
-            answer: Answer::default(),
-            stored: 10_500,
-            ttl: 2,
-        };
-        assert_eq!(
-            message.age_s(10_000),
-            0,
-            "a clock that stands a little behind is no age"
-        );
+        let message = Message { answer: Answer::default(), stored: 10_500, ttl: 2 };
+        assert_eq!(message.age_s(10_000), 0, "a clock that stands a little behind is no age");
         assert_eq!((message.age_s(11_499), message.expired(11_499)), (0, false));
         assert_eq!((message.age_s(12_499), message.expired(12_499)), (1, false));
         assert_eq!((message.age_s(12_500), message.expired(12_500)), (2, true));

@@ -36,14 +36,7 @@ pub(crate) struct Sieve<T> {
 impl<T> Sieve<T> {
     /// An empty queue, without memory.
     pub(crate) fn new() -> Sieve<T> {
-        Sieve {
-            slots: Vec::new(),
-            free: NONE,
-            head: NONE,
-            tail: NONE,
-            hand: NONE,
-            len: 0,
-        }
+        Sieve { slots: Vec::new(), free: NONE, head: NONE, tail: NONE, hand: NONE, len: 0 }
     }
 
     /// Entries in the queue.
@@ -70,12 +63,7 @@ impl<T> Sieve<T> {
 
     /// Puts an entry in as the newest and returns its index; `None`, and the entry is dropped, when 2³² − 1 are in.
     pub(crate) fn push(&mut self, value: T) -> Option<u32> {
-        let slot = Slot {
-            newer: NONE,
-            older: self.head,
-            marked: false,
-            value: Some(value),
-        };
+        let slot = Slot { newer: NONE, older: self.head, marked: false, value: Some(value) };
         let index = match self.slots.get_mut(self.free as usize) {
             Some(freed) => {
                 let index = self.free;
@@ -84,9 +72,7 @@ impl<T> Sieve<T> {
                 index
             }
             None => {
-                let index = u32::try_from(self.slots.len())
-                    .ok()
-                    .filter(|index| *index != NONE)?;
+                let index = u32::try_from(self.slots.len()).ok().filter(|index| *index != NONE)?;
                 if self.slots.len() == self.slots.capacity() {
                     // An eighth more, not twice as much: the limit counts what is reserved.
                     self.slots.reserve_exact(self.slots.len() / 8 + 8);
@@ -130,11 +116,7 @@ impl<T> Sieve<T> {
     /// is of no use however often it was read. Ends, for each step takes a mark off.
     pub(crate) fn victim(&mut self, gone: impl Fn(&T) -> bool) -> Option<u32> {
         loop {
-            let index = if self.hand == NONE {
-                self.tail
-            } else {
-                self.hand
-            };
+            let index = if self.hand == NONE { self.tail } else { self.hand };
             let slot = self.slots.get_mut(index as usize)?;
             if !slot.marked || slot.value.as_ref().is_some_and(&gone) {
                 self.hand = index;
@@ -151,12 +133,7 @@ mod tests {
     use super::*;
 
     fn drain(sieve: &mut Sieve<u32>) -> Vec<u32> {
-        std::iter::from_fn(|| {
-            sieve
-                .victim(|_| false)
-                .and_then(|index| sieve.remove(index))
-        })
-        .collect()
+        std::iter::from_fn(|| sieve.victim(|_| false).and_then(|index| sieve.remove(index))).collect()
     }
 
     #[test]

@@ -1,0 +1,284 @@
+//! A network and a clock that exist in memory only: what drives a mesh in the tests.
+//!
+//! Owns time, packets in flight and the clients' answers. The upstream servers are a closure: given what was asked, it
+//! says what happens and when.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use resolve::{ClientId, Effect, ForwardZone, Forwards, Limits, Mesh, Millis, Question, SendId, Server, Transport};
+use store::Store;
+use wire::{Answer, Class, Ede, EdnsOut, Name, Query, Rcode, RdataSet, Render, Rrset, Rtype};
+
+/// A packet the mesh sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) send: SendId,
+    pub(crate) server: SocketAddr,
+    pub(crate) over: Transport,
+    pub(crate) at: Millis,
+    pub(crate) deadline: Millis,
+    pub(crate) query: Query,
+}
+
+/// What becomes of a packet.
+#[derive(Clone, Debug)]
+pub(crate) enum Fate {
+    /// These octets come back.
+    Bytes(Vec<u8>),
+    /// The system reports an error.
+    Fails(ErrorKind),
+}
+
+/// What a client was told.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    pub(crate) answer: Arc<Answer>,
+    pub(crate) why: Option<String>,
+    pub(crate) at: Millis,
+}
+
+type Upstream = Box<dyn FnMut(&Asked) -> Vec<(Millis, Fate)>>;
+
+pub(crate) struct FakeNet {
+    pub(crate) mesh: Mesh,
+    pub(crate) store: Arc<Store>,
+    pub(crate) forwards: Arc<Forwards>,
+    pub(crate) now: Millis,
+    pub(crate) sent: Vec<Asked>,
+    pub(crate) told: BTreeMap<u64, Vec<Told>>,
+    upstream: Upstream,
+    /// By time and order of arrival; `None` is the deadline.
+    agenda: BTreeMap<(Millis, u64), (SendId, Transport, Option<Fate>)>,
+    open: std::collections::HashSet<SendId>,
+    counter: u64,
+}
+
+impl FakeNet {
+    pub(crate) fn new(forwards: Forwards, upstream: impl FnMut(&Asked) -> Vec<(Millis, Fate)> + 'static) -> FakeNet {
+        FakeNet::with(Limits::default(), forwards, upstream)
+    }
+
+    pub(crate) fn with(
+        limits: Limits,
+        forwards: Forwards,
+        upstream: impl FnMut(&Asked) -> Vec<(Millis, Fate)> + 'static,
+    ) -> FakeNet {
+        let store = Arc::new(Store::new(4 << 20));
+        FakeNet {
+            mesh: Mesh::new(limits, [7; 32], Arc::clone(&store)),
+            store,
+            forwards: Arc::new(forwards),
+            now: 1_000_000,
+            sent: Vec::new(),
+            told: BTreeMap::new(),
+            upstream: Box::new(upstream),
+            agenda: BTreeMap::new(),
+            open: Default::default(),
+            counter: 0,
+        }
+    }
+
+    /// Asks the mesh, without looking into the store first.
+    pub(crate) fn ask(&mut self, client: u64, name: &str, qtype: Rtype) {
+        self.ask_as(client, question(name, qtype));
+    }
+
+    pub(crate) fn ask_as(&mut self, client: u64, question: Question) {
+        let forwards = Arc::clone(&self.forwards);
+        self.mesh.query(self.now, &forwards, question, ClientId(client));
+        self.perform();
+    }
+
+    /// Does what the mesh wants done.
+    pub(crate) fn perform(&mut self) {
+        let effects: Vec<Effect> = self.mesh.effects().collect();
+        for effect in effects {
+            match effect {
+                Effect::Send { id, server, over, packet, deadline } => {
+                    assert!(deadline > self.now, "a deadline lies ahead");
+                    let query = Query::parse(&packet).expect("the mesh sends well-formed queries");
+                    let asked = Asked { send: id, server, over, at: self.now, deadline, query };
+                    assert!(self.open.insert(id), "an id is used once");
+                    self.schedule(deadline, id, over, None);
+                    for (after, fate) in (self.upstream)(&asked) {
+                        self.schedule(self.now + after, id, over, Some(fate));
+                    }
+                    self.sent.push(asked);
+                }
+                Effect::Cancel { id } => assert!(self.open.remove(&id), "what is cancelled was open"),
+                Effect::Answer { clients, answer, why } => {
+                    assert_eq!(why.is_some(), answer.rcode == Rcode::SERVFAIL, "SERVFAIL has a reason");
+                    for client in clients {
+                        let told = Told { answer: Arc::clone(&answer), why: why.clone(), at: self.now };
+                        self.told.entry(client.0).or_default().push(told);
+                    }
+                }
+            }
+        }
+    }
+
+    fn schedule(&mut self, at: Millis, id: SendId, over: Transport, fate: Option<Fate>) {
+        self.counter += 1;
+        self.agenda.insert((at, self.counter), (id, over, fate));
+    }
+
+    /// Lets time pass until `until` or until nothing is left to happen.
+    pub(crate) fn run_until(&mut self, until: Millis) {
+        while let Some((&(at, order), _)) = self.agenda.first_key_value() {
+            if at > until {
+                break;
+            }
+            let Some((id, over, fate)) = self.agenda.remove(&(at, order)) else { break };
+            if !self.open.contains(&id) {
+                continue;
+            }
+            self.now = self.now.max(at);
+            match fate {
+                Some(Fate::Bytes(bytes)) => self.mesh.reply(self.now, id, &bytes, over),
+                Some(Fate::Fails(kind)) => {
+                    self.open.remove(&id);
+                    self.mesh.failed(self.now, id, kind);
+                }
+                None => {
+                    self.open.remove(&id);
+                    self.mesh.timeout(self.now, id);
+                }
+            }
+            self.perform();
+        }
+        if until != Millis::MAX {
+            self.now = self.now.max(until);
+        }
+    }
+
+    /// Lets everything happen, and checks that the mesh is empty afterwards.
+    pub(crate) fn run(&mut self) {
+        self.run_until(Millis::MAX);
+        assert_eq!((self.mesh.queries(), self.mesh.waiting()), (0, 0), "the mesh is empty");
+        assert!(self.open.is_empty(), "no exchange is left open");
+    }
+
+    /// Asks as a client and returns what it is told, by the store or by the mesh, when all is over.
+    pub(crate) fn resolve(&mut self, name: &str, qtype: Rtype) -> Told {
+        self.resolve_as(question(name, qtype))
+    }
+
+    pub(crate) fn resolve_as(&mut self, q: Question) -> Told {
+        if let Some(known) = self.store.get(q.name.as_ref(), q.qtype, q.qclass, q.cd, self.now) {
+            return Told { answer: Arc::new(known.answer.clone()), why: None, at: self.now };
+        }
+        self.counter += 1;
+        let client = self.counter | 1 << 40;
+        self.ask_as(client, q);
+        self.run();
+        self.the_answer(client)
+    }
+
+    /// What a client was told; fails unless it was told exactly once.
+    pub(crate) fn the_answer(&self, client: u64) -> Told {
+        let told = self.told.get(&client).map(Vec::as_slice).unwrap_or_default();
+        assert_eq!(told.len(), 1, "client {client} gets one answer");
+        told[0].clone()
+    }
+
+    /// The names sent so far, in order.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.sent.iter().map(Asked::name).collect()
+    }
+}
+
+impl Asked {
+    pub(crate) fn name(&self) -> String {
+        self.query.qname.as_ref().to_string()
+    }
+
+    /// The last octet of the server's address: which of the servers it is.
+    pub(crate) fn who(&self) -> u8 {
+        match self.server.ip() {
+            std::net::IpAddr::V4(ip) => ip.octets()[3],
+            std::net::IpAddr::V6(ip) => ip.octets()[15],
+        }
+    }
+
+    /// A reply with this code and these sections.
+    pub(crate) fn reply(&self, rcode: Rcode, answer: Vec<Rrset>, authority: Vec<Rrset>) -> Vec<u8> {
+        self.render(&Answer { answer, authority, ..Answer::new(rcode) })
+    }
+
+    pub(crate) fn render(&self, answer: &Answer) -> Vec<u8> {
+        let mut out = vec![0; 65_535];
+        let edns = self.query.edns.map(|_| EdnsOut { udp_size: 1232, ..EdnsOut::default() });
+        let how = Render { max_size: 65_535, minimal: false, rotate: None, age: 0, ra: true, edns };
+        let len = wire::render(&self.query, answer, &how, &mut out);
+        out.truncate(len);
+        out
+    }
+
+    /// The answer that most tests want: an address.
+    pub(crate) fn address(&self) -> Vec<u8> {
+        self.reply(Rcode::NOERROR, vec![a(&self.name(), 300, 1)], vec![])
+    }
+}
+
+/// Comes back after ten milliseconds.
+pub(crate) fn soon(bytes: Vec<u8>) -> Vec<(Millis, Fate)> {
+    vec![(10, Fate::Bytes(bytes))]
+}
+
+pub(crate) fn question(name: &str, qtype: Rtype) -> Question {
+    Question { name: self::name(name).lower(), qtype, qclass: Class::IN, cd: false, rd: true }
+}
+
+pub(crate) fn name(text: &str) -> Name {
+    Name::from_text(text).expect("a name")
+}
+
+/// The server 192.0.2.`n`.
+pub(crate) fn server(n: u8) -> Server {
+    Server { addr: SocketAddr::from(([192, 0, 2, n], 53)), tls_name: None }
+}
+
+pub(crate) fn zone(at: &str, servers: &[u8]) -> ForwardZone {
+    let servers = servers.iter().map(|n| server(*n)).collect();
+    ForwardZone { name: name(at), servers, tcp_only: false, no_cache: false }
+}
+
+pub(crate) fn forwards(zones: impl IntoIterator<Item = ForwardZone>) -> Forwards {
+    let mut builder = Forwards::builder();
+    for zone in zones {
+        builder.zone(zone);
+    }
+    builder.build()
+}
+
+pub(crate) fn set(owner: &str, ttl: u32, rtype: Rtype, rdata: &[u8]) -> Rrset {
+    Rrset { owner: name(owner), rtype, class: Class::IN, ttl, rdata: RdataSet::one(rdata) }
+}
+
+pub(crate) fn a(owner: &str, ttl: u32, last: u8) -> Rrset {
+    set(owner, ttl, Rtype::A, &[192, 0, 2, last])
+}
+
+pub(crate) fn cname(owner: &str, ttl: u32, target: &str) -> Rrset {
+    set(owner, ttl, Rtype::CNAME, name(target).as_ref().as_wire())
+}
+
+pub(crate) fn soa(owner: &str, ttl: u32, minimum: u32) -> Rrset {
+    let mut rdata: Vec<u8> = vec![0, 0];
+    for field in [1u32, 3600, 600, 86_400, minimum] {
+        rdata.extend_from_slice(&field.to_be_bytes());
+    }
+    set(owner, ttl, Rtype::SOA, &rdata)
+}
+
+/// The records of a section as `owner ttl TYPE` words.
+pub(crate) fn shown(section: &[Rrset]) -> Vec<String> {
+    section.iter().map(|set| format!("{} {} {}", set.owner, set.ttl, set.rtype)).collect()
+}
+
+pub(crate) fn ede(told: &Told) -> Ede {
+    told.answer.ede.clone().expect("an extended error")
+}
