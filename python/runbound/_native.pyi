@@ -42,9 +42,6 @@ def check(document: bytes, scan: Scan | None) -> list[Message]:
 def drop_privileges(uid: int, gid: int, groups: Sequence[int]) -> None:
     """Becomes that user for good and keeps CAP_NET_BIND_SERVICE alone. Call it before any thread starts."""
 
-def resident_bytes() -> int:
-    """Memory of this process that is resident, in octets."""
-
 class Engine:
     """The data plane: listening sockets, workers, cache, log sink."""
 

@@ -7,11 +7,14 @@
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+mod engine;
 mod scan;
 
 /// The extension module.
 #[pyo3::pymodule]
 mod _native {
+    #[pymodule_export]
+    use crate::engine::{Engine, EngineError, check, drop_privileges};
     #[pymodule_export]
     use crate::scan::{Scan, scan, scan_text};
 }

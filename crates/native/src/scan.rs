@@ -31,8 +31,8 @@ fn text(octets: &[u8]) -> OsString {
 #[pymethods]
 impl Scan {
     #[getter]
-    fn files(&self) -> Vec<PathBuf> {
-        self.0.files.iter().map(|file| file.name.clone()).collect()
+    fn files(&self) -> Vec<OsString> {
+        self.0.files.iter().map(|file| file.name.clone().into_os_string()).collect()
     }
 
     fn statements(&self, py: Python<'_>) -> PyResult<Vec<Statement>> {

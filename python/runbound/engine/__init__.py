@@ -5,6 +5,6 @@ outward. Every call detaches from the interpreter while Rust works. It must neve
 is Rust's, and never apply a change by itself: that is `ops.change`'s.
 """
 
-from runbound._native import Scan, scan, scan_text
+from runbound._native import Engine, EngineError, Scan, check, drop_privileges, scan, scan_text
 
-__all__ = ["Scan", "scan", "scan_text"]
+__all__ = ["Engine", "EngineError", "Scan", "check", "drop_privileges", "scan", "scan_text"]

@@ -23,7 +23,7 @@ options.honour(
     # who may ask, and what is answered here
     *("access-control", "local-zone", "local-data", "local-data-ptr", "unblock-lan-zones", "deny-any"),
     *("identity", "version", "hide-identity", "hide-version", "hide-trustanchor"),
-    *("answer-cookie", "cookie-secret"),
+    *("answer-cookie", "cookie-secret", "sock-queue-timeout", "discard-timeout", "wait-limit", "wait-limit-cookie"),
     # how answers look
     *("edns-buffer-size", "max-udp-size", "minimal-responses", "rrset-roundrobin", "ede", "nsid"),
     *("harden-short-bufsize", "harden-large-queries"),
@@ -34,12 +34,17 @@ options.honour(
     *("max-query-restarts", "udp-upstream-without-downstream"),
     # what is written down
     *("verbosity", "logfile", "use-syslog", "log-identity", "log-time-ascii", "log-time-iso", "log-format"),
-    *("log-queries", "log-replies", "log-local-actions", "log-servfail", "log-tag-queryreply", "log-destaddr"),
+    *(
+        "extended-statistics",
+        "log-queries",
+        "log-replies",
+        "log-local-actions",
+        "log-servfail",
+        "log-tag-queryreply",
+        "log-destaddr",
+    ),
 )
 options.honour("forward-zone", "name", "forward-addr", "forward-tcp-upstream", "forward-no-cache")
-
-_REGISTERED_PORTS_END = 1024
-"""Ports below this are never used for questions unless `outgoing-port-permit` names them, as in Unbound."""
 
 
 def _at(position: Position | None) -> doc.At:
@@ -73,31 +78,18 @@ def _listen(config: Config) -> tuple[doc.Listen, ...]:
     return tuple(doc.Listen(host, port, doc.At()) for host in hosts)
 
 
-def _outgoing_ports(config: Config) -> tuple[tuple[int, int], ...]:
-    """The source ports that may be used, as inclusive ranges.
+def _port_rules(config: Config) -> tuple[tuple[bool, int, int], ...]:
+    """`outgoing-port-permit` and `outgoing-port-avoid` as (permit, first, last), in file order: the last one counts."""
+    permitted = {entry.at: (True, entry) for entry in config.server.outgoing_port_permit}
+    avoided = {entry.at: (False, entry) for entry in config.server.outgoing_port_avoid}
+    rules = permitted | avoided
 
-    Unbound starts from 1024 to 65535 and applies `outgoing-port-permit` and `-avoid` in file order; so do we, over
-    one list of both kinds sorted by where they stand.
-    """
-    allowed = bytearray(65536)
-    allowed[_REGISTERED_PORTS_END:] = b"\x01" * (65536 - _REGISTERED_PORTS_END)
-    server = config.server
-    steps = [(entry, 1) for entry in server.outgoing_port_permit] + [(entry, 0) for entry in server.outgoing_port_avoid]
-    order = {position: n for n, position in enumerate(config.order("server", ("outgoing-port-permit", "outgoing-port-avoid")))}
-    for entry, value in sorted(steps, key=lambda step: order.get(step[0].at, 0)):
-        low, dash, high = entry.values[0].partition("-")
-        first, last = int(low), int(high if dash else low)
-        allowed[first : last + 1] = bytes([value]) * (last + 1 - first)
-    ranges: list[tuple[int, int]] = []
-    start = None
-    for port in range(1, 65537):
-        usable = port < 65536 and allowed[port]
-        if usable and start is None:
-            start = port
-        elif not usable and start is not None:
-            ranges.append((start, port - 1))
-            start = None
-    return tuple(ranges)
+    def bounds(text: str) -> tuple[int, int]:
+        low, dash, high = text.partition("-")
+        return int(low), int(high if dash else low)
+
+    places = config.order("server", ("outgoing-port-permit", "outgoing-port-avoid"))
+    return tuple((permit, *bounds(entry.values[0])) for permit, entry in (rules[at] for at in places))
 
 
 def _nsid(text: str | None) -> bytes | None:
@@ -118,7 +110,7 @@ def _forward(zone: ForwardZone) -> doc.Forward:
     )
 
 
-def compile(config: Config, revision: int) -> doc.Document:
+def compile_document(config: Config, revision: int) -> doc.Document:
     """Builds the document of one configuration. It expects a configuration that `config.check` passed."""
     server = config.server
     version = server.version or f"runbound {__version__}"
@@ -168,6 +160,12 @@ def compile(config: Config, revision: int) -> doc.Document:
             deny_any=server.deny_any,
             harden_short_bufsize=server.harden_short_bufsize,
             harden_large_queries=server.harden_large_queries,
+            sock_queue_timeout=server.sock_queue_timeout * 1000,
+            discard_timeout=server.discard_timeout,
+            wait_limit=server.wait_limit,
+            wait_limit_cookie=server.wait_limit_cookie,
+            stream_wait_size=server.stream_wait_size,
+            extended_statistics=server.extended_statistics,
             tcp_idle_timeout=server.tcp_idle_timeout,
             edns_tcp_keepalive=server.edns_tcp_keepalive,
             edns_tcp_keepalive_timeout=server.edns_tcp_keepalive_timeout,
@@ -190,7 +188,7 @@ def compile(config: Config, revision: int) -> doc.Document:
             tcp_upstream=server.tcp_upstream,
             tcp_mss=server.outgoing_tcp_mss,
             interfaces=tuple(e.values[0] for e in server.outgoing_interface),
-            ports=_outgoing_ports(config),
+            port_rules=_port_rules(config),
             range=server.outgoing_range,
             num_tcp=server.outgoing_num_tcp,
             do_not_query=tuple(e.values[0] for e in server.do_not_query_address),

@@ -102,6 +102,12 @@ class Serve(msgspec.Struct, frozen=True, kw_only=True):
     deny_any: bool
     harden_short_bufsize: bool
     harden_large_queries: bool
+    sock_queue_timeout: int
+    discard_timeout: int
+    wait_limit: int
+    wait_limit_cookie: int
+    stream_wait_size: int
+    extended_statistics: bool
     tcp_idle_timeout: int
     edns_tcp_keepalive: bool
     edns_tcp_keepalive_timeout: int
@@ -134,7 +140,7 @@ class Forward(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
-    """How upstreams are asked. `ports` are inclusive ranges that may be used, avoidance already applied."""
+    """How upstreams are asked. `port_rules` are (permit, first, last) in file order over the default set."""
 
     ip4: bool
     ip6: bool
@@ -142,7 +148,7 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     tcp_upstream: bool
     tcp_mss: int
     interfaces: tuple[str, ...]
-    ports: tuple[tuple[int, int], ...]
+    port_rules: tuple[tuple[bool, int, int], ...]
     range: int
     num_tcp: int
     do_not_query: tuple[str, ...]
