@@ -66,7 +66,13 @@ def test_threads_are_one_per_core_unless_the_file_says_so(tmp_path: Path) -> Non
 
 
 def test_rust_reads_the_document_and_reports_local_data_with_its_place(tmp_path: Path) -> None:
-    text = 'server:\n  local-data: "a.test. A 192.0.2.1"\n  local-data: "b.test. A 192.0.2.999"\n  local-zone: c.test. statik\n'
+    lines = [
+        "server:",
+        'local-data: "a.test. A 192.0.2.1"',
+        'local-data: "b.test. A 192.0.2.999"',
+        "local-zone: c.test. statik",
+    ]
+    text = "\n".join(lines)
     scan = scan_text(text.encode(), "test.conf", str(tmp_path))
     messages = check(compile_document(Config(), 1).encode(), scan)
     assert [(severity, line) for severity, _, line, *_ in messages] == [("error", 3), ("error", 4)]
