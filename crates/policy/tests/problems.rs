@@ -57,6 +57,13 @@ fn a_zone_given_twice_is_a_warning_for_each_but_the_last() {
 }
 
 #[test]
+fn nodefault_for_a_zone_that_is_none_is_a_warning() {
+    let (line, severity, text, _) = one(&["zone: Test nodefault", "zone: x.test nodefault", "zone: alt. nodefault"]);
+    assert_eq!((line, severity), (2, Severity::Warning));
+    assert_eq!(text, "local-zone: x.test. is not a default zone, nodefault has no effect");
+}
+
+#[test]
 fn records_that_cannot_be_read() {
     for bad in
         ["a.b", "", "a..b A 1.2.3.4", "a.b A 1.2.3", "a.b FOO 1.2.3.4", "a.b SOA a. b. 1", "a.b 4294967296 A 1.2.3.4"]

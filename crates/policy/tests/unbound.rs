@@ -162,4 +162,5 @@ observed!(
     classes,
     classes_last,
     added_to_defaults,
+    below_defaults,
 );

@@ -8,13 +8,13 @@
 //! two records that differ in nothing but the TTL; each new RRset, and each new record of an RRset, goes in front, which
 //! gives the order of the file back. Then, between zones and records: the default zones, and the implicit ones.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use wire::{Class, Name, NameBuf, NameRef, Rtype, parse_record};
 
-use super::defaults::{self, Group};
-use super::zones::{LocalZones, NONE, Node, Record, Set, Store, Walk, Zone, ZoneKind, index};
+use super::defaults::{self, DefaultRecord, DefaultZone, Group};
+use super::zones::{Enclosing, LocalZones, NONE, Node, Record, Set, Store, Walk, Zone, ZoneKind, index};
 use crate::problem::{Origin, Problem, nearest};
 
 /// Seconds a record of `local-data` may be kept when it does not say so.
@@ -38,8 +38,8 @@ pub struct LocalZonesBuilder {
     store: Store,
     zones: Vec<ZoneStatement>,
     data: Vec<DataStatement>,
-    /// Names, lower case, whose default zone is not wanted.
-    nodefault: HashSet<Name>,
+    /// Names whose default zone is not wanted, and where that is said.
+    nodefault: HashMap<Name, Origin>,
     /// Where the last name was put: zones and records of one name mostly stand together and share its octets.
     last_name: Option<u32>,
 }
@@ -86,7 +86,7 @@ impl LocalZonesBuilder {
         let parsed = parsed?;
         match kind {
             None => {
-                self.nodefault.insert(parsed.lower().to_name());
+                self.nodefault.insert(parsed.to_name(), origin);
             }
             Some(kind) => {
                 let name = self.keep_name(parsed.as_ref(), origin)?;
@@ -213,87 +213,69 @@ struct Building {
 impl Building {
     fn enter_zone(&mut self, statement: &ZoneStatement) {
         let lower = self.store.name_at(statement.name).lower();
-        if !self.add_zone(&lower, statement.name, statement.kind, Class::IN) {
+        if self.add_zone(&lower, statement.name, statement.kind, Class::IN).is_none() {
             let text = format!("local-zone: duplicate local-zone {}", self.store.name_at(statement.name));
             let problem = Problem::warning(statement.origin, text);
             self.problems.push(problem.with_hint("the last one in the configuration counts, this one is ignored"));
         }
     }
 
-    /// Returns whether the zone was not there already.
-    fn add_zone(&mut self, lower: &NameBuf, name: u32, kind: ZoneKind, class: Class) -> bool {
+    /// Returns the zone, or `None` if there was one of this name and class already.
+    fn add_zone(&mut self, lower: &NameBuf, name: u32, kind: ZoneKind, class: Class) -> Option<Enclosing> {
         let walk = Walk::new(lower);
-        let is_new = self.store.find_zone(walk.hash(walk.labels()), lower.as_ref().as_wire(), class).is_none();
-        if is_new {
-            self.store.add_zone(&walk, Zone { name, soa: NONE, class, kind });
+        let labels = walk.labels();
+        if self.store.find_zone(walk.hash(labels), lower.as_ref().as_wire(), class).is_some() {
+            return None;
         }
-        is_new
+        Some(Enclosing { zone: self.store.add_zone(&walk, Zone { name, soa: NONE, class, kind }), labels })
     }
 
-    fn enter_defaults(&mut self, defaults: &Defaults, nodefault: &HashSet<Name>) {
-        let nowhere = Origin::default();
-        // All default zones share the octets of these two.
-        let (Ok(ns), Ok(soa)) =
-            (keep_data(&mut self.store, defaults::NS, nowhere), keep_data(&mut self.store, defaults::SOA, nowhere))
-        else {
-            return;
-        };
+    fn enter_defaults(&mut self, defaults: &Defaults, nodefault: &HashMap<Name, Origin>) {
+        let mut known: HashSet<Name> = HashSet::new();
         for default in defaults::zones() {
-            let Ok(name) = NameBuf::from_text(&default.name) else {
-                continue;
-            };
+            let Ok(name) = NameBuf::from_text(&default.name) else { continue };
             let elsewhere = |zone: &Name| zone.as_ref().is_subdomain_of(name.as_ref());
             let unwanted = match default.group {
                 Group::Always => false,
                 Group::Lan => defaults.unblock_lan_zones,
                 Group::Added => defaults.served_elsewhere.iter().any(elsewhere),
             };
-            if unwanted || nodefault.contains(&name.to_name()) {
-                continue;
-            }
-            let Ok(at) = keep_name(&mut self.store, name.as_ref(), nowhere) else {
-                return;
-            };
-            if !self.add_zone(&name, at, default.kind, Class::IN) {
-                continue;
-            }
-            let mut record = |name, rtype, ttl, (data, len)| {
-                self.enter_data(&DataStatement { name, ttl, data, len, rtype, class: Class::IN, origin: nowhere });
-            };
-            record(at, Rtype::SOA, defaults::TTL, soa);
-            record(at, Rtype::NS, defaults::TTL, ns);
-            for extra in default.extra.iter().rev() {
-                let Ok(name) = NameBuf::from_text(&format!("{}{}", extra.below, default.name)) else {
-                    continue;
-                };
-                let Ok(at) = keep_name(&mut self.store, name.as_ref(), nowhere) else {
-                    return;
-                };
-                match extra.data {
-                    Some((rtype, data)) => {
-                        let Ok((data, len)) = keep_data(&mut self.store, data, nowhere) else {
-                            return;
-                        };
-                        let class = Class::IN;
-                        self.enter_data(&DataStatement {
-                            name: at,
-                            ttl: extra.ttl,
-                            data,
-                            len,
-                            rtype,
-                            class,
-                            origin: nowhere,
-                        });
-                    }
-                    None => {
-                        let walk = Walk::new(&name);
-                        if let Some(enclosing) = self.store.enclosing(&walk, Class::IN, false) {
-                            self.node(enclosing.zone, enclosing.labels, &walk, at);
-                        }
-                    }
-                }
+            known.insert(name.to_name());
+            if !unwanted && !nodefault.contains_key(&name.to_name()) {
+                // Fails when there is no room for more names or data; that has been said by then.
+                let _ = self.enter_default(&default, &name);
             }
         }
+        for (name, origin) in nodefault.iter().filter(|(name, _)| !known.contains(*name)) {
+            let text = format!("local-zone: {name} is not a default zone, nodefault has no effect");
+            let problem = Problem::warning(*origin, text);
+            self.problems
+                .push(problem.with_hint("to let a part of a default zone through, give that part type transparent"));
+        }
+    }
+
+    /// Makes a default zone, unless there is one of its name. Its records go into the zone itself, even if there is a
+    /// closer one for their names.
+    fn enter_default(&mut self, default: &DefaultZone, name: &NameBuf) -> Result<(), Problem> {
+        let origin = Origin::default();
+        let at = keep_name(&mut self.store, name.as_ref(), origin)?;
+        let Some(zone) = self.add_zone(name, at, default.kind, Class::IN) else { return Ok(()) };
+        let apex = [
+            DefaultRecord { below: "", ttl: defaults::TTL, data: Some((Rtype::SOA, defaults::SOA)) },
+            DefaultRecord { below: "", ttl: defaults::TTL, data: Some((Rtype::NS, defaults::NS)) },
+        ];
+        for record in apex.iter().chain(default.extra).rev() {
+            let Ok(owner) = NameBuf::from_text(&format!("{}{}", record.below, default.name)) else { continue };
+            let name = if record.below.is_empty() { at } else { keep_name(&mut self.store, owner.as_ref(), origin)? };
+            let walk = Walk::new(&owner);
+            let node = self.node(zone, &walk, name);
+            if let Some((rtype, data)) = record.data {
+                let (data, len) = keep_data(&mut self.store, data, origin)?;
+                let statement = DataStatement { name, ttl: record.ttl, data, len, rtype, class: Class::IN, origin };
+                self.add_record(zone.zone, zone.labels == walk.labels(), node, &statement);
+            }
+        }
+        Ok(())
     }
 
     /// Makes the zones for data that are in none. A zone of class IN that would hold the name is made again for the
@@ -357,7 +339,7 @@ impl Building {
             self.problems.push(Problem::error(statement.origin, text).with_hint(hint));
             return;
         }
-        let node = self.node(enclosing.zone, enclosing.labels, &walk, statement.name);
+        let node = self.node(enclosing, &walk, statement.name);
         let sets: Vec<Rtype> =
             self.store.node(node).map(|n| self.store.sets_of(n).map(|s| s.rtype).collect()).unwrap_or_default();
         if redirects && !sets.is_empty() && (statement.rtype == Rtype::CNAME || sets.contains(&Rtype::CNAME)) {
@@ -407,9 +389,10 @@ impl Building {
     }
 
     /// The node of a name in a zone, made if need be with those between it and the apex.
-    fn node(&mut self, zone: u32, apex_labels: usize, walk: &Walk<'_>, name: u32) -> u32 {
+    fn node(&mut self, within: Enclosing, walk: &Walk<'_>, name: u32) -> u32 {
+        let zone = within.zone;
         let mut node = None;
-        for labels in (apex_labels..=walk.labels()).rev() {
+        for labels in (within.labels..=walk.labels()).rev() {
             if let Some(found) = self.store.find_node(zone, walk, labels) {
                 return node.unwrap_or(found);
             }
