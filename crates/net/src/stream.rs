@@ -76,6 +76,11 @@ impl Conn {
         self.wake.notify_one();
     }
 
+    /// Whether another query of it may be begun.
+    fn has_room(&self) -> bool {
+        self.waiting.get() < MAX_IN_FLIGHT && self.unsent() < MAX_UNREAD
+    }
+
     fn unsent(&self) -> usize {
         self.outbox.borrow().len()
     }
@@ -204,6 +209,7 @@ async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, local: S
     let route = Route::Tcp(Rc::clone(&conn));
     let mut inbox: Vec<u8> = Vec::new();
     let mut reading = true; // false after the client's end of stream, or when we want no more of it
+    let mut held = false; // whole messages stay in the inbox until there is room for their answers
     let idle = |worker: &Worker| {
         let ms = idle_ms(&worker.snapshot().serve, worker.tcp_open.get(), conn.keepalive.get());
         Instant::now() + Duration::from_millis(ms)
@@ -217,14 +223,19 @@ async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, local: S
         if conn.unsent() < before {
             deadline = idle(&worker);
         }
+        if held && conn.has_room() {
+            (held, reading) = messages(&worker, &route, &conn, &mut inbox, reading);
+            deadline = idle(&worker);
+            continue;
+        }
         let busy = conn.waiting.get() > 0;
         if worker.draining.get() {
             reading = false;
         }
-        if !reading && !busy && conn.unsent() == 0 {
+        if !reading && !held && !busy && conn.unsent() == 0 {
             break;
         }
-        let may_read = reading && conn.waiting.get() < MAX_IN_FLIGHT && conn.unsent() < MAX_UNREAD;
+        let may_read = reading && !held && conn.has_room();
         tokio::select! {
             () = conn.wake.notified() => {}
             () = worker.drain_begins.notified(), if !worker.draining.get() => {}
@@ -240,11 +251,11 @@ async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, local: S
                 match read(&stream, &mut inbox) {
                     Ok(0) => reading = false, // answers under way still go out: the client may only have shut its side
                     Ok(_) => {
-                        let (asked, wanted) = messages(&worker, &route, &conn, &mut inbox);
-                        if asked {
-                            deadline = idle(&worker);
+                        let before = inbox.len();
+                        (held, reading) = messages(&worker, &route, &conn, &mut inbox, reading);
+                        if inbox.len() < before {
+                            deadline = idle(&worker); // a whole message: half of one is no sign of life
                         }
-                        reading &= wanted;
                     }
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                     Err(_) => break,
@@ -273,17 +284,19 @@ fn read(stream: &TcpStream, inbox: &mut Vec<u8>) -> io::Result<usize> {
     result
 }
 
-/// Answers all whole messages of the inbox. Returns whether there was one, and whether more are wanted: a message that
-/// gets no answer ends the connection, as in Unbound.
-fn messages(worker: &Rc<Worker>, route: &Route, conn: &Conn, inbox: &mut Vec<u8>) -> (bool, bool) {
+/// Answers the whole messages of the inbox, as long as there is room for answers. Returns whether some were held back,
+/// and whether more are to be read: a message that gets no answer ends the connection, as in Unbound.
+fn messages(worker: &Rc<Worker>, route: &Route, conn: &Conn, inbox: &mut Vec<u8>, mut reading: bool) -> (bool, bool) {
     let snapshot = worker.snapshot();
     let received_us = sys::clock::monotonic_us();
-    let (mut asked, mut wanted) = (false, true);
+    let mut held = false;
     let mut done = 0;
-    while let Some((len, rest)) = inbox.get(done..).and_then(|b| b.split_first_chunk::<2>()) {
-        let len = usize::from(u16::from_be_bytes(*len));
-        let Some(bytes) = rest.get(..len) else { break };
-        asked = true;
+    while let Some(bytes) = inbox.get(done..).and_then(whole) {
+        held = !conn.has_room();
+        if held {
+            break;
+        }
+        done += 2 + bytes.len();
         let packet = Packet { bytes, peer: conn.peer, route, received_us };
         let mut scratch = worker.scratch.borrow_mut();
         match pipeline::handle(worker, &snapshot, &packet, &mut scratch) {
@@ -293,16 +306,21 @@ fn messages(worker: &Rc<Worker>, route: &Route, conn: &Conn, inbox: &mut Vec<u8>
                 }
             }
             Outcome::Waiting => {}
-            Outcome::Nothing => wanted = false,
-        }
-        done += 2 + len;
-        if !wanted {
-            break;
+            Outcome::Nothing => {
+                reading = false;
+                done = inbox.len();
+            }
         }
     }
     inbox.drain(..done);
     worker.pump();
-    (asked, wanted)
+    (held, reading)
+}
+
+/// The first message of a stream, if it is there to its end.
+fn whole(stream: &[u8]) -> Option<&[u8]> {
+    let (len, rest) = stream.split_first_chunk::<2>()?;
+    rest.get(..usize::from(u16::from_be_bytes(*len)))
 }
 
 #[cfg(test)]

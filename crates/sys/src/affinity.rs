@@ -20,9 +20,7 @@ pub fn usable_cpus() -> io::Result<Vec<usize>> {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: CPU_ISSET only reads the set, and every index is below CPU_SETSIZE.
-    Ok((0..CPU_MAX)
-        .filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) })
-        .collect())
+    Ok((0..CPU_MAX).filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) }).collect())
 }
 
 /// Pins the calling thread to one processor.

@@ -7,15 +7,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Microseconds of the monotonic clock (CLOCK_MONOTONIC), which never goes back and starts anywhere.
 pub fn monotonic_us() -> u64 {
-    let mut ts = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `ts` is a valid, writable timespec for the duration of the call, and CLOCK_MONOTONIC always exists.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut ts) };
-    (ts.tv_sec as u64)
-        .wrapping_mul(1_000_000)
-        .wrapping_add(ts.tv_nsec as u64 / 1_000)
+    (ts.tv_sec as u64).wrapping_mul(1_000_000).wrapping_add(ts.tv_nsec as u64 / 1_000)
 }
 
 /// Milliseconds of the monotonic clock: the `Millis` of store and resolve.
@@ -25,9 +20,7 @@ pub fn monotonic_ms() -> u64 {
 
 /// Time since 1970 by the system's clock; zero should that clock stand before 1970.
 pub fn unix() -> Duration {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// A moment in the machine's time zone.
@@ -83,10 +76,7 @@ mod tests {
     fn local_time_and_its_offset_name_the_same_moment() {
         let t = local_time(86_400 * 59 + 3_600 * 5 + 7); // 1 March 1970, 05:00:07 UTC
         let of_day = i64::from(t.hour) * 3_600 + i64::from(t.minute) * 60 + i64::from(t.second);
-        assert_eq!(
-            (of_day - i64::from(t.offset)).rem_euclid(86_400),
-            5 * 3_600 + 7
-        );
+        assert_eq!((of_day - i64::from(t.offset)).rem_euclid(86_400), 5 * 3_600 + 7);
         assert_eq!(t.year, 1970);
     }
 }

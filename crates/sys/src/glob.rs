@@ -32,9 +32,7 @@ pub fn glob(pattern: &OsStr) -> io::Result<Vec<PathBuf>> {
     match code {
         0 | libc::GLOB_NOMATCH => Ok(paths),
         libc::GLOB_NOSPACE => Err(io::Error::from(io::ErrorKind::OutOfMemory)),
-        _ => Err(io::Error::other(
-            "a directory of the pattern cannot be read",
-        )),
+        _ => Err(io::Error::other("a directory of the pattern cannot be read")),
     }
 }
 

@@ -35,26 +35,18 @@ pub fn all() -> io::Result<Vec<InterfaceAddress>> {
             continue;
         }
         // SAFETY: every entry's name is a NUL-terminated string of the same list.
-        let name = unsafe { CStr::from_ptr(entry.ifa_name) }
-            .to_string_lossy()
-            .into_owned();
+        let name = unsafe { CStr::from_ptr(entry.ifa_name) }.to_string_lossy().into_owned();
         // SAFETY: ifa_addr is not null and begins with an address family.
         let family = i32::from(unsafe { (*entry.ifa_addr).sa_family });
         let addr = match family {
             libc::AF_INET => {
                 // SAFETY: the family says this is a sockaddr_in; unaligned reads need no alignment.
-                let sin =
-                    unsafe { std::ptr::read_unaligned(entry.ifa_addr.cast::<libc::sockaddr_in>()) };
-                SocketAddr::new(
-                    IpAddr::V4(Ipv4Addr::from(u32::from_be(sin.sin_addr.s_addr))),
-                    0,
-                )
+                let sin = unsafe { std::ptr::read_unaligned(entry.ifa_addr.cast::<libc::sockaddr_in>()) };
+                SocketAddr::new(IpAddr::V4(Ipv4Addr::from(u32::from_be(sin.sin_addr.s_addr))), 0)
             }
             libc::AF_INET6 => {
                 // SAFETY: the family says this is a sockaddr_in6; unaligned reads need no alignment.
-                let sin6 = unsafe {
-                    std::ptr::read_unaligned(entry.ifa_addr.cast::<libc::sockaddr_in6>())
-                };
+                let sin6 = unsafe { std::ptr::read_unaligned(entry.ifa_addr.cast::<libc::sockaddr_in6>()) };
                 let ip = Ipv6Addr::from(sin6.sin6_addr.s6_addr);
                 SocketAddr::V6(SocketAddrV6::new(ip, 0, 0, sin6.sin6_scope_id))
             }
@@ -72,11 +64,7 @@ pub fn all() -> io::Result<Vec<InterfaceAddress>> {
 /// # Errors
 /// What `getifaddrs(3)` reports.
 pub fn addresses_of(name: &str) -> io::Result<Vec<SocketAddr>> {
-    Ok(all()?
-        .into_iter()
-        .filter(|i| i.name == name)
-        .map(|i| i.addr)
-        .collect())
+    Ok(all()?.into_iter().filter(|i| i.name == name).map(|i| i.addr).collect())
 }
 
 /// The index of an interface by name, for the scope of `fe80::1%eth0`; `None` if there is no such interface.

@@ -144,14 +144,7 @@ impl Logger {
     pub fn open(options: Options) -> io::Result<Logger> {
         let file = open_target(&options)?;
         let verbosity = AtomicU8::new(options.verbosity);
-        Ok(Logger {
-            sink: Mutex::new(Sink {
-                options,
-                file,
-                line: String::with_capacity(256),
-            }),
-            verbosity,
-        })
+        Ok(Logger { sink: Mutex::new(Sink { options, file, line: String::with_capacity(256) }), verbosity })
     }
 
     /// Replaces the options (a reload). On an error the old ones stay in force.
@@ -195,15 +188,7 @@ impl Logger {
         let mut guard = self.lock();
         let sink = &mut *guard;
         sink.line.clear();
-        format_line(
-            &mut sink.line,
-            &sink.options,
-            level,
-            thread,
-            text,
-            now.as_secs() as i64,
-            now.subsec_millis(),
-        );
+        format_line(&mut sink.line, &sink.options, level, thread, text, now.as_secs() as i64, now.subsec_millis());
         match (&sink.options.target, &mut sink.file) {
             (Target::Syslog, _) => syslog::send(level.priority(), &sink.line),
             (_, Some(file)) => {
@@ -231,9 +216,7 @@ impl Logger {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Sink> {
-        self.sink
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.sink.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
@@ -250,18 +233,11 @@ fn open_target(options: &Options) -> io::Result<Option<File>> {
             .mode(0o644)
             .open(path)
             .map(Some)
-            .map_err(|e| {
-                io::Error::new(
-                    e.kind(),
-                    format!("cannot open log file {}: {e}", path.display()),
-                )
-            }),
+            .map_err(|e| io::Error::new(e.kind(), format!("cannot open log file {}: {e}", path.display()))),
     }
 }
 
-const MONTHS: [&str; 12] = [
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-];
+const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 fn iso(out: &mut String, seconds: i64, millis: u32) {
     let t = clock::local_time(seconds);
@@ -281,24 +257,12 @@ fn iso(out: &mut String, seconds: i64, millis: u32) {
     );
 }
 
-fn format_line(
-    out: &mut String,
-    o: &Options,
-    level: Level,
-    thread: u32,
-    text: &str,
-    seconds: i64,
-    millis: u32,
-) {
+fn format_line(out: &mut String, o: &Options, level: Level, thread: u32, text: &str, seconds: i64, millis: u32) {
     let pid = std::process::id();
     if o.shape == Shape::Json {
         out.push_str("{\"time\":\"");
         iso(out, seconds, millis);
-        let _ = write!(
-            out,
-            "\",\"level\":\"{}\",\"thread\":{thread},\"event\":\"",
-            level.word()
-        );
+        let _ = write!(out, "\",\"level\":\"{}\",\"thread\":{thread},\"event\":\"", level.word());
         json_text(out, text);
         out.push_str("\"}");
         return;
@@ -308,14 +272,8 @@ fn format_line(
             TimeStyle::Iso => iso(out, seconds, millis),
             TimeStyle::Ascii => {
                 let t = clock::local_time(seconds);
-                let month = MONTHS
-                    .get(usize::from(t.month).wrapping_sub(1))
-                    .unwrap_or(&"???");
-                let _ = write!(
-                    out,
-                    "{month} {:02} {:02}:{:02}:{:02}",
-                    t.day, t.hour, t.minute, t.second
-                );
+                let month = MONTHS.get(usize::from(t.month).wrapping_sub(1)).unwrap_or(&"???");
+                let _ = write!(out, "{month} {:02} {:02}:{:02}:{:02}", t.day, t.hour, t.minute, t.second);
             }
             TimeStyle::Unix => {
                 let _ = write!(out, "[{seconds}]");
@@ -325,10 +283,7 @@ fn format_line(
         out.push_str(&o.identity);
     }
     let _ = write!(out, "[{pid}:{thread:x}] {}: ", level.word());
-    out.extend(
-        text.chars()
-            .map(|c| if c.is_control() && c != '\t' { ' ' } else { c }),
-    );
+    out.extend(text.chars().map(|c| if c.is_control() && c != '\t' { ' ' } else { c }));
 }
 
 fn json_text(out: &mut String, text: &str) {
@@ -358,10 +313,7 @@ mod tests {
     fn the_forms_are_unbounds() {
         let pid = std::process::id();
         let mut o = Options::default();
-        assert_eq!(
-            text(&o, "start"),
-            format!("[1700000000] runbound[{pid}:a] info: start")
-        );
+        assert_eq!(text(&o, "start"), format!("[1700000000] runbound[{pid}:a] info: start"));
         o.identity = "dns".into();
         o.time = TimeStyle::Ascii;
         let line = text(&o, "x");
@@ -378,15 +330,9 @@ mod tests {
 
     #[test]
     fn json_escapes_and_one_event_is_one_line() {
-        let o = Options {
-            shape: Shape::Json,
-            ..Options::default()
-        };
+        let o = Options { shape: Shape::Json, ..Options::default() };
         let line = text(&o, "a\"b\\c\nd");
-        assert!(
-            line.ends_with("\"level\":\"info\",\"thread\":10,\"event\":\"a\\\"b\\\\c\\u000ad\"}"),
-            "{line}"
-        );
+        assert!(line.ends_with("\"level\":\"info\",\"thread\":10,\"event\":\"a\\\"b\\\\c\\u000ad\"}"), "{line}");
         assert!(text(&Options::default(), "a\nb").ends_with("info: a b"));
     }
 
@@ -395,11 +341,7 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("runbound-log-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let path = dir.join("log");
-        let logger = Logger::open(Options {
-            target: Target::File(path.clone()),
-            ..Options::default()
-        })
-        .unwrap();
+        let logger = Logger::open(Options { target: Target::File(path.clone()), ..Options::default() }).unwrap();
         logger.line(Level::Error, 0, "one");
         std::fs::rename(&path, dir.join("log.1")).unwrap();
         logger.line(Level::Error, 0, "two");
@@ -407,25 +349,12 @@ mod tests {
         logger.line(Level::Error, 0, "three");
         let old = std::fs::read_to_string(dir.join("log.1")).unwrap();
         assert_eq!(old.lines().count(), 2);
+        assert!(std::fs::read_to_string(&path).unwrap().ends_with("error: three\n"));
         assert!(
-            std::fs::read_to_string(&path)
-                .unwrap()
-                .ends_with("error: three\n")
-        );
-        assert!(
-            logger
-                .configure(Options {
-                    target: Target::File(dir.join("no/such/dir")),
-                    ..Options::default()
-                })
-                .is_err()
+            logger.configure(Options { target: Target::File(dir.join("no/such/dir")), ..Options::default() }).is_err()
         );
         logger.line(Level::Error, 0, "four");
-        assert!(
-            std::fs::read_to_string(&path)
-                .unwrap()
-                .ends_with("error: four\n")
-        );
+        assert!(std::fs::read_to_string(&path).unwrap().ends_with("error: four\n"));
         std::fs::remove_dir_all(&dir).unwrap();
     }
 

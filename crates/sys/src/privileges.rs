@@ -74,10 +74,7 @@ pub fn permitted_capabilities() -> io::Result<u32> {
 }
 
 fn current_capabilities() -> io::Result<CapData> {
-    let mut header = CapHeader {
-        version: CAPABILITY_VERSION_3,
-        pid: 0,
-    };
+    let mut header = CapHeader { version: CAPABILITY_VERSION_3, pid: 0 };
     let mut data = [CapData::default(); 2];
     // SAFETY: version 3 reads one header and writes two data blocks; both are valid and laid out as the kernel's.
     check(unsafe { libc::syscall(libc::SYS_capget, &mut header, data.as_mut_ptr()) } as i32)?;
@@ -85,28 +82,14 @@ fn current_capabilities() -> io::Result<CapData> {
 }
 
 fn set_capabilities(mask: u32) -> io::Result<()> {
-    let mut header = CapHeader {
-        version: CAPABILITY_VERSION_3,
-        pid: 0,
-    };
-    let data = [
-        CapData {
-            effective: mask,
-            permitted: mask,
-            inheritable: 0,
-        },
-        CapData::default(),
-    ];
+    let mut header = CapHeader { version: CAPABILITY_VERSION_3, pid: 0 };
+    let data = [CapData { effective: mask, permitted: mask, inheritable: 0 }, CapData::default()];
     // SAFETY: version 3 reads one header and two data blocks; both are valid and laid out as the kernel's.
     check(unsafe { libc::syscall(libc::SYS_capset, &mut header, data.as_ptr()) } as i32)
 }
 
 fn check(code: i32) -> io::Result<()> {
-    if code == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 #[cfg(test)]

@@ -72,26 +72,10 @@ pub fn udp_listener(addr: SocketAddr, o: &SocketOptions) -> io::Result<UdpSocket
     let socket = new_socket(addr, Type::DGRAM, Protocol::UDP)?;
     common(&socket, addr, o)?;
     // Buffers beyond the system's limit need a privilege (the FORCE form); without it the kernel gives what it may.
-    if o.rcvbuf > 0
-        && set(
-            &socket,
-            libc::SOL_SOCKET,
-            libc::SO_RCVBUFFORCE,
-            o.rcvbuf as i32,
-        )
-        .is_err()
-    {
+    if o.rcvbuf > 0 && set(&socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, o.rcvbuf as i32).is_err() {
         socket.set_recv_buffer_size(o.rcvbuf as usize)?;
     }
-    if o.sndbuf > 0
-        && set(
-            &socket,
-            libc::SOL_SOCKET,
-            libc::SO_SNDBUFFORCE,
-            o.sndbuf as i32,
-        )
-        .is_err()
-    {
+    if o.sndbuf > 0 && set(&socket, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, o.sndbuf as i32).is_err() {
         socket.set_send_buffer_size(o.sndbuf as usize)?;
     }
     adjust_udp(&socket, addr, o)?;
@@ -108,12 +92,7 @@ pub fn tcp_listener(addr: SocketAddr, o: &SocketOptions) -> io::Result<TcpListen
     socket.set_reuse_address(true)?; // a restart must not wait for connections in TIME_WAIT
     common(&socket, addr, o)?;
     if o.tcp_mss > 0 {
-        set(
-            &socket,
-            libc::IPPROTO_TCP,
-            libc::TCP_MAXSEG,
-            o.tcp_mss as i32,
-        )?;
+        set(&socket, libc::IPPROTO_TCP, libc::TCP_MAXSEG, o.tcp_mss as i32)?;
     }
     socket.bind(&addr.into())?;
     socket.listen(TCP_BACKLOG)?;
@@ -157,10 +136,7 @@ pub fn inherit(fd: i32, o: &SocketOptions) -> io::Result<Inherited> {
 }
 
 fn not_ours() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidInput,
-        "the descriptor is not a UDP or listening TCP socket",
-    )
+    io::Error::new(io::ErrorKind::InvalidInput, "the descriptor is not a UDP or listening TCP socket")
 }
 
 /// A UDP socket bound to a local address and port and connected to `server`, so that the kernel lets only that
@@ -168,12 +144,7 @@ fn not_ours() -> io::Error {
 ///
 /// # Errors
 /// `AddrInUse` when the port is taken (try another), else what the kernel says of the route.
-pub fn upstream_udp(
-    from: Option<IpAddr>,
-    port: u16,
-    server: SocketAddr,
-    dscp: u8,
-) -> io::Result<UdpSocket> {
+pub fn upstream_udp(from: Option<IpAddr>, port: u16, server: SocketAddr, dscp: u8) -> io::Result<UdpSocket> {
     let socket = new_socket(server, Type::DGRAM, Protocol::UDP)?;
     set_dscp(&socket, server, dscp)?;
     if server.is_ipv4() {
@@ -188,12 +159,7 @@ pub fn upstream_udp(
 ///
 /// # Errors
 /// What the kernel says of the address or an option.
-pub fn upstream_tcp(
-    from: Option<IpAddr>,
-    server: SocketAddr,
-    mss: u32,
-    dscp: u8,
-) -> io::Result<TcpStream> {
+pub fn upstream_tcp(from: Option<IpAddr>, server: SocketAddr, mss: u32, dscp: u8) -> io::Result<TcpStream> {
     let socket = new_socket(server, Type::STREAM, Protocol::TCP)?;
     set_dscp(&socket, server, dscp)?;
     if mss > 0 {
@@ -215,11 +181,7 @@ fn any(peer: SocketAddr) -> IpAddr {
 }
 
 fn new_socket(addr: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
-    let socket = Socket::new(
-        Domain::for_address(addr),
-        kind.nonblocking().cloexec(),
-        Some(protocol),
-    )?;
+    let socket = Socket::new(Domain::for_address(addr), kind.nonblocking().cloexec(), Some(protocol))?;
     if addr.is_ipv6() {
         socket.set_only_v6(true)?; // ::0 and 0.0.0.0 are two interfaces in unbound.conf
     }
@@ -231,13 +193,7 @@ fn common(socket: &Socket, addr: SocketAddr, o: &SocketOptions) -> io::Result<()
         socket.set_reuse_port(true)?;
     }
     if o.freebind {
-        socket.set_freebind_v4(true).or_else(|e| {
-            if addr.is_ipv6() {
-                socket.set_freebind_v6(true)
-            } else {
-                Err(e)
-            }
-        })?;
+        socket.set_freebind_v4(true).or_else(|e| if addr.is_ipv6() { socket.set_freebind_v6(true) } else { Err(e) })?;
     }
     if o.transparent {
         if addr.is_ipv6() {
@@ -269,20 +225,8 @@ fn adjust_udp(socket: &Socket, addr: SocketAddr, o: &SocketOptions) -> io::Resul
 }
 
 fn omit_path_mtu(socket: &Socket) {
-    if set(
-        socket,
-        libc::IPPROTO_IP,
-        libc::IP_MTU_DISCOVER,
-        IP_PMTUDISC_OMIT,
-    )
-    .is_err()
-    {
-        let _ = set(
-            socket,
-            libc::IPPROTO_IP,
-            libc::IP_MTU_DISCOVER,
-            libc::IP_PMTUDISC_DONT,
-        );
+    if set(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, IP_PMTUDISC_OMIT).is_err() {
+        let _ = set(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT);
     }
 }
 
@@ -309,11 +253,7 @@ fn set(socket: &Socket, level: i32, name: i32, value: i32) -> io::Result<()> {
             size_of::<i32>() as libc::socklen_t,
         )
     };
-    if code == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Octets waiting in a socket's receive queue (SIOCINQ): for a UDP socket the size of the next datagram.
@@ -338,12 +278,7 @@ mod tests {
 
     #[test]
     fn workers_share_one_address() {
-        let o = SocketOptions {
-            dscp: 46,
-            rcvbuf: 1 << 20,
-            sndbuf: 1 << 20,
-            ..SocketOptions::default()
-        };
+        let o = SocketOptions { dscp: 46, rcvbuf: 1 << 20, sndbuf: 1 << 20, ..SocketOptions::default() };
         let first = udp_listener(LOOPBACK.parse().unwrap(), &o).unwrap();
         let addr = first.local_addr().unwrap();
         let second = udp_listener(addr, &o).unwrap();
@@ -354,10 +289,7 @@ mod tests {
 
     #[test]
     fn without_reuseport_the_second_is_refused() {
-        let o = SocketOptions {
-            reuseport: false,
-            ..SocketOptions::default()
-        };
+        let o = SocketOptions { reuseport: false, ..SocketOptions::default() };
         let first = udp_listener(LOOPBACK.parse().unwrap(), &o).unwrap();
         let e = udp_listener(first.local_addr().unwrap(), &o).unwrap_err();
         assert_eq!(e.kind(), io::ErrorKind::AddrInUse);
@@ -367,10 +299,7 @@ mod tests {
     fn freebind_binds_what_is_not_there() {
         let absent: SocketAddr = "192.0.2.77:0".parse().unwrap();
         assert!(udp_listener(absent, &SocketOptions::default()).is_err());
-        let o = SocketOptions {
-            freebind: true,
-            ..SocketOptions::default()
-        };
+        let o = SocketOptions { freebind: true, ..SocketOptions::default() };
         assert!(udp_listener(absent, &o).is_ok());
         assert!(tcp_listener(absent, &o).is_ok());
     }
@@ -380,14 +309,8 @@ mod tests {
         let o = SocketOptions::default();
         let udp = UdpSocket::bind(LOOPBACK).unwrap();
         let tcp = TcpListener::bind(LOOPBACK).unwrap();
-        assert!(matches!(
-            inherit(udp.as_raw_fd(), &o),
-            Ok(Inherited::Udp(_))
-        ));
-        assert!(matches!(
-            inherit(tcp.as_raw_fd(), &o),
-            Ok(Inherited::Tcp(_))
-        ));
+        assert!(matches!(inherit(udp.as_raw_fd(), &o), Ok(Inherited::Udp(_))));
+        assert!(matches!(inherit(tcp.as_raw_fd(), &o), Ok(Inherited::Tcp(_))));
         assert!(inherit(-1, &o).is_err());
         let file = std::fs::File::open("/dev/null").unwrap();
         assert!(inherit(file.as_raw_fd(), &o).is_err());

@@ -54,10 +54,7 @@ struct Buffers {
 
 impl Buffers {
     fn new(size: usize) -> Buffers {
-        Buffers {
-            octets: vec![0; (size + STAGGER) * BATCH],
-            size,
-        }
+        Buffers { octets: vec![0; (size + STAGGER) * BATCH], size }
     }
 
     fn slot(&mut self, i: usize) -> &mut [u8] {
@@ -72,12 +69,7 @@ fn headers() -> Box<[libc::mmsghdr]> {
 }
 
 fn iovecs() -> Box<[libc::iovec]> {
-    (0..BATCH)
-        .map(|_| libc::iovec {
-            iov_base: std::ptr::null_mut(),
-            iov_len: 0,
-        })
-        .collect()
+    (0..BATCH).map(|_| libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }).collect()
 }
 
 fn names() -> Box<[libc::sockaddr_storage]> {
@@ -116,10 +108,7 @@ impl RecvBatch {
         self.count = 0;
         for i in 0..BATCH {
             let slot = self.buffers.slot(i);
-            self.iovecs[i] = libc::iovec {
-                iov_base: slot.as_mut_ptr().cast(),
-                iov_len: slot.len(),
-            };
+            self.iovecs[i] = libc::iovec { iov_base: slot.as_mut_ptr().cast(), iov_len: slot.len() };
             let header = &mut self.headers[i].msg_hdr;
             header.msg_name = (&raw mut self.names[i]).cast();
             header.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
@@ -192,25 +181,18 @@ fn read_control(header: &libc::msghdr, datagram: &mut Datagram<'_>) {
                 // SAFETY: the kernel writes a whole in_pktinfo for this type.
                 let info = unsafe { std::ptr::read_unaligned(data.cast::<libc::in_pktinfo>()) };
                 let ip = Ipv4Addr::from(u32::from_be(info.ipi_spec_dst.s_addr));
-                datagram.local = Some(LocalAddr {
-                    ip: IpAddr::V4(ip),
-                    interface: info.ipi_ifindex as u32,
-                });
+                datagram.local = Some(LocalAddr { ip: IpAddr::V4(ip), interface: info.ipi_ifindex as u32 });
             }
             (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
                 // SAFETY: the kernel writes a whole in6_pktinfo for this type.
                 let info = unsafe { std::ptr::read_unaligned(data.cast::<libc::in6_pktinfo>()) };
                 let ip = Ipv6Addr::from(info.ipi6_addr.s6_addr);
-                datagram.local = Some(LocalAddr {
-                    ip: IpAddr::V6(ip),
-                    interface: info.ipi6_ifindex,
-                });
+                datagram.local = Some(LocalAddr { ip: IpAddr::V6(ip), interface: info.ipi6_ifindex });
             }
             (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
                 // SAFETY: the kernel writes a whole timespec for this type.
                 let ts = unsafe { std::ptr::read_unaligned(data.cast::<libc::timespec>()) };
-                datagram.received_unix_us =
-                    Some(ts.tv_sec as u64 * 1_000_000 + ts.tv_nsec as u64 / 1_000);
+                datagram.received_unix_us = Some(ts.tv_sec as u64 * 1_000_000 + ts.tv_nsec as u64 / 1_000);
             }
             _ => {}
         }
@@ -257,11 +239,7 @@ impl SendBatch {
 
     /// The next free buffer to write into, `None` when the batch is full. Nothing is queued before `commit`.
     pub fn slot(&mut self) -> Option<&mut [u8]> {
-        if self.count >= BATCH {
-            None
-        } else {
-            Some(self.buffers.slot(self.count))
-        }
+        if self.count >= BATCH { None } else { Some(self.buffers.slot(self.count)) }
     }
 
     /// Queues the first `len` octets of the buffer last returned by `slot`, from `local` if given.
@@ -298,10 +276,7 @@ impl SendBatch {
             };
             let len = self.lens[i];
             let slot = self.buffers.slot(i);
-            self.iovecs[i] = libc::iovec {
-                iov_base: slot.as_mut_ptr().cast(),
-                iov_len: len,
-            };
+            self.iovecs[i] = libc::iovec { iov_base: slot.as_mut_ptr().cast(), iov_len: len };
             let name_len = to_storage(peer, &mut self.names[i]);
             let control_len = local.map_or(0, |l| write_control(l, &mut self.control[i]));
             let header = &mut self.headers[i].msg_hdr;
@@ -309,11 +284,8 @@ impl SendBatch {
             header.msg_namelen = name_len;
             header.msg_iov = &raw mut self.iovecs[i];
             header.msg_iovlen = 1;
-            header.msg_control = if control_len == 0 {
-                std::ptr::null_mut()
-            } else {
-                self.control[i].as_mut_ptr().cast()
-            };
+            header.msg_control =
+                if control_len == 0 { std::ptr::null_mut() } else { self.control[i].as_mut_ptr().cast() };
             header.msg_controllen = control_len;
             header.msg_flags = 0;
         }
@@ -357,11 +329,7 @@ impl SendBatch {
 }
 
 fn wait_writable(socket: BorrowedFd<'_>) -> bool {
-    let mut poll = libc::pollfd {
-        fd: socket.as_raw_fd(),
-        events: libc::POLLOUT,
-        revents: 0,
-    };
+    let mut poll = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
     // SAFETY: one valid pollfd, and the count says one.
     unsafe { libc::poll(&mut poll, 1, SEND_WAIT_MS) > 0 }
 }
@@ -369,16 +337,8 @@ fn wait_writable(socket: BorrowedFd<'_>) -> bool {
 fn write_control(local: LocalAddr, area: &mut [u64; CONTROL_WORDS]) -> usize {
     *area = [0; CONTROL_WORDS];
     let (level, kind, size) = match local.ip {
-        IpAddr::V4(_) => (
-            libc::IPPROTO_IP,
-            libc::IP_PKTINFO,
-            size_of::<libc::in_pktinfo>(),
-        ),
-        IpAddr::V6(_) => (
-            libc::IPPROTO_IPV6,
-            libc::IPV6_PKTINFO,
-            size_of::<libc::in6_pktinfo>(),
-        ),
+        IpAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO, size_of::<libc::in_pktinfo>()),
+        IpAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, size_of::<libc::in6_pktinfo>()),
     };
     let header = area.as_mut_ptr().cast::<libc::cmsghdr>();
     // SAFETY: the area is 8-aligned and has 128 octets, more than CMSG_SPACE of either structure (at most 40), so the
@@ -393,24 +353,16 @@ fn write_control(local: LocalAddr, area: &mut [u64; CONTROL_WORDS]) -> usize {
                 data.cast(),
                 libc::in_pktinfo {
                     ipi_ifindex: 0, // the route decides; only the source address is ours to choose
-                    ipi_spec_dst: libc::in_addr {
-                        s_addr: u32::from(ip).to_be(),
-                    },
+                    ipi_spec_dst: libc::in_addr { s_addr: u32::from(ip).to_be() },
                     ipi_addr: libc::in_addr { s_addr: 0 },
                 },
             ),
             IpAddr::V6(ip) => std::ptr::write_unaligned(
                 data.cast(),
                 libc::in6_pktinfo {
-                    ipi6_addr: libc::in6_addr {
-                        s6_addr: ip.octets(),
-                    },
+                    ipi6_addr: libc::in6_addr { s6_addr: ip.octets() },
                     // a link-local source means nothing without its interface
-                    ipi6_ifindex: if ip.is_unicast_link_local() {
-                        local.interface
-                    } else {
-                        0
-                    },
+                    ipi6_ifindex: if ip.is_unicast_link_local() { local.interface } else { 0 },
                 },
             ),
         }
@@ -425,22 +377,14 @@ fn from_storage(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
             // SAFETY: the family says so, and sockaddr_storage is large enough and aligned for every family.
             let sin = unsafe { &*at.cast::<libc::sockaddr_in>() };
             let ip = Ipv4Addr::from(u32::from_be(sin.sin_addr.s_addr));
-            Some(SocketAddr::V4(SocketAddrV4::new(
-                ip,
-                u16::from_be(sin.sin_port),
-            )))
+            Some(SocketAddr::V4(SocketAddrV4::new(ip, u16::from_be(sin.sin_port))))
         }
         libc::AF_INET6 => {
             // SAFETY: the family says so, and sockaddr_storage is large enough and aligned for every family.
             let sin6 = unsafe { &*at.cast::<libc::sockaddr_in6>() };
             let ip = Ipv6Addr::from(sin6.sin6_addr.s6_addr);
             let port = u16::from_be(sin6.sin6_port);
-            Some(SocketAddr::V6(SocketAddrV6::new(
-                ip,
-                port,
-                sin6.sin6_flowinfo,
-                sin6.sin6_scope_id,
-            )))
+            Some(SocketAddr::V6(SocketAddrV6::new(ip, port, sin6.sin6_flowinfo, sin6.sin6_scope_id)))
         }
         _ => None,
     }
@@ -453,9 +397,7 @@ fn to_storage(addr: SocketAddr, storage: &mut libc::sockaddr_storage) -> libc::s
             let sin = libc::sockaddr_in {
                 sin_family: libc::AF_INET as libc::sa_family_t,
                 sin_port: v4.port().to_be(),
-                sin_addr: libc::in_addr {
-                    s_addr: u32::from(*v4.ip()).to_be(),
-                },
+                sin_addr: libc::in_addr { s_addr: u32::from(*v4.ip()).to_be() },
                 sin_zero: [0; 8],
             };
             // SAFETY: sockaddr_storage is large enough and aligned for every family.
@@ -467,9 +409,7 @@ fn to_storage(addr: SocketAddr, storage: &mut libc::sockaddr_storage) -> libc::s
                 sin6_family: libc::AF_INET6 as libc::sa_family_t,
                 sin6_port: v6.port().to_be(),
                 sin6_flowinfo: v6.flowinfo(),
-                sin6_addr: libc::in6_addr {
-                    s6_addr: v6.ip().octets(),
-                },
+                sin6_addr: libc::in6_addr { s6_addr: v6.ip().octets() },
                 sin6_scope_id: v6.scope_id(),
             };
             // SAFETY: sockaddr_storage is large enough and aligned for every family.
@@ -497,15 +437,10 @@ mod tests {
     }
 
     fn round_trip(address: &str, ask: &str, expect: IpAddr) {
-        let o = SocketOptions {
-            pktinfo: true,
-            timestamps: true,
-            ..SocketOptions::default()
-        };
+        let o = SocketOptions { pktinfo: true, timestamps: true, ..SocketOptions::default() };
         let server = udp_listener(address.parse().unwrap(), &o).unwrap();
         let port = server.local_addr().unwrap().port();
-        let client =
-            UdpSocket::bind((if expect.is_ipv4() { "127.0.0.1" } else { "::1" }, 0)).unwrap();
+        let client = UdpSocket::bind((if expect.is_ipv4() { "127.0.0.1" } else { "::1" }, 0)).unwrap();
         for i in 0..3u8 {
             client.send_to(&[i; 5], (ask, port)).unwrap();
         }
@@ -542,14 +477,10 @@ mod tests {
 
     #[test]
     fn one_unreachable_client_does_not_hold_the_others() {
-        let server =
-            udp_listener("127.0.0.1:0".parse().unwrap(), &SocketOptions::default()).unwrap();
+        let server = udp_listener("127.0.0.1:0".parse().unwrap(), &SocketOptions::default()).unwrap();
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
         let mut out = SendBatch::new(64);
-        for peer in [
-            "192.0.2.1:53".parse().unwrap(),
-            client.local_addr().unwrap(),
-        ] {
+        for peer in ["192.0.2.1:53".parse().unwrap(), client.local_addr().unwrap()] {
             out.slot().unwrap()[0] = 7;
             out.commit(1, peer, None);
         }
@@ -561,12 +492,9 @@ mod tests {
 
     #[test]
     fn a_long_datagram_is_marked_and_a_full_batch_says_so() {
-        let server =
-            udp_listener("127.0.0.1:0".parse().unwrap(), &SocketOptions::default()).unwrap();
+        let server = udp_listener("127.0.0.1:0".parse().unwrap(), &SocketOptions::default()).unwrap();
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
-        client
-            .send_to(&[1; 100], server.local_addr().unwrap())
-            .unwrap();
+        client.send_to(&[1; 100], server.local_addr().unwrap()).unwrap();
         let mut batch = RecvBatch::new(64);
         assert_eq!(wait(&mut batch, &server), 1);
         assert!(batch.get(0).unwrap().truncated);

@@ -1,0 +1,225 @@
+//! Forwarding through real sockets: cache, joining, failover, TC to TCP, forged replies, random ports.
+
+mod common;
+
+use common::*;
+use net::{PortSet, Serve, Upstream as Outgoing};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier};
+
+use wire::{Answer, Rcode, Rtype};
+
+fn forwarding(servers: Vec<std::net::SocketAddr>) -> Setup {
+    Setup { forwards: vec![(".", servers)], ..Setup::default() }
+}
+
+#[test]
+fn an_answer_is_fetched_once_and_then_remembered() {
+    let upstream = Upstream::constant([192, 0, 2, 9]);
+    let r = Setup { workers: 2, ..forwarding(vec![upstream.addr]) }.start();
+    for id in 0..5 {
+        let reply = Client::new(r.addr).ask(&a_query(id, "www.example.org."));
+        assert_eq!((addresses(&reply).len(), reply.aa(), reply.ra()), (1, false, true));
+        assert!(reply.answer[0].ttl <= 300);
+    }
+    assert_eq!(upstream.asked().len(), 1);
+    assert_eq!((r.stat("total.num.cachemiss"), r.stat("total.num.cachehits")), (1, 4));
+    assert_eq!((r.stat("total.num.recursivereplies"), r.stat("num.query.udpout")), (1, 1));
+}
+
+#[test]
+fn identical_questions_under_way_are_joined() {
+    let all_here = Arc::new(AtomicBool::new(false));
+    let go = Arc::clone(&all_here);
+    let upstream = Upstream::start(move |q, _| {
+        eventually("all have asked", || go.load(Ordering::Relaxed));
+        Act::Answer(address_answer(q, &[[192, 0, 2, 9]]))
+    });
+    let serve = Serve { discard_timeout_ms: 0, ..Setup::default().serve };
+    let r = Setup { serve, ..forwarding(vec![upstream.addr]) }.start();
+    let clients: Vec<Client> = (0..40).map(|_| Client::new(r.addr)).collect();
+    for (id, client) in clients.iter().enumerate() {
+        client.send(&a_query(id as u16, if id % 2 == 0 { "www.example.org." } else { "WWW.Example.Org." }));
+    }
+    eventually("all wait", || r.stat("total.requestlist.current.user") == 40);
+    all_here.store(true, Ordering::Relaxed);
+    for (id, client) in clients.iter().enumerate() {
+        let reply = client.recv();
+        assert_eq!(reply[..2], (id as u16).to_be_bytes());
+    }
+    // the first query may have been repeated while the server kept still, but never one for each client
+    assert!(upstream.asked().len() < 10, "{:?}", upstream.asked());
+}
+
+#[test]
+fn a_truncated_answer_is_fetched_over_tcp() {
+    let upstream = Upstream::start(|q, tcp| match tcp {
+        false => Act::Truncated,
+        true => Act::Answer(address_answer(q, &(0..200).map(|i| [192, 0, 2, i]).collect::<Vec<_>>())),
+    });
+    let r = forwarding(vec![upstream.addr]).start();
+    let reply = Stream::new(r.addr).ask(&a_query(1, "big.example.org."));
+    assert_eq!(addresses(&reply).len(), 200);
+    assert_eq!(upstream.asked(), [("big.example.org.".to_owned(), false), ("big.example.org.".to_owned(), true)]);
+    assert_eq!((r.stat("num.query.udpout"), r.stat("num.query.tcpout")), (1, 1));
+    assert!(Client::new(r.addr).ask(&a_query(1, "big.example.org.")).tc());
+}
+
+#[test]
+fn a_server_that_fails_or_is_silent_is_passed_over() {
+    let broken = Upstream::start(|_, _| Act::Answer(Answer::new(Rcode::SERVFAIL)));
+    let silent = Upstream::start(|_, _| Act::Silence);
+    // nobody listens there: ICMP says so at once
+    let closed = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let good = Upstream::constant([192, 0, 2, 9]);
+    let serve = Serve { discard_timeout_ms: 0, ..Setup::default().serve };
+    let r = Setup { serve, ..forwarding(vec![broken.addr, silent.addr, closed, good.addr]) }.start();
+    for id in 0..6 {
+        let reply = Client::new(r.addr).ask(&a_query(id, &format!("name{id}.example.org.")));
+        assert_eq!((reply.rcode, addresses(&reply).len()), (Rcode::NOERROR, 1), "{id}");
+    }
+    assert_eq!(r.stat("total.num.panics"), 0);
+}
+
+#[test]
+fn forged_replies_are_passed_over() {
+    let upstream = Upstream::start(|q, _| {
+        let truth = rendered(q, &address_answer(q, &[[192, 0, 2, 9]]));
+        let mut forged = rendered(q, &address_answer(q, &[[6, 6, 6, 6]]));
+        forged[0] ^= 0xff;
+        Act::Raw(vec![b"x".to_vec(), Vec::new(), forged, truth])
+    });
+    let r = forwarding(vec![upstream.addr]).start();
+    let reply = Client::new(r.addr).ask(&a_query(1, "www.example.org."));
+    assert_eq!(addresses(&reply), ["192.0.2.9".parse::<std::net::IpAddr>().unwrap()]);
+    assert_eq!(upstream.asked().len(), 1);
+    assert_eq!(r.stat("unwanted.replies"), 3);
+}
+
+#[test]
+fn every_query_leaves_from_a_port_of_its_own_and_of_the_permitted() {
+    let upstream = Upstream::constant([192, 0, 2, 9]);
+    let ports = Arc::new(PortSet::from_ranges(&[(20_000, 29_999)]));
+    let serve = Serve { upstream: Outgoing { ports, ..Outgoing::default() }, ..Setup::default().serve };
+    let r = Setup { serve, ..forwarding(vec![upstream.addr]) }.start();
+    let client = Client::new(r.addr);
+    for id in 0..50 {
+        client.ask(&a_query(id, &format!("name{id}.example.org.")));
+    }
+    let seen = upstream.seen.lock().unwrap();
+    let ports: BTreeSet<u16> = seen.iter().map(|(_, _, peer)| peer.port()).collect();
+    assert!(ports.iter().all(|port| (20_000..30_000).contains(port)));
+    assert!(ports.len() > 40, "{} ports for 50 queries", ports.len());
+}
+
+#[test]
+fn without_udp_everything_goes_over_tcp_and_places_are_bounded() {
+    let upstream = Upstream::constant([192, 0, 2, 9]);
+    let outgoing = Outgoing { udp: false, num_tcp: 2, ..Outgoing::default() };
+    let r = Setup {
+        serve: Serve { upstream: outgoing, discard_timeout_ms: 0, ..Setup::default().serve },
+        ..forwarding(vec![upstream.addr])
+    }
+    .start();
+    let client = Client::new(r.addr);
+    for id in 0..20 {
+        client.send(&a_query(id, &format!("name{id}.example.org.")));
+    }
+    let ids: BTreeSet<Vec<u8>> = (0..20).map(|_| client.recv()[..2].to_vec()).collect();
+    assert_eq!(ids.len(), 20);
+    assert!(upstream.asked().iter().all(|(_, tcp)| *tcp));
+    assert_eq!((r.stat("num.query.udpout"), r.stat("num.query.tcpout")), (0, 20));
+}
+
+#[test]
+fn a_family_switched_off_is_not_asked() {
+    let upstream = Upstream::constant([192, 0, 2, 9]);
+    let outgoing = Outgoing { ip4: false, ..Outgoing::default() };
+    let serve = Serve { upstream: outgoing, discard_timeout_ms: 0, ..Setup::default().serve };
+    let r = Setup { serve, ..forwarding(vec![upstream.addr]) }.start();
+    assert_eq!(Client::new(r.addr).ask(&a_query(1, "www.example.org.")).rcode, Rcode::SERVFAIL);
+    assert!(upstream.asked().is_empty());
+}
+
+#[test]
+fn pipelined_answers_come_as_they_get_ready_also_after_half_a_close() {
+    let gate = Arc::new(Barrier::new(2));
+    let slow_gate = Arc::clone(&gate);
+    let upstream = Upstream::start(move |q, _| {
+        if q.qname.as_ref().to_name().to_string().starts_with("slow") {
+            slow_gate.wait();
+        }
+        Act::Answer(address_answer(q, &[[192, 0, 2, 9]]))
+    });
+    let r = forwarding(vec![upstream.addr]).start();
+    let mut stream = Stream::new(r.addr);
+    stream.send(&a_query(1, "slow.example.org."));
+    eventually("the slow one is under way", || !upstream.asked().is_empty());
+    stream.send(&a_query(2, "fast.example.org."));
+    assert_eq!(stream.recv().unwrap()[..2], [0, 2]);
+    stream.stream.shutdown(std::net::Shutdown::Write).unwrap();
+    gate.wait();
+    assert_eq!(stream.recv().unwrap()[..2], [0, 1]);
+    assert_eq!(stream.recv(), None);
+}
+
+#[test]
+fn a_client_that_goes_away_is_no_trouble() {
+    let gate = Arc::new(Barrier::new(2));
+    let open = Arc::clone(&gate);
+    let upstream = Upstream::start(move |q, _| {
+        open.wait();
+        Act::Answer(address_answer(q, &[[192, 0, 2, 9]]))
+    });
+    let r = forwarding(vec![upstream.addr]).start();
+    let mut stream = Stream::new(r.addr);
+    stream.send(&a_query(1, "www.example.org."));
+    eventually("it is under way", || !upstream.asked().is_empty());
+    drop(stream);
+    gate.wait();
+    eventually("nothing is left", || r.stat("total.tcpusage") == 0 && r.stat("total.requestlist.current.user") == 0);
+    assert_eq!(addresses(&Client::new(r.addr).ask(&a_query(1, "www.example.org."))).len(), 1);
+}
+
+#[test]
+fn who_waited_too_long_over_udp_gets_nothing_and_tcp_clients_do() {
+    let go = Arc::new(AtomicBool::new(false));
+    let open = Arc::clone(&go);
+    let upstream = Upstream::start(move |q, _| {
+        eventually("the time has passed", || open.load(Ordering::Relaxed));
+        Act::Answer(address_answer(q, &[[192, 0, 2, 9]]))
+    });
+    let serve = Serve { discard_timeout_ms: 50, ..Setup::default().serve };
+    let r = Setup { serve, ..forwarding(vec![upstream.addr]) }.start();
+    let client = Client::new(r.addr);
+    client.send(&a_query(1, "www.example.org."));
+    let mut stream = Stream::new(r.addr);
+    stream.send(&a_query(2, "www.example.org."));
+    eventually("both wait", || r.stat("total.requestlist.current.user") == 2);
+    std::thread::sleep(std::time::Duration::from_millis(60)); // longer than the time allowed
+    go.store(true, Ordering::Relaxed);
+    assert_eq!(stream.recv().unwrap()[..2], [0, 2]);
+    assert_eq!(client.ask(&a_query(3, "www.example.org.")).id, 3, "the first answer did not come, the cached one does");
+    assert_eq!(r.stat("total.num.queries_discard_timeout"), 1);
+}
+
+#[test]
+fn the_alias_of_a_redirect_zone_is_followed() {
+    let upstream = Upstream::constant([192, 0, 2, 9]);
+    let r = Setup {
+        zones: vec![("re.example.", "redirect")],
+        data: vec!["re.example. 300 IN CNAME target.example.org.".into()],
+        ..forwarding(vec![upstream.addr])
+    }
+    .start();
+    for _ in 0..2 {
+        let reply = Client::new(r.addr).ask(&a_query(1, "any.re.example."));
+        assert!(reply.aa());
+        assert_eq!(reply.answer.iter().map(|set| set.rtype).collect::<Vec<_>>(), [Rtype::CNAME, Rtype::A]);
+        assert_eq!(reply.answer[0].owner.to_string(), "any.re.example.");
+    }
+    let no_rd = query(1, "any.re.example.", Rtype::A, 0, None);
+    assert_eq!(Client::new(r.addr).ask(&no_rd).rcode, Rcode::REFUSED);
+    assert_eq!(upstream.asked(), [("target.example.org.".to_owned(), false)]);
+}
