@@ -1,0 +1,251 @@
+"""`runbound run --quickstart`: a resolver to look at, with nothing to write first.
+
+Owns the example configuration it makes (in ./.runbound, so that it can be read and copied), the question whether the
+machine's own resolvers answer, and the lab's process when they do not. It must never touch an existing installation:
+other ports, own state, own folder.
+"""
+
+import contextlib
+import os
+import secrets
+import selectors
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from runbound.errors import RunboundError
+from runbound.state.directory import API_KEY_NAME, DIRECTORY_MODE, FILE_MODE, StateDirectory
+
+FOLDER: Final = ".runbound"
+FILE: Final = "runbound.conf"
+DNS_PORT: Final = 5335
+API_PORT: Final = 8081
+RESOLV_CONF: Final = "/etc/resolv.conf"
+MAX_SERVERS: Final = 3
+"""Servers taken from resolv.conf, as the C library does."""
+PROBE_SECONDS: Final = 0.25
+"""How long those servers may take to answer one question. Part of the time to the first answer, so short."""
+GRACE_SECONDS: Final = 0.03
+"""How much longer to wait for the others once one has answered."""
+LAB_READY_SECONDS: Final = 10.0
+PR_SET_PDEATHSIG: Final = 1
+SIGTERM: Final = 15
+
+_ROOT_NS: Final = b"\0" + struct.pack("!HH", 2, 1)
+"""The question of the probe: the name servers of the root, which every resolver knows."""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What the quickstart decided."""
+
+    config_path: str
+    port: int
+    servers: tuple[str, ...]
+    """The machine's resolvers that answered; empty when the lab stands in."""
+    lab_port: int | None
+
+
+class Lab:
+    """The lab's process. It ends with us, however we end."""
+
+    def __init__(self, port: int) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "runbound.lab", "--address", "127.0.0.1", "--port", str(port)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            process_group=0,  # Ctrl-C is ours to handle: what is in flight to the lab may still finish
+            preexec_fn=_die_with_parent,  # noqa: PLW1509  # no thread runs yet
+        )
+
+    def wait_ready(self) -> bool:
+        """Waits until the lab says that it listens; False if it ended or takes too long."""
+        assert self._process.stdout is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._process.stdout, selectors.EVENT_READ)
+            if not selector.select(LAB_READY_SECONDS):
+                return False
+        return b"ready" in self._process.stdout.readline()
+
+    def stop(self) -> None:
+        """Ends it."""
+        self._process.terminate()
+        try:
+            self._process.wait(2.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+
+def prepare(port: int = DNS_PORT, api_port: int | None = None, folder: str = FOLDER) -> Plan:
+    """Asks the machine's resolvers and writes the configuration. Nothing listens yet.
+
+    Raises RunboundError if the folder cannot be used or another quickstart runs in it.
+    """
+    probe = Probe(system_servers())
+    folder = os.path.abspath(folder)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder, DIRECTORY_MODE)
+    state = StateDirectory.open(folder)
+    try:
+        servers = probe.answered()
+        lab_port = None if servers else _free_port()
+        path = os.path.join(folder, FILE)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
+        with open(fd, "w", encoding="utf-8") as file:
+            file.write(configuration(port, api_port, servers, lab_port))
+    except OSError as error:
+        raise RunboundError(f"quickstart: cannot write {error.filename}: {error.strerror}") from error
+    finally:
+        state.close()
+    return Plan(path, port, tuple(servers), lab_port)
+
+
+def configuration(port: int, api_port: int | None, servers: Sequence[str], lab_port: int | None) -> str:
+    """The text of the example configuration."""
+    forward = (
+        [f"    forward-addr: {server}" for server in servers]
+        if lab_port is None
+        else [f"    forward-addr: 127.0.0.1@{lab_port}   # the lab that comes with runbound"]
+    )
+    api = [] if api_port is None else [f"    api-port: {api_port}"]
+    return "\n".join(
+        [
+            "# Made by `runbound run --quickstart` at each start: copy it before you edit it.",
+            "server:",
+            f"    interface: 127.0.0.1@{port}",
+            '    username: ""              # stay who you are: no port here needs root',
+            "    use-syslog: no",
+            '    state-dir: "."',
+            *api,
+            "    do-not-query-localhost: no",
+            "    # A name of your own, and one that is blocked.",
+            '    local-zone: "home.arpa." static',
+            '    local-data: "runbound.home.arpa. 3600 IN A 192.0.2.53"',
+            '    local-data: "runbound.home.arpa. 3600 IN AAAA 2001:db8::53"',
+            "    local-data: 'runbound.home.arpa. 3600 IN TXT \"it works\"'",
+            '    local-zone: "ads.example." always_nxdomain',
+            "forward-zone:",
+            '    name: "."',
+            *forward,
+            "",
+        ]
+    )
+
+
+def hints(plan: Plan, api_urls: Iterable[str]) -> str:
+    """What to try, printed once the resolver answers."""
+    source = (
+        f"asked of {', '.join(plan.servers)}, the second time from the cache"
+        if plan.servers
+        else "from the lab: no resolver of this machine answers, so a small world of our own stands in"
+    )
+    lines = [
+        "",
+        f"runbound answers on 127.0.0.1 port {plan.port}. Try:",
+        "",
+        f"  dig @127.0.0.1 -p {plan.port} runbound.home.arpa        # local data",
+        f"  dig @127.0.0.1 -p {plan.port} www.example.com           # {source}",
+        f"  dig @127.0.0.1 -p {plan.port} banner.ads.example        # blocked",
+    ]
+    key = os.path.relpath(os.path.join(os.path.dirname(plan.config_path), API_KEY_NAME))
+    for url in api_urls:
+        lines += [
+            f"  curl {url}/health",
+            f'  curl -H "Authorization: Bearer $(cat {key})" {url}/stats',
+        ]
+    lines += ["", f"Its configuration is {os.path.relpath(plan.config_path)}. Ctrl-C stops it.", ""]
+    return "\n".join(lines)
+
+
+def system_servers(path: str = RESOLV_CONF) -> list[str]:
+    """The name servers of resolv.conf, in order. One on loopback is somebody else's: ours listens on no port 53."""
+    found: list[str] = []
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            for text in file:
+                words = text.split()
+                if len(words) > 1 and words[0] == "nameserver" and "%" not in words[1]:
+                    found.append(words[1])
+    except OSError:
+        return []
+    return found[:MAX_SERVERS]
+
+
+class Probe:
+    """One real question to each server at once. The packets leave when it is made, `answered` collects."""
+
+    def __init__(self, servers: Sequence[str], port: int = 53) -> None:
+        self._servers = servers
+        self._deadline = time.monotonic() + PROBE_SECONDS
+        self._waiting: dict[socket.socket, tuple[str, bytes]] = {}
+        for server in servers:
+            channel = socket.socket(socket.AF_INET6 if ":" in server else socket.AF_INET, socket.SOCK_DGRAM)
+            query_id = secrets.token_bytes(2)
+            try:
+                channel.setblocking(False)
+                channel.connect((server, port))
+                channel.send(query_id + struct.pack("!HHHHH", 0x0100, 1, 0, 0, 0) + _ROOT_NS)
+            except (OSError, ValueError):
+                channel.close()
+                continue
+            self._waiting[channel] = (server, query_id)
+
+    def answered(self) -> list[str]:
+        """The servers that answered as a resolver does, in the order of the list."""
+        good: set[str] = set()
+        deadline = self._deadline
+        with selectors.DefaultSelector() as selector:
+            for waiting in self._waiting:
+                selector.register(waiting, selectors.EVENT_READ, waiting)
+            while self._waiting and (left := deadline - time.monotonic()) > 0:
+                for key, _ in selector.select(left):
+                    channel: socket.socket = key.data
+                    server, query_id = self._waiting.pop(channel)
+                    selector.unregister(channel)
+                    if _is_good(channel, query_id):
+                        good.add(server)
+                        deadline = min(deadline, time.monotonic() + GRACE_SECONDS)
+                    channel.close()
+        for waiting in self._waiting:
+            waiting.close()
+        self._waiting.clear()
+        return [server for server in self._servers if server in good]
+
+
+def _is_good(channel: socket.socket, query_id: bytes) -> bool:
+    """Whether the reply is that of a resolver with the Internet behind it: our id and question, recursion, no error.
+
+    A walled-off network's server says NXDOMAIN even of the root; forwarding to it would answer nothing.
+    """
+    try:
+        reply = channel.recv(4096)
+    except OSError:
+        return False
+    if len(reply) < 12 + len(_ROOT_NS) or reply[:2] != query_id or reply[12 : 12 + len(_ROOT_NS)] != _ROOT_NS:
+        return False
+    flags = int.from_bytes(reply[2:4], "big")
+    is_response, recursion, rcode = flags & 0x8000, flags & 0x0080, flags & 0x000F
+    return bool(is_response and recursion and rcode == 0)
+
+
+def _free_port() -> int:
+    """A port of 127.0.0.1 that nobody uses, for UDP and TCP, at this moment."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp:
+        tcp.bind(("127.0.0.1", 0))
+        port: int = tcp.getsockname()[1]
+    return port
+
+
+def _die_with_parent() -> None:
+    """In the child, before exec: SIGTERM when the parent ends, even by SIGKILL."""
+    import ctypes
+
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, SIGTERM)

@@ -1,0 +1,110 @@
+"""The quickstart: whom it asks, what it writes, what it prints."""
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from runbound.ops import quickstart
+from runbound.state.directory import StateDirectory, StateInUseError
+
+Reply = Callable[[bytes], bytes]
+
+
+@contextmanager
+def resolver(reply: Reply | None) -> Iterator[int]:
+    """A resolver of one answer on 127.0.0.1; None is one that stays silent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(2)
+
+        def work() -> None:
+            query, client = server.recvfrom(4096)
+            if reply is not None:
+                server.sendto(reply(query), client)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        yield server.getsockname()[1]
+        thread.join()
+
+
+def good(query: bytes) -> bytes:
+    return query[:2] + b"\x81\x80" + query[4:]
+
+
+@pytest.mark.parametrize(
+    ("reply", "wanted"),
+    [
+        (good, True),
+        (lambda q: q[:2] + b"\x81\x83" + q[4:], False),
+        (lambda q: q[:2] + b"\x81\x82" + q[4:], False),
+        (lambda q: q[:2] + b"\x81\x00" + q[4:], False),
+        (lambda q: bytes([q[0] ^ 1]) + q[1:2] + b"\x81\x80" + q[4:], False),
+        (lambda _q: b"", False),
+        (None, False),
+    ],
+    ids=["answers", "nxdomain", "servfail", "no-recursion", "wrong-id", "empty", "silent"],
+)
+def test_probe_takes_only_a_resolvers_answer(reply: Reply | None, wanted: bool) -> None:
+    with resolver(reply) as port:
+        answered = quickstart.Probe(["127.0.0.1"], port).answered()
+    assert answered == (["127.0.0.1"] if wanted else [])
+
+
+def test_probe_survives_nonsense() -> None:
+    assert quickstart.Probe(["not-an-address", "::ffff:300"]).answered() == []
+
+
+def test_system_servers(tmp_path: Path) -> None:
+    path = tmp_path / "resolv.conf"
+    path.write_text(
+        "# nameserver 192.0.2.9\nsearch example\nnameserver 192.0.2.1\nnameserver fe80::1%eth0\n"
+        "nameserver 2001:db8::1\nnameserver\nnameserver 192.0.2.2\nnameserver 192.0.2.3\n"
+    )
+    assert quickstart.system_servers(str(path)) == ["192.0.2.1", "2001:db8::1", "192.0.2.2"]
+    assert quickstart.system_servers(str(tmp_path / "missing")) == []
+
+
+def test_prepare_falls_back_to_the_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quickstart, "system_servers", list)
+    folder = tmp_path / "q"
+    plan = quickstart.prepare(5399, 8099, str(folder))
+    assert plan.servers == ()
+    assert plan.lab_port is not None
+    text = Path(plan.config_path).read_text()
+    assert f"127.0.0.1@{plan.lab_port}" in text
+    assert "interface: 127.0.0.1@5399" in text
+    assert "api-port: 8099" in text
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert os.stat(plan.config_path).st_mode & 0o777 == 0o600
+
+
+def test_prepare_refuses_a_second_quickstart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quickstart, "system_servers", list)
+    state = StateDirectory.open(str(tmp_path / "q"))
+    with pytest.raises(StateInUseError):
+        quickstart.prepare(folder=str(tmp_path / "q"))
+    state.close()
+
+
+def test_hints_say_what_to_type(tmp_path: Path) -> None:
+    plan = quickstart.Plan(str(tmp_path / "runbound.conf"), 5335, ("192.0.2.1",), None)
+    text = quickstart.hints(plan, ["http://127.0.0.1:8081"])
+    assert "dig @127.0.0.1 -p 5335 www.example.com" in text
+    assert "192.0.2.1" in text
+    assert "curl http://127.0.0.1:8081/health" in text
+    assert "api.key" in text
+
+
+def test_the_lab_starts_and_stops() -> None:
+    port = quickstart._free_port()
+    lab = quickstart.Lab(port)
+    try:
+        assert lab.wait_ready()
+    finally:
+        lab.stop()
