@@ -262,8 +262,12 @@ def _files(config: Config, findings: Findings, main_file: str) -> None:
     def resolve(name: str) -> str:
         return paths.resolve(config, main_file, name)
 
-    for option, name in (("pidfile", server.pidfile), ("logfile", server.logfile)):
-        folder = os.path.dirname(resolve(name)) if name else ""
+    for option, path in (
+        # Written before Unbound changes its root, so no prefix.
+        ("pidfile", server.pidfile and os.path.join(paths.working_directory(config, main_file), server.pidfile)),
+        ("logfile", server.logfile and resolve(server.logfile)),
+    ):
+        folder = os.path.dirname(path)
         if folder and not os.path.isdir(folder):
             where = _last(config, "server", option)
             findings.error(where, f"{option}: there is no directory {quote(folder)}", _missing_part(folder))
