@@ -1,0 +1,140 @@
+"""Writes the pages of docs/ that are made from tables in the code, so that the two cannot drift apart.
+
+`docs/reference/options.md` comes from the options table and from what the rooms have registered as honoured;
+`docs/differences.md` from the list that the differential test allows. A test compares the committed pages with what
+this makes. It must never hold facts of its own.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+import runbound  # noqa: E402 - the path has to be set first
+from runbound.config import options  # noqa: E402
+from support.differences import CONFIGURATION, DIFFERENCES  # noqa: E402
+
+APART = ("runbound._native", "runbound.__main__", "runbound.lab")
+"""Modules that register nothing and are not to be imported for it."""
+
+
+HEAD = ("| option | value | default | state | applies | meaning |", "|---|---|---|---|---|---|")
+APPLIES = {"yes": "reload", "restart": "restart", "no": ""}
+"""The table's `live` in the page's words."""
+
+
+def register_everything() -> None:
+    """Imports every room, so that every room has said what it honours."""
+    for module in pkgutil.walk_packages(runbound.__path__, "runbound."):
+        if not module.name.startswith(APART):
+            importlib.import_module(module.name)
+
+
+def state(option: options.Option) -> tuple[str, str]:
+    """Where an option stands today, and the remark beside it."""
+    if option.alias_of:
+        return state(options.canonical(option))[0], f"another name of `{option.alias_of}`"
+    if option.tier == "accept" or option.value_type == "ignored":
+        return "without effect", option.reason
+    if option.tier == "map" and option.live == "no":
+        return "mapped", option.reason
+    if not options.honoured(option):
+        return "not yet", ""
+    return ("mapped", option.reason) if option.tier == "map" else ("honoured", "")
+
+
+def cell(text: str) -> str:
+    """Text that cannot break a Markdown table."""
+    return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+def options_page() -> str:
+    """docs/reference/options.md."""
+    register_everything()
+    counts: dict[str, int] = {}
+    sections: dict[str, list[str]] = {}
+    for option in options.every():
+        where, remark = state(option)
+        counts[where] = counts.get(where, 0) + 1
+        reload = (
+            {"yes": "reload", "restart": "restart", "no": ""}[option.live] if where in ("honoured", "mapped") else ""
+        )
+        meaning = cell(f"{option.doc} {f'({remark})' if remark else ''}".strip())
+        default = f"`{cell(option.default)}`" if option.default else ""
+        kind = cell(option.value_type)
+        sections.setdefault(option.clause, []).append(
+            f"| `{option.name}` | {kind} | {default} | {where} | {reload} | {meaning} |"
+        )
+    summary = ", ".join(f"{counts.get(kind, 0)} {kind}" for kind in ("honoured", "mapped", "without effect", "not yet"))
+    lines = [
+        "# Options",
+        "",
+        "<!-- Made by `./dev docs` from python/runbound/config/options.tsv and the registry of honoured options. -->",
+        "",
+        "Every option that runbound knows, by clause. *State* says what happens today:",
+        "",
+        "- **honoured**: it does what it does in Unbound;",
+        "- **mapped**: it does the same job our way, as the remark says;",
+        "- **without effect**: it is read and ignored, as the remark says;",
+        "- **not yet**: runbound does not start with it when it encrypts, filters, restricts clients or changes",
+        "  answers; else it is named in a warning. `--allow-missing` starts all the same.",
+        "",
+        "*Applies* says whether a reload is enough or a restart is needed.",
+        "",
+        f"{sum(counts.values())} options: {summary}.",
+    ]
+    for clause, rows in sections.items():
+        lines += [
+            "",
+            f"## {clause}",
+            "",
+            "| option | value | default | state | applies | meaning |",
+            "|---|---|---|---|---|---|",
+        ]
+        lines += rows
+    return "\n".join(lines) + "\n"
+
+
+def differences_page() -> str:
+    """docs/differences.md."""
+    lines = [
+        "# Differences from Unbound",
+        "",
+        "<!-- Made by `./dev docs` from tests/support/differences.py. -->",
+        "",
+        "runbound is meant to answer as Unbound does. A test starts Debian's Unbound 1.17.1 and runbound on the same",
+        "files, asks both the same questions and compares response code, flags, question, sections, TTLs and EDNS.",
+        "What differs on purpose stands here, with the reason; everything else that differs is a fault.",
+        "",
+        "## Answers",
+        "",
+    ]
+    lines += ["None." if not DIFFERENCES else "| what | Unbound | runbound | why |"]
+    lines += [] if not DIFFERENCES else ["|---|---|---|---|"]
+    lines += [f"| {cell(d.what)} | {cell(d.unbound)} | {cell(d.runbound)} | {cell(d.why)} |" for d in DIFFERENCES]
+    lines += ["", "## Configuration and operation", "", "| what | Unbound | runbound | why |", "|---|---|---|---|"]
+    lines += [f"| {cell(d.what)} | {cell(d.unbound)} | {cell(d.runbound)} | {cell(d.why)} |" for d in CONFIGURATION]
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {"docs/reference/options.md": options_page, "docs/differences.md": differences_page}
+"""Page -> what makes it."""
+
+
+def main() -> int:
+    """Writes every page."""
+    for name, make in PAGES.items():
+        path = ROOT / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(make(), encoding="utf-8")
+        print(name)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
