@@ -30,7 +30,7 @@ use wire::{Answer, Class, Name, Rcode, Reply, Rrset, Rtype};
 
 use crate::forward::{ForwardZone, Forwards};
 use crate::limits::{CLIENTS_PER_QUERY, Limits, MAX_SENDS, QUERY_TIME, TCP_TIME};
-use crate::scrub::{Finding, aged, message_ttl, scrub};
+use crate::scrub::{Finding, aged, known_link, message_ttl, scrub};
 use crate::select::{Servers, Tries};
 use crate::why::{Failure, Fault};
 
@@ -339,14 +339,21 @@ impl Mesh {
         self.ask(now, state);
     }
 
-    /// SEEK: who knows about the target? After a link, maybe the store.
+    /// SEEK: who knows about the target? Maybe the store: the answer, if a link led there (else the driver has looked), or
+    /// the next link, learned when another type of the same name was asked for.
     fn seek(&mut self, now: Millis, mut state: Box<State>) {
         let zone = state.forwards.find(state.target.as_ref(), state.key.qtype).cloned();
-        let may_look = zone.as_ref().is_none_or(|zone| !zone.no_cache);
-        if may_look && !state.chain.is_empty() {
-            let key = &state.key;
-            if let Some(known) = self.store.get(state.target.as_ref(), key.qtype, key.qclass, key.cd, now) {
+        if zone.as_ref().is_none_or(|zone| !zone.no_cache) {
+            let known = |qtype| self.store.get(state.target.as_ref(), qtype, state.key.qclass, state.key.cd, now);
+            if !state.chain.is_empty()
+                && let Some(known) = known(state.key.qtype)
+            {
                 return self.finish_known(now, *state, &known);
+            }
+            if !matches!(state.key.qtype, Rtype::CNAME | Rtype::ANY)
+                && let Some((sets, target)) = known(Rtype::CNAME).and_then(|known| known_link(aged(&known, now)))
+            {
+                return self.follow(now, state, sets, target);
             }
         }
         let Some(zone) = zone else {
@@ -460,23 +467,34 @@ impl Mesh {
     }
 
     /// A reply to the question: the answer, or a link to go on from.
-    fn use_reply(&mut self, now: Millis, mut state: Box<State>, reply: Reply) {
+    fn use_reply(&mut self, now: Millis, state: Box<State>, reply: Reply) {
         let Some(zone) = &state.zone else {
             return self.fail(now, *state, &Failure::NotForwarded);
         };
         match scrub(reply, state.target.as_ref(), state.key.qtype, zone.name.as_ref(), &self.limits) {
             Finding::Answer(answer) => self.finish(now, *state, answer, None, None),
             Finding::Link(sets, target) => {
-                let circle = target == state.target || state.chain.iter().any(|link| link.name == target);
-                if circle || state.chain.len() >= usize::from(self.limits.max_restarts) {
-                    let stop = if circle { target } else { state.target.clone() };
-                    return self.fail(now, *state, &Failure::TooManyLinks(stop));
+                if !zone.no_cache && sets.first().is_some_and(|set| set.rtype == Rtype::CNAME) {
+                    let key = Key { name: state.target.clone(), qtype: Rtype::CNAME, ..state.key.clone() };
+                    let answer = Answer { answer: sets.clone(), ..Answer::default() };
+                    let ttl = message_ttl(&answer, Rtype::CNAME, &self.limits);
+                    self.store.put(key, Message { answer, stored: now, ttl });
                 }
-                let name = std::mem::replace(&mut state.target, target);
-                state.chain.push(Link { name, sets });
-                self.seek(now, state);
+                self.follow(now, state, sets, target);
             }
         }
+    }
+
+    /// A link leads on, unless it leads in a circle or one too far.
+    fn follow(&mut self, now: Millis, mut state: Box<State>, sets: Vec<Rrset>, target: Name) {
+        let circle = target == state.target || state.chain.iter().any(|link| link.name == target);
+        if circle || state.chain.len() >= usize::from(self.limits.max_restarts) {
+            let stop = if circle { target } else { state.target.clone() };
+            return self.fail(now, *state, &Failure::TooManyLinks(stop));
+        }
+        let name = std::mem::replace(&mut state.target, target);
+        state.chain.push(Link { name, sets });
+        self.seek(now, state);
     }
 
     /// ANSWER, of which the store knew the end.

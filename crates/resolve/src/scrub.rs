@@ -122,6 +122,13 @@ pub(crate) fn aged(message: &Message, now: store::Millis) -> Answer {
     answer
 }
 
+/// The link in a remembered answer to a question for CNAME, if there is one, and where it leads.
+pub(crate) fn known_link(answer: Answer) -> Option<(Vec<Rrset>, Name)> {
+    let cname = answer.answer.first().filter(|set| set.rtype == Rtype::CNAME)?;
+    let target = NameRef::from_wire(cname.rdata.first()?).ok()?.lower().to_name();
+    Some((answer.answer, target))
+}
+
 /// The TTL of a record as this resolver counts it. RFC 2181 8: one with the highest bit set is 0.
 fn cap(ttl: u32, limits: &Limits) -> u32 {
     let ttl = if ttl > i32::MAX.unsigned_abs() { 0 } else { ttl };

@@ -175,7 +175,7 @@ impl Store {
 
 impl Shard {
     fn bytes(&self) -> usize {
-        self.heap + self.index.allocation_size() + self.queue.heap()
+        self.heap + allocated(self.index.allocation_size()) + allocated(self.queue.heap())
     }
 
     fn find(&self, hash: u64, name: NameRef<'_>, qtype: Rtype, qclass: Class, cd: bool) -> Option<u32> {

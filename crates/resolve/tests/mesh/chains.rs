@@ -31,6 +31,21 @@ fn rfc1034_3_6_2_a_chain_that_stops_is_followed() {
 }
 
 #[test]
+fn a_link_is_remembered_for_every_type() {
+    let mut net = FakeNet::new(forwards([zone(".", &[1])]), |asked| soon(chain(asked)));
+    net.resolve("chain.2.", Rtype::A);
+    net.now += 30_000;
+    let told = net.resolve("chain.2.", Rtype::AAAA);
+    assert_eq!(net.names()[3..], ["chain.0."], "AAAA is asked where the links end");
+    assert_eq!(shown(&told.answer.answer)[..2], ["chain.2. 70 CNAME", "chain.1. 70 CNAME"]);
+    assert_eq!(shown(&net.resolve("chain.1.", Rtype::CNAME).answer.answer), ["chain.1. 100 CNAME"], "as stored");
+    assert_eq!(net.sent.len(), 4);
+    net.now += 70_000;
+    net.resolve("chain.2.", Rtype::MX);
+    assert_eq!(net.names()[4..], ["chain.2.", "chain.1.", "chain.0."], "until its TTL ends");
+}
+
+#[test]
 fn only_the_first_link_of_a_reply_is_believed() {
     let mut net = FakeNet::new(forwards([zone("tst.", &[1])]), |asked| match asked.name().as_str() {
         "c.tst." => {
@@ -180,7 +195,7 @@ fn forward_no_cache_in_the_middle_keeps_only_what_came_after_it() {
         |net: &FakeNet, at: &str| net.store.get(name(at).as_ref(), Rtype::A, Class::IN, false, net.now).is_some();
     assert_eq!([known(&net, "start."), known(&net, "mid.private."), known(&net, "end.")], [false, false, true]);
     net.resolve("start.", Rtype::A);
-    assert_eq!(net.names()[3..], ["start.", "mid.private."]);
+    assert_eq!(net.names()[3..], ["mid.private."], "the link at start. and the end are remembered");
 }
 
 #[test]
