@@ -73,68 +73,41 @@ pub fn render(q: &Query, a: &Answer, how: &Render<'_>, out: &mut [u8]) -> usize 
         known: 0,
         left: COMPARISONS,
     };
-    if w.name(q.qname.as_ref(), true)
-        .and_then(|()| w.put(&numbers(q.qtype, q.qclass)))
-        .is_none()
-    {
+    if w.name(q.qname.as_ref(), true).and_then(|()| w.put(&numbers(q.qtype, q.qclass))).is_none() {
         return 0;
     }
-    let edns = how
-        .edns
-        .as_ref()
-        .and_then(|edns| OptPlan::new(edns, room - w.at));
+    let edns = how.edns.as_ref().and_then(|edns| OptPlan::new(edns, room - w.at));
     w.limit = room - edns.as_ref().map_or(0, OptPlan::octets);
 
     let mut flags = q.flags & (flag::RD | flag::CD) | flag::QR | a.rcode.low();
     flags |= if a.aa { flag::AA } else { 0 };
     flags |= if how.ra { flag::RA } else { 0 };
-    flags |= if a.ad && (q.ad() || q.do_bit()) {
-        flag::AD
-    } else {
-        0
-    };
+    flags |= if a.ad && (q.ad() || q.do_bit()) { flag::AD } else { 0 };
 
     let mut counts = [1, 0, 0, 0];
     let [_, answers, authorities, additionals] = &mut counts;
-    let picks = Picks {
-        qtype: q.qtype,
-        dnssec: q.do_bit(),
-        rotate: how.rotate,
-        age: how.age,
-    };
+    let picks = Picks { qtype: q.qtype, dnssec: q.do_bit(), rotate: how.rotate, age: how.age };
     let needed = w.section(&a.answer, true, &picks, answers).and_then(|()| {
         if how.minimal && positive(a, q.qtype) {
             return Some(true);
         }
-        w.section(&a.authority, false, &picks, authorities)
-            .map(|()| false)
+        w.section(&a.authority, false, &picks, authorities).map(|()| false)
     });
     match needed {
         None => flags |= flag::TC,
         Some(true) => {}
         // Additional records are a courtesy: what does not fit is left out (RFC 2181 9).
-        Some(false) => w
-            .section(&a.additional, false, &picks, additionals)
-            .unwrap_or(()),
+        Some(false) => w.section(&a.additional, false, &picks, additionals).unwrap_or(()),
     }
     if let Some(edns) = edns {
         w.limit = room;
-        let ede = a
-            .ede
-            .as_ref()
-            .filter(|_| how.edns.is_some_and(|edns| edns.ede));
+        let ede = a.ede.as_ref().filter(|_| how.edns.is_some_and(|edns| edns.ede));
         if w.opt(&edns, a.rcode, q.do_bit(), ede).is_some() {
             *additionals += 1;
         }
     }
     let end = w.at;
-    Header {
-        id: q.id,
-        flags,
-        counts,
-    }
-    .write(out)
-    .map_or(0, |_| end)
+    Header { id: q.id, flags, counts }.write(out).map_or(0, |_| end)
 }
 
 /// Writes a query for an upstream server into `out` and returns its octets, 0 if they do not fit. `edns` is the UDP
@@ -148,19 +121,15 @@ pub fn question(
     qclass: Class,
     edns: Option<(u16, bool)>,
 ) -> usize {
-    Header {
-        id,
-        flags,
-        counts: [1, 0, 0, u16::from(edns.is_some())],
-    }
-    .write(out)
-    .and_then(|at| put(out, at, name.as_wire()))
-    .and_then(|at| put(out, at, &numbers(qtype, qclass)))
-    .and_then(|at| match edns {
-        Some((size, do_bit)) => put(out, at, &opt_record(size, Rcode::NOERROR, do_bit, 0)),
-        None => Some(at),
-    })
-    .unwrap_or(0)
+    Header { id, flags, counts: [1, 0, 0, u16::from(edns.is_some())] }
+        .write(out)
+        .and_then(|at| put(out, at, name.as_wire()))
+        .and_then(|at| put(out, at, &numbers(qtype, qclass)))
+        .and_then(|at| match edns {
+            Some((size, do_bit)) => put(out, at, &opt_record(size, Rcode::NOERROR, do_bit, 0)),
+            None => Some(at),
+        })
+        .unwrap_or(0)
 }
 
 /// Type and class as they stand in questions and records.
@@ -174,10 +143,7 @@ fn positive(a: &Answer, qtype: Rtype) -> bool {
     a.rcode == Rcode::NOERROR
         && qtype != Rtype::NS
         && a.answer.iter().any(|set| set.rtype == qtype)
-        && !a
-            .authority
-            .iter()
-            .any(|set| matches!(set.rtype, Rtype::NSEC | Rtype::NSEC3))
+        && !a.authority.iter().any(|set| matches!(set.rtype, Rtype::NSEC | Rtype::NSEC3))
 }
 
 /// What decides which records are sent, and how.
@@ -205,22 +171,11 @@ impl<'a> OptPlan<'a> {
     /// All options if they fit `room`; else the OPT record alone, else none: a client that asks for its packet to be
     /// filled with options still gets an answer.
     fn new(edns: &EdnsOut<'a>, room: usize) -> Option<OptPlan<'a>> {
-        let bare = EdnsOut {
-            udp_size: edns.udp_size,
-            ede: edns.ede,
-            ..EdnsOut::default()
-        };
+        let bare = EdnsOut { udp_size: edns.udp_size, ede: edns.ede, ..EdnsOut::default() };
         [*edns, bare].into_iter().find_map(|edns| {
-            let lengths = [
-                edns.cookie.map(|c| c.len()),
-                edns.nsid.map(<[u8]>::len),
-                edns.keepalive.map(|_| 2),
-            ];
+            let lengths = [edns.cookie.map(|c| c.len()), edns.nsid.map(<[u8]>::len), edns.keepalive.map(|_| 2)];
             let options: usize = lengths.into_iter().flatten().map(|len| len + 4).sum();
-            let plan = OptPlan {
-                edns,
-                options: u16::try_from(options).ok()?,
-            };
+            let plan = OptPlan { edns, options: u16::try_from(options).ok()? };
             (plan.octets() <= room).then_some(plan)
         })
     }
@@ -272,8 +227,7 @@ impl Writer<'_> {
             let own = label.get(..rest.len() - parent.len())?;
             let here = self.at;
             self.put(own)?;
-            if let (true, Ok(at), Ok(len)) =
-                (here < REACH, u16::try_from(here), u8::try_from(rest.len()))
+            if let (true, Ok(at), Ok(len)) = (here < REACH, u16::try_from(here), u8::try_from(rest.len()))
                 && let Some(slot) = self.targets.get_mut(self.known)
             {
                 *slot = Target { at, len };
@@ -316,10 +270,7 @@ impl Writer<'_> {
                     match (labels.next(), len) {
                         (None, 0) => return true,
                         (Some(label), 1..)
-                            if self
-                                .out
-                                .get(at + 1..end)
-                                .is_some_and(|l| l.eq_ignore_ascii_case(label)) =>
+                            if self.out.get(at + 1..end).is_some_and(|l| l.eq_ignore_ascii_case(label)) =>
                         {
                             at = end;
                         }
@@ -333,13 +284,7 @@ impl Writer<'_> {
 
     /// Writes the RRsets of a section that are to be sent and counts their records; `None` when one did not fit, those
     /// before it written.
-    fn section(
-        &mut self,
-        sets: &[Rrset],
-        in_answer: bool,
-        picks: &Picks,
-        count: &mut u16,
-    ) -> Option<()> {
+    fn section(&mut self, sets: &[Rrset], in_answer: bool, picks: &Picks, count: &mut u16) -> Option<()> {
         for set in sets.iter().filter(|set| picks.takes(set.rtype, in_answer)) {
             let (at, known) = (self.at, self.known);
             if self.rrset(set, picks).is_none() {
@@ -358,11 +303,7 @@ impl Writer<'_> {
         let len = u32::try_from(set.rdata.len()).ok()?;
         let first = picks.rotate.and_then(|n| n.checked_rem(len)).unwrap_or(0);
         let first = usize::try_from(first).ok()?;
-        let records = set
-            .rdata
-            .iter()
-            .skip(first)
-            .chain(set.rdata.iter().take(first));
+        let records = set.rdata.iter().skip(first).chain(set.rdata.iter().take(first));
         let mut owner_at: Option<[u8; 2]> = None;
         for rdata in records {
             // The owner is searched for once: the records after the first point where the first one points or stands.
@@ -430,23 +371,13 @@ impl Writer<'_> {
     }
 
     /// Writes the OPT record, with EDE if that still fits.
-    fn opt(
-        &mut self,
-        plan: &OptPlan<'_>,
-        rcode: Rcode,
-        do_bit: bool,
-        ede: Option<&Ede>,
-    ) -> Option<()> {
+    fn opt(&mut self, plan: &OptPlan<'_>, rcode: Rcode, do_bit: bool, ede: Option<&Ede>) -> Option<()> {
         let room = self.limit - self.at - plan.octets();
         let ede = ede.and_then(|ede| {
             let text = clip(&ede.text, MAX_EDE_TEXT);
-            [text, ""]
-                .into_iter()
-                .find(|text| text.len() + 6 <= room)
-                .map(|text| (ede.code, text))
+            [text, ""].into_iter().find(|text| text.len() + 6 <= room).map(|text| (ede.code, text))
         });
-        let options =
-            plan.options + ede.map_or(0, |(_, text)| u16::try_from(text.len() + 6).unwrap_or(0));
+        let options = plan.options + ede.map_or(0, |(_, text)| u16::try_from(text.len() + 6).unwrap_or(0));
         self.put(&opt_record(plan.edns.udp_size, rcode, do_bit, options))?;
         let mut option = |code: u16, parts: [&[u8]; 2]| {
             let len = u16::try_from(parts.iter().map(|part| part.len()).sum::<usize>()).ok()?;
@@ -472,9 +403,343 @@ impl Writer<'_> {
 
 /// At most `most` octets of `text`, no character cut.
 fn clip(text: &str, most: usize) -> &str {
-    let end = (0..=most.min(text.len()))
-        .rev()
-        .find(|&at| text.is_char_boundary(at))
-        .unwrap_or(0);
+    let end = (0..=most.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
     text.get(..end).unwrap_or("")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Reply;
+    use crate::name::{Name, NameBuf};
+    use crate::query::EdnsQuery;
+    use crate::rrset::RdataSet;
+    use crate::text::parse_record;
+    use proptest::prelude::*;
+
+    fn query(name: &str, qtype: Rtype, edns: Option<bool>) -> Query {
+        let edns = edns.map(|do_bit| EdnsQuery { udp_size: 1232, do_bit, ..EdnsQuery::default() });
+        let qname = NameBuf::from_text(name).unwrap();
+        Query { id: 0x1234, flags: 0x0100, qname, qtype, qclass: Class::IN, edns }
+    }
+
+    /// RRsets of record lines; equal owners and types next to each other are one set.
+    fn sets(lines: &[&str]) -> Vec<Rrset> {
+        let mut sets: Vec<Rrset> = Vec::new();
+        for line in lines {
+            let r = parse_record(line, 3600).unwrap();
+            match sets.last_mut().filter(|set| set.owner == r.owner && set.rtype == r.rtype) {
+                Some(set) => assert!(set.rdata.push(&r.rdata)),
+                None => sets.push(Rrset {
+                    owner: r.owner,
+                    rtype: r.rtype,
+                    class: r.class,
+                    ttl: r.ttl.unwrap(),
+                    rdata: RdataSet::one(&r.rdata),
+                }),
+            }
+        }
+        sets
+    }
+
+    const HOW: Render<'static> = Render { max_size: 1232, minimal: true, rotate: None, age: 0, ra: true, edns: None };
+    const OPT: EdnsOut<'static> = EdnsOut { udp_size: 1232, cookie: None, nsid: None, keepalive: None, ede: true };
+
+    fn rendered(q: &Query, a: &Answer, how: &Render<'_>) -> Vec<u8> {
+        let mut out = vec![0xee; 65535];
+        let written = render(q, a, how, &mut out);
+        out.truncate(written);
+        out
+    }
+
+    fn hex(text: &str) -> Vec<u8> {
+        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+    }
+
+    #[test]
+    fn unbound_negative_answer_octet_for_octet() {
+        let soa = sets(&["x.test. 77 SOA ns.X.test. host.x.TEST. 1 2 3 4 77"]);
+        let a = Answer { aa: true, authority: soa, ..Answer::new(Rcode::NXDOMAIN) };
+        let want = "1234858300010000000100000\
+            44e6f7065015804746573540000010001c011000600010000004d0020026e73c01104686f7374c011000000010000000200000003000000040000004d";
+        assert_eq!(rendered(&query("Nope.X.tesT", Rtype::A, None), &a, &HOW), hex(&want.replace(' ', "")));
+    }
+
+    #[test]
+    fn unbound_compresses_the_types_of_rfc_1035_alone() {
+        for (qtype, line, want) in [
+            (Rtype::MX, "mx.x.test. 100 MX 10 b.x.test.", "000a0162c00f"),
+            (Rtype::SRV, "srv.x.test. 100 SRV 10 1 1 b.x.test.", "000a0001000101620178047465737400"),
+            (Rtype::CNAME, "mx.x.test. 100 CNAME Other.X.Test.", "054f74686572c00f"),
+        ] {
+            let a = Answer { answer: sets(&[line]), ..Answer::default() };
+            let out = rendered(&query(line.split(' ').next().unwrap(), qtype, None), &a, &HOW);
+            assert!(out.ends_with(&hex(want)), "{line}: {out:02x?}");
+        }
+    }
+
+    #[test]
+    fn rfc4343_the_question_keeps_the_clients_case() {
+        let a = Answer { answer: sets(&["a.x.test. 100 A 192.0.2.1"]), ..Answer::default() };
+        let out = rendered(&query("A.X.TesT", Rtype::A, None), &a, &HOW);
+        assert_eq!(out[12..22], *b"\x01A\x01X\x04TesT\0");
+        assert_eq!(out[26..28], [0xc0, 12]);
+    }
+
+    #[test]
+    fn flags_follow_query_and_answer() {
+        let a = Answer { ad: true, aa: true, ..Answer::default() };
+        for (flags, edns, ra, want) in [
+            (0x0100, None, true, 0x8580),
+            (0x0000, None, false, 0x8400),
+            (0x0170, None, true, 0x85b0),
+            (0x0110, Some(true), true, 0x85b0),
+            (0x0110, Some(false), true, 0x8590),
+        ] {
+            let q = Query { flags, ..query("x.test", Rtype::A, edns) };
+            let out = rendered(&q, &a, &Render { ra, ..HOW });
+            assert_eq!(u16::from_be_bytes([out[2], out[3]]), want, "{flags:04x}");
+        }
+    }
+
+    #[test]
+    fn unbound_minimal_responses() {
+        let answer = sets(&["x.test. 100 A 192.0.2.1"]);
+        let ns = sets(&["x.test. 100 NS ns.x.test."]);
+        let nsec = sets(&["x.test. 100 NSEC y.test. A"]);
+        let glue = sets(&["ns.x.test. 100 A 192.0.2.2"]);
+        let counts = |q: &Query, a: &Answer, minimal: bool| {
+            let out = rendered(q, a, &Render { minimal, ..HOW });
+            [out[7], out[9], out[11]]
+        };
+        let q = query("x.test", Rtype::A, None);
+        let full =
+            Answer { answer: answer.clone(), authority: ns.clone(), additional: glue.clone(), ..Answer::default() };
+        assert_eq!(counts(&q, &full, true), [1, 0, 0]);
+        assert_eq!(counts(&q, &full, false), [1, 1, 1]);
+        let nodata = Answer { authority: ns.clone(), additional: glue.clone(), ..Answer::default() };
+        assert_eq!(counts(&q, &nodata, true), [0, 1, 1]);
+        let priming = Answer { answer: ns, additional: glue, ..Answer::default() };
+        assert_eq!(counts(&query("x.test", Rtype::NS, None), &priming, true), [1, 0, 1]);
+        let wildcard = Answer { answer, authority: nsec, ..Answer::default() };
+        assert_eq!(counts(&query("x.test", Rtype::A, Some(true)), &wildcard, true)[1], 1);
+    }
+
+    #[test]
+    fn rfc4035_3_2_1_signatures_only_with_do() {
+        let sig = "x.test. 100 RRSIG A 13 2 100 20300101000000 20200101000000 1 x.test. aaaa";
+        let a = Answer {
+            answer: sets(&["x.test. 100 A 192.0.2.1", sig]),
+            authority: sets(&["x.test. 100 NS ns.x.test.", "x.test. 100 NSEC y.test. A"]),
+            ..Answer::default()
+        };
+        let counts = |qtype, edns| {
+            let out = rendered(&query("x.test", qtype, edns), &a, &Render { minimal: false, ..HOW });
+            [out[7], out[9]]
+        };
+        assert_eq!(counts(Rtype::A, None), [1, 1]);
+        assert_eq!(counts(Rtype::A, Some(false)), [1, 1]);
+        assert_eq!(counts(Rtype::A, Some(true)), [2, 2]);
+        assert_eq!(counts(Rtype::RRSIG, None), [2, 1]);
+        assert_eq!(counts(Rtype::ANY, None), [2, 1]);
+    }
+
+    #[test]
+    fn rotation_starts_at_the_id_and_keeps_the_set() {
+        let lines: Vec<String> = (1..=3).map(|n| format!("x.test. 100 A 192.0.2.{n}")).collect();
+        let answer = sets(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+        let a = Answer { answer, ..Answer::default() };
+        for (rotate, want) in [(None, [1, 2, 3]), (Some(0), [1, 2, 3]), (Some(1), [2, 3, 1]), (Some(0x1235), [3, 1, 2])]
+        {
+            let out = rendered(&query("x.test", Rtype::A, None), &a, &Render { rotate, ..HOW });
+            assert_eq!([out[24 + 15], out[24 + 31], out[24 + 47]], want, "{rotate:?}");
+        }
+    }
+
+    #[test]
+    fn ttl_ages_to_zero_and_no_further() {
+        let a = Answer { answer: sets(&["x.test. 100 A 192.0.2.1"]), ..Answer::default() };
+        for (age, left) in [(0, 100), (99, 1), (100, 0), (u32::MAX, 0)] {
+            let out = rendered(&query("x.test", Rtype::A, None), &a, &Render { age, ..HOW });
+            assert_eq!(Reply::parse(&out).unwrap().answer[0].ttl, left);
+        }
+    }
+
+    #[test]
+    fn rfc2181_9_truncation_by_whole_rrsets() {
+        let lines: Vec<String> = (0..28).map(|n| format!("mid.x.test. 100 A 192.0.2.{n}")).collect();
+        let answer = sets(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+        let extra = sets(&["ns.x.test. 100 A 192.0.2.1"]);
+        let q = query("mid.x.test", Rtype::A, None);
+        let a = Answer { aa: true, answer: answer.clone(), ..Answer::default() };
+        // As the real server: 476 octets, 487 with OPT.
+        assert_eq!(rendered(&q, &a, &Render { max_size: 476, ..HOW }).len(), 476);
+        let short = rendered(&q, &a, &Render { max_size: 475, ..HOW });
+        assert_eq!((short.len(), &short[2..12]), (28, &[0x87, 0x80, 0, 1, 0, 0, 0, 0, 0, 0][..]));
+        let edns = Render { edns: Some(OPT), ..HOW };
+        assert_eq!(rendered(&q, &a, &Render { max_size: 487, ..edns }).len(), 487);
+        let short = rendered(&q, &a, &Render { max_size: 486, ..edns });
+        assert_eq!((short.len(), short[2], short[11]), (39, 0x87, 1));
+        // Authority that does not fit truncates, additional is left out.
+        let full = Render { minimal: false, max_size: 480, ..HOW };
+        let authority = Answer { authority: extra.clone(), ..a.clone() };
+        assert_eq!(rendered(&q, &authority, &full)[2], 0x87);
+        let additional = Answer { additional: extra, ..a };
+        let out = rendered(&q, &additional, &full);
+        assert_eq!((out[2], out.len(), out[11]), (0x85, 476, 0));
+    }
+
+    #[test]
+    fn opt_carries_what_it_should() {
+        let a = Answer { ede: Some(Ede::new(Ede::BLOCKED, "no")), ..Answer::new(Rcode::BADCOOKIE) };
+        let edns = EdnsOut { cookie: Some([7; 24]), nsid: Some(b"me"), keepalive: Some(300), ..OPT };
+        let out = rendered(&query("x.test", Rtype::A, Some(true)), &a, &Render { edns: Some(edns), ..HOW });
+        let mut want = vec![0, 0, 41, 4, 208, 1, 0, 0x80, 0, 0, 48];
+        want.extend([0, 3, 0, 2, b'm', b'e', 0, 10, 0, 24]);
+        want.extend([7; 24]);
+        want.extend([0, 11, 0, 2, 1, 44, 0, 15, 0, 4, 0, 15, b'n', b'o']);
+        assert_eq!(out[24..], want);
+        assert_eq!(Reply::parse(&out).unwrap().rcode, Rcode::BADCOOKIE);
+    }
+
+    #[test]
+    fn rfc8914_text_gives_way_before_the_code_and_both_before_data() {
+        let a = Answer {
+            answer: sets(&["x.test. 100 A 192.0.2.1"]),
+            ede: Some(Ede { code: 15, text: "é".repeat(100).into() }),
+            ..Answer::default()
+        };
+        let q = query("x.test", Rtype::A, Some(false));
+        let full = rendered(&q, &a, &Render { edns: Some(OPT), ..HOW });
+        assert_eq!(full.len(), 24 + 16 + 11 + 6 + MAX_EDE_TEXT, "text is bounded");
+        for (room, len) in [(full.len() - 1, 57), (57, 57), (56, 51), (51, 51)] {
+            let out = rendered(&q, &a, &Render { edns: Some(OPT), max_size: room, ..HOW });
+            assert_eq!((out.len(), out[7]), (len, 1), "{room}");
+        }
+        let quiet = EdnsOut { ede: false, ..OPT };
+        assert_eq!(rendered(&q, &a, &Render { edns: Some(quiet), ..HOW }).len(), 51);
+    }
+
+    #[test]
+    fn options_give_way_to_the_answer_to_come() {
+        let q = query("x.test", Rtype::A, Some(false));
+        let edns = EdnsOut { nsid: Some(&[b'n'; 600]), ..OPT };
+        let how = Render { edns: Some(edns), max_size: 512, ..HOW };
+        assert_eq!(rendered(&q, &Answer::default(), &how).len(), 24 + 11);
+        assert_eq!(rendered(&q, &Answer::default(), &Render { max_size: 30, ..how }).len(), 24);
+        assert_eq!(rendered(&q, &Answer::default(), &Render { max_size: 23, ..how }).len(), 0);
+    }
+
+    #[test]
+    fn cve_2026_44390_the_search_for_compression_targets_ends() {
+        // Names of the same length that differ in their first label: each is compared with every target.
+        let lines: Vec<String> =
+            (0..900).map(|n| format!("m{n:04}.a.b.c.d.e.f.g.h.test. MX 1 x{n:04}.b.c.d.e.f.g.h.test.")).collect();
+        let a = Answer { answer: sets(&lines.iter().map(String::as_str).collect::<Vec<_>>()), ..Answer::default() };
+        let mut out = vec![0; 65535];
+        let mut w = Writer {
+            out: &mut out,
+            at: 12,
+            limit: 65535,
+            targets: [Target { at: 0, len: 0 }; TARGETS],
+            known: 0,
+            left: COMPARISONS,
+        };
+        let picks = Picks { qtype: Rtype::MX, dnssec: false, rotate: None, age: 0 };
+        let mut count = 0;
+        w.section(&a.answer, true, &picks, &mut count);
+        assert_eq!(w.left, 0);
+        let reply = rendered(&query("x.test", Rtype::MX, None), &a, &Render { max_size: 65535, ..HOW });
+        let back = Reply::parse(&reply).unwrap();
+        assert!(back.answer.iter().zip(&a.answer).all(|(back, sent)| back.rdata == sent.rdata));
+    }
+
+    #[test]
+    fn an_upstream_query() {
+        let mut out = [0; 64];
+        let name = Name::from_text("x.test").unwrap();
+        let len = question(&mut out, 7, flag::RD, name.as_ref(), Rtype::A, Class::IN, Some((1232, true)));
+        let q = Query::parse(&out[..len]).unwrap();
+        assert_eq!((q.id, q.rd(), q.do_bit(), q.edns.unwrap().udp_size), (7, true, true, 1232));
+        assert_eq!(question(&mut out, 7, 0, name.as_ref(), Rtype::A, Class::IN, None), 24);
+        assert_eq!(question(&mut out[..34], 7, 0, name.as_ref(), Rtype::A, Class::IN, Some((1232, true))), 0);
+    }
+
+    fn any_name() -> impl Strategy<Value = Name> {
+        let label =
+            prop_oneof!["[a-cA-C]{1,3}".prop_map(String::into_bytes), proptest::collection::vec(any::<u8>(), 1..20)];
+        proptest::collection::vec(label, 0..5)
+            .prop_map(|labels| NameBuf::from_labels(labels.iter().map(Vec::as_slice)).unwrap().to_name())
+    }
+
+    /// Data of a type with names, and of one without.
+    fn any_set() -> impl Strategy<Value = Rrset> {
+        let data = (any_name(), any_name(), any::<u16>(), proptest::collection::vec(any::<u8>(), 0..30));
+        (any_name(), 0u8..6, any::<u16>(), proptest::collection::vec(data, 1..4)).prop_map(
+            |(owner, kind, ttl, data)| {
+                let rtype = [Rtype::NS, Rtype::MX, Rtype::SOA, Rtype::SRV, Rtype::TXT, Rtype(4711)][usize::from(kind)];
+                let mut rdata = RdataSet::new();
+                for (one, two, number, octets) in data {
+                    let (one, two) = (one.as_ref().as_wire(), two.as_ref().as_wire());
+                    let all = match rtype {
+                        Rtype::NS => one.to_vec(),
+                        Rtype::MX => [&number.to_be_bytes(), one].concat(),
+                        Rtype::SRV => [&[0; 6], one].concat(),
+                        Rtype::SOA => [one, two, &[5; 20]].concat(),
+                        _ => octets,
+                    };
+                    if !rdata.contains(&all) {
+                        rdata.push(&all);
+                    }
+                }
+                Rrset { owner, rtype, class: Class::IN, ttl: u32::from(ttl), rdata }
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_rendered_parses_back(qname in any_name(), mut answer in proptest::collection::vec(any_set(), 0..6), mut authority in proptest::collection::vec(any_set(), 0..4)) {
+            // Two sets of one owner and type would be read as one.
+            for section in [&mut answer, &mut authority] {
+                section.sort_by(|a, b| (&a.owner, a.rtype).cmp(&(&b.owner, b.rtype)));
+                section.dedup_by(|a, b| a.owner == b.owner && a.rtype == b.rtype);
+            }
+            let q = Query { qname: qname.as_ref().to_buf(), ..query(".", Rtype::ANY, Some(true)) };
+            let a = Answer { answer, authority, ..Answer::new(Rcode::NXDOMAIN) };
+            let how = Render { max_size: 65535, minimal: false, edns: Some(OPT), ..HOW };
+            let out = rendered(&q, &a, &how);
+            let back = Reply::parse(&out).unwrap();
+            prop_assert_eq!(&back.question, &Some((q.qname, Rtype::ANY, Class::IN)));
+            prop_assert_eq!(back.rcode, Rcode::NXDOMAIN);
+            for (back, sent) in [(&back.answer, &a.answer), (&back.authority, &a.authority)] {
+                prop_assert_eq!(back.len(), sent.len());
+                for (back, sent) in back.iter().zip(sent) {
+                    prop_assert_eq!(&back.owner, &sent.owner);
+                    prop_assert_eq!((back.rtype, back.ttl, back.rdata.len()), (sent.rtype, sent.ttl, sent.rdata.len()));
+                    for (back, sent) in back.rdata.iter().zip(&sent.rdata) {
+                        prop_assert!(back.eq_ignore_ascii_case(sent));
+                    }
+                }
+            }
+            // Compression never makes a message larger than its parts.
+            let whole: usize = a.answer.iter().chain(&a.authority).flat_map(|set| set.rdata.iter().map(|r| r.len() + set.owner.as_ref().len() + 10)).sum();
+            prop_assert!(out.len() <= 12 + q.qname.as_ref().len() + 4 + whole + 11);
+        }
+
+        #[test]
+        fn the_limit_is_kept(sets in proptest::collection::vec(any_set(), 0..8), max_size in 0usize..600, room in 0usize..600, ede in proptest::option::of(".{0,200}")) {
+            let q = query("a.b.test", Rtype::ANY, Some(true));
+            let a = Answer { answer: sets.clone(), additional: sets, ede: ede.map(|text| Ede { code: 1, text: text.into() }), ..Answer::default() };
+            let edns = EdnsOut { cookie: Some([1; 24]), nsid: Some(b"n"), ..OPT };
+            let mut out = vec![0; room];
+            let written = render(&q, &a, &Render { max_size, minimal: false, edns: Some(edns), ..HOW }, &mut out);
+            prop_assert!(written <= max_size.min(room));
+            if written > 0 {
+                prop_assert!(Reply::parse(&out[..written]).is_ok());
+            } else {
+                prop_assert!(max_size.min(room) < 12 + 10 + 4);
+            }
+        }
+    }
 }

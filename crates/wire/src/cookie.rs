@@ -32,18 +32,12 @@ impl ClientCookie {
         }
         let mut server = [0; 32];
         server.get_mut(..rest.len())?.copy_from_slice(rest);
-        Some(ClientCookie {
-            client: *client,
-            server,
-            server_len: u8::try_from(rest.len()).ok()?,
-        })
+        Some(ClientCookie { client: *client, server, server_len: u8::try_from(rest.len()).ok()? })
     }
 
     /// The server's part, empty if the client has none.
     pub fn server(&self) -> &[u8] {
-        self.server
-            .get(..usize::from(self.server_len))
-            .unwrap_or_default()
+        self.server.get(..usize::from(self.server_len)).unwrap_or_default()
     }
 }
 
@@ -74,12 +68,7 @@ pub enum CookieState {
 }
 
 /// Checks a cookie against the secrets, newest first. `now_unix` is in seconds, modulo 2^32 (RFC 1982 arithmetic).
-pub fn verify(
-    secrets: &[CookieSecret],
-    c: &ClientCookie,
-    ip: IpAddr,
-    now_unix: u32,
-) -> CookieState {
+pub fn verify(secrets: &[CookieSecret], c: &ClientCookie, ip: IpAddr, now_unix: u32) -> CookieState {
     let server = c.server();
     if server.is_empty() {
         return CookieState::ClientOnly;
@@ -93,9 +82,7 @@ pub fn verify(
     if hash.len() != 8 {
         return CookieState::Invalid;
     }
-    let age = now_unix
-        .wrapping_sub(u32::from_be_bytes(*time))
-        .cast_signed();
+    let age = now_unix.wrapping_sub(u32::from_be_bytes(*time)).cast_signed();
     if !(-FUTURE..=VALID_FOR).contains(&age) {
         return CookieState::Invalid;
     }
@@ -104,9 +91,7 @@ pub fn verify(
         let want = digest(secret, c.client, *head, ip);
         let differ = want.iter().zip(hash).fold(0, |sum, (a, b)| sum | (a ^ b)); // the same time whatever differs
         if differ == 0 {
-            return CookieState::Valid {
-                renew: nth > 0 || age >= RENEW_AFTER,
-            };
+            return CookieState::Valid { renew: nth > 0 || age >= RENEW_AFTER };
         }
     }
     CookieState::Invalid
@@ -137,4 +122,110 @@ fn digest(secret: &CookieSecret, client: [u8; 8], head: [u8; 8], ip: IpAddr) -> 
         IpAddr::V6(v6) => hasher.write(&v6.octets()),
     }
     hasher.finish().to_le_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes<const N: usize>(hex: &str) -> [u8; N] {
+        let octets: Vec<u8> =
+            (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
+        octets.try_into().unwrap()
+    }
+
+    fn cookie(hex: &str) -> ClientCookie {
+        ClientCookie::from_option(&bytes::<24>(hex)).unwrap()
+    }
+
+    const SECRET: &str = "e5e973e5a6b2a43f48e7dc849e37bfcf";
+
+    #[test]
+    fn rfc9018_a_1_learning_a_new_server_cookie() {
+        let secret = CookieSecret(bytes(SECRET));
+        let ip = "198.51.100.100".parse().unwrap();
+        let client = ClientCookie::from_option(&bytes::<8>("2464c4abcf10c957")).unwrap();
+        assert_eq!(verify(std::slice::from_ref(&secret), &client, ip, 0x5cf7_9f11), CookieState::ClientOnly);
+        let made = make(&secret, client.client, ip, 0x5cf7_9f11);
+        assert_eq!(made, bytes("2464c4abcf10c957010000005cf79f111f8130c3eee29480"));
+    }
+
+    #[test]
+    fn rfc9018_a_2_renewed_after_forty_minutes() {
+        let secret = CookieSecret(bytes(SECRET));
+        let ip = "198.51.100.100".parse().unwrap();
+        let old = cookie("2464c4abcf10c957010000005cf79f111f8130c3eee29480");
+        assert_eq!(verify(std::slice::from_ref(&secret), &old, ip, 0x5cf7_a871), CookieState::Valid { renew: true });
+        let made = make(&secret, old.client, ip, 0x5cf7_a871);
+        assert_eq!(made, bytes("2464c4abcf10c957010000005cf7a871d4a564a1442aca77"));
+    }
+
+    #[test]
+    fn rfc9018_a_3_reserved_octets_are_hashed_as_they_came() {
+        let secret = CookieSecret(bytes(SECRET));
+        let ip = "203.0.113.203".parse().unwrap();
+        let old = cookie("fc93fc62807ddb8601abcdef5cf78f71a314227b6679ebf5");
+        assert_eq!(verify(std::slice::from_ref(&secret), &old, ip, 0x5cf7_8f71), CookieState::Valid { renew: false });
+        let made = make(&secret, old.client, ip, 0x5cf7_a9ac);
+        assert_eq!(made, bytes("fc93fc62807ddb86010000005cf7a9acf73a7810aca2381e"));
+    }
+
+    #[test]
+    fn rfc9018_a_4_ipv6_and_a_rolled_over_secret() {
+        let (old, new) = (
+            CookieSecret(bytes("dd3bdf9344b678b185a6f5cb60fca715")),
+            CookieSecret(bytes("445536bcd2513298075a5d379663c962")),
+        );
+        let ip = "2001:db8:220:1:59de:d0f4:8769:82b8".parse().unwrap();
+        let given = cookie("22681ab97d52c298010000005cf7c57926556bd0934c72f8");
+        let secrets = [new.clone(), old];
+        assert_eq!(verify(&secrets, &given, ip, 0x5cf7_c609), CookieState::Valid { renew: true });
+        assert_eq!(verify(&secrets[..1], &given, ip, 0x5cf7_c609), CookieState::Invalid);
+        let made = make(&new, given.client, ip, 0x5cf7_c609);
+        assert_eq!(made, bytes("22681ab97d52c298010000005cf7c609a6bb79d16625507a"));
+    }
+
+    #[test]
+    fn rfc9018_4_3_time_window() {
+        let secrets = [CookieSecret([7; 16])];
+        let ip = "192.0.2.1".parse().unwrap();
+        for at in [1_000_000_000u32, u32::MAX - 100, 50] {
+            let made = make(&secrets[0], [1; 8], ip, at);
+            let cookie = ClientCookie::from_option(&made).unwrap();
+            for (later, state) in [
+                (0, CookieState::Valid { renew: false }),
+                (1799, CookieState::Valid { renew: false }),
+                (1800, CookieState::Valid { renew: true }),
+                (3600, CookieState::Valid { renew: true }),
+                (3601, CookieState::Invalid),
+                (-300, CookieState::Valid { renew: false }),
+                (-301, CookieState::Invalid),
+            ] {
+                assert_eq!(verify(&secrets, &cookie, ip, at.wrapping_add_signed(later)), state, "{at} {later}");
+            }
+            assert_eq!(verify(&secrets, &cookie, "192.0.2.2".parse().unwrap(), at), CookieState::Invalid);
+        }
+    }
+
+    #[test]
+    fn rfc7873_5_2_2_lengths() {
+        for len in 0..60usize {
+            let good = len == 8 || (16..=40).contains(&len);
+            assert_eq!(ClientCookie::from_option(&vec![0; len]).is_some(), good, "{len}");
+        }
+        // Cookies of other servers, longer or of another version, are not ours.
+        let secrets = [CookieSecret([7; 16])];
+        let ip = "192.0.2.1".parse().unwrap();
+        let mut longer = make(&secrets[0], [1; 8], ip, 9).to_vec();
+        longer.push(0);
+        assert_eq!(verify(&secrets, &ClientCookie::from_option(&longer).unwrap(), ip, 9), CookieState::Invalid);
+        let mut other = make(&secrets[0], [1; 8], ip, 9);
+        other[8] = 2;
+        assert_eq!(verify(&secrets, &ClientCookie::from_option(&other).unwrap(), ip, 9), CookieState::Invalid);
+    }
+
+    #[test]
+    fn secrets_do_not_show() {
+        assert!(!format!("{:?}", CookieSecret([0x41; 16])).contains("41"));
+    }
 }

@@ -12,15 +12,7 @@
 //! | [`text`] | `www.example. 300 IN A 192.0.2.1` | [`Record`], and back |
 //! | [`cookie`] | a cookie option and the secrets | whether the address is proven |
 //! | [`name`], [`types`], [`rrset`] | | the values the others speak in |
-#![cfg_attr(
-    not(test),
-    deny(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::panic
-    )
-)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
 pub mod build;
 pub mod cookie;

@@ -84,11 +84,7 @@ impl Reply {
                 let (name, after) = NameBuf::from_packet(bytes, at)?;
                 let [a, b, c, d] = *chunk::<4>(bytes, after)?;
                 at = after + 4;
-                Some((
-                    name,
-                    Rtype(u16::from_be_bytes([a, b])),
-                    Class(u16::from_be_bytes([c, d])),
-                ))
+                Some((name, Rtype(u16::from_be_bytes([a, b])), Class(u16::from_be_bytes([c, d]))))
             }
             _ => return Err(WireError::Questions),
         };
@@ -102,12 +98,8 @@ impl Reply {
             additional: Vec::new(),
             edns: None,
         };
-        let mut limits = Limits {
-            records: MAX_RECORDS,
-            rrsets: MAX_RRSETS,
-            octets: MAX_EXPANDED,
-            collisions: MAX_COLLISIONS,
-        };
+        let mut limits =
+            Limits { records: MAX_RECORDS, rrsets: MAX_RRSETS, octets: MAX_EXPANDED, collisions: MAX_COLLISIONS };
         let mut scratch = Vec::new();
         'sections: for (nth, count) in counts.into_iter().enumerate() {
             let mut section = Section::default();
@@ -181,21 +173,11 @@ impl EdnsReply {
             .filter_map(|(_, data)| data.split_first_chunk::<2>())
             .map(|(code, text)| {
                 let text = text.get(..MAX_EDE_TEXT).unwrap_or(text);
-                (
-                    u16::from_be_bytes(*code),
-                    String::from_utf8_lossy(text)
-                        .trim_end_matches('\0')
-                        .to_owned(),
-                )
+                (u16::from_be_bytes(*code), String::from_utf8_lossy(text).trim_end_matches('\0').to_owned())
             })
             .take(MAX_EDE)
             .collect();
-        EdnsReply {
-            udp_size: opt.udp_size,
-            version: opt.version,
-            do_bit: opt.do_bit,
-            ede,
-        }
+        EdnsReply { udp_size: opt.udp_size, version: opt.version, do_bit: opt.do_bit, ede }
     }
 }
 
@@ -237,18 +219,8 @@ impl RawRecord {
         let packet = packet.get(..end).ok_or(WireError::Short)?;
         rdata.clear();
         expand(packet, start, rtype, rdata)?;
-        let ttl = if ttl > 0x7fff_ffff && rtype != Rtype::OPT {
-            0
-        } else {
-            ttl
-        };
-        Ok(RawRecord {
-            owner,
-            rtype,
-            class: Class(u16::from_be_bytes([c1, c2])),
-            ttl,
-            after: end,
-        })
+        let ttl = if ttl > 0x7fff_ffff && rtype != Rtype::OPT { 0 } else { ttl };
+        Ok(RawRecord { owner, rtype, class: Class(u16::from_be_bytes([c1, c2])), ttl, after: end })
     }
 }
 
@@ -262,8 +234,7 @@ fn expand(packet: &[u8], start: usize, rtype: Rtype, into: &mut Vec<u8>) -> Resu
             Field::Rest => packet.len(),
             Field::Compressed | Field::Plain => {
                 // A name that ends behind the data is bad data, not a message cut short.
-                let (name, after) =
-                    NameBuf::from_packet(packet, at).map_err(|_| WireError::BadRdata)?;
+                let (name, after) = NameBuf::from_packet(packet, at).map_err(|_| WireError::BadRdata)?;
                 into.extend_from_slice(name.as_ref().as_wire());
                 at = after;
                 continue;
@@ -273,18 +244,11 @@ fn expand(packet: &[u8], start: usize, rtype: Rtype, into: &mut Vec<u8>) -> Resu
         at = end;
     }
     // Decompressed data that no longer fit the 16-bit length cannot be kept (CVE-2026-56416).
-    if at == packet.len() && into.len() <= usize::from(u16::MAX) {
-        Ok(())
-    } else {
-        Err(WireError::BadRdata)
-    }
+    if at == packet.len() && into.len() <= usize::from(u16::MAX) { Ok(()) } else { Err(WireError::BadRdata) }
 }
 
 fn chunk<const N: usize>(packet: &[u8], at: usize) -> Result<&[u8; N], WireError> {
-    packet
-        .get(at..)
-        .and_then(|rest| rest.first_chunk::<N>())
-        .ok_or(WireError::Short)
+    packet.get(at..).and_then(|rest| rest.first_chunk::<N>()).ok_or(WireError::Short)
 }
 
 /// A section being grouped. `keys` holds a short hash of each set: looking for a record's set reads 4 octets a set.
@@ -295,12 +259,7 @@ struct Section {
 }
 
 impl Section {
-    fn add(
-        &mut self,
-        record: &RawRecord,
-        rdata: &[u8],
-        limits: &mut Limits,
-    ) -> Result<(), WireError> {
+    fn add(&mut self, record: &RawRecord, rdata: &[u8], limits: &mut Limits) -> Result<(), WireError> {
         let covered = covered(record.rtype, rdata);
         let key = key(record, covered);
         for (set, have) in self.sets.iter_mut().zip(&self.keys).rev() {
@@ -310,11 +269,7 @@ impl Section {
             let same = set.rtype == record.rtype
                 && set.class == record.class
                 && set.owner == record.owner.as_ref()
-                && set
-                    .rdata
-                    .first()
-                    .map(|first| self::covered(set.rtype, first))
-                    == Some(covered);
+                && set.rdata.first().map(|first| self::covered(set.rtype, first)) == Some(covered);
             if same {
                 set.ttl = set.ttl.min(record.ttl);
                 if set.rdata.len() > SMALL_SET || !set.rdata.contains(rdata) {
@@ -359,14 +314,8 @@ fn covered(rtype: Rtype, rdata: &[u8]) -> u16 {
 fn key(record: &RawRecord, covered: u16) -> u32 {
     let lower = record.owner.lower();
     let numbers = [record.rtype.0, record.class.0, covered].map(u16::to_be_bytes);
-    let octets = lower
-        .as_ref()
-        .as_wire()
-        .iter()
-        .chain(numbers.iter().flatten());
-    octets.fold(0x811c_9dc5_u32, |hash, octet| {
-        (hash ^ u32::from(*octet)).wrapping_mul(0x0100_0193)
-    })
+    let octets = lower.as_ref().as_wire().iter().chain(numbers.iter().flatten());
+    octets.fold(0x811c_9dc5_u32, |hash, octet| (hash ^ u32::from(*octet)).wrapping_mul(0x0100_0193))
 }
 
 /// Why octets are not a message.
@@ -408,9 +357,7 @@ impl fmt::Display for WireError {
             WireError::Questions => f.write_str("the message has more than one question"),
             WireError::Name(error) => error.fmt(f),
             WireError::BadRdata => f.write_str("record data do not have the layout of their type"),
-            WireError::BadOpt => {
-                f.write_str("the OPT record is not alone, misplaced or has an owner")
-            }
+            WireError::BadOpt => f.write_str("the OPT record is not alone, misplaced or has an owner"),
             WireError::TooMany => f.write_str("the message has too many records"),
             WireError::TooLarge => f.write_str("the message is too large once decompressed"),
         }
@@ -418,3 +365,192 @@ impl fmt::Display for WireError {
 }
 
 impl std::error::Error for WireError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const QUESTION: &[u8] = b"\x03www\x07example\0\0\x01\0\x01";
+
+    fn message(flags: u16, counts: [u16; 3], records: &[&[u8]]) -> Vec<u8> {
+        let [an, ns, ar] = counts;
+        let mut out = vec![0; 12];
+        Header { id: 9, flags, counts: [1, an, ns, ar] }.write(&mut out).unwrap();
+        [&out, QUESTION, &records.concat()].concat()
+    }
+
+    fn record(owner: &[u8], rtype: Rtype, ttl: u32, rdata: &[u8]) -> Vec<u8> {
+        let len = u16::try_from(rdata.len()).unwrap();
+        [owner, &rtype.0.to_be_bytes(), &[0, 1], &ttl.to_be_bytes(), &len.to_be_bytes(), rdata].concat()
+    }
+
+    const WWW: &[u8] = b"\xc0\x0c";
+
+    #[test]
+    fn rfc2181_5_records_become_rrsets() {
+        let a1 = record(WWW, Rtype::A, 300, &[192, 0, 2, 1]);
+        let a2 = record(b"\x03WWW\x07exAMPle\0", Rtype::A, 200, &[192, 0, 2, 2]);
+        let txt = record(WWW, Rtype::TXT, 0x8000_0000, b"\x01x");
+        let bytes = message(0x8180, [5, 0, 0], &[&a1, &txt, &a2, &a1, &txt]);
+        let reply = Reply::parse(&bytes).unwrap();
+        assert_eq!(reply.question.unwrap().0.to_string(), "www.example.");
+        assert_eq!(reply.answer.len(), 2);
+        assert_eq!((reply.answer[0].rdata.len(), reply.answer[0].ttl), (2, 200), "one TTL, the lowest; no duplicates");
+        assert_eq!((reply.answer[1].rdata.len(), reply.answer[1].ttl), (1, 0), "RFC 2181 8");
+        assert!(reply.ra() && !reply.aa() && !reply.tc() && !reply.ad());
+    }
+
+    #[test]
+    fn rfc2181_5_duplicates_go_from_large_sets_too() {
+        let all: Vec<Vec<u8>> =
+            (0..600u16).map(|n| record(WWW, Rtype::A, 1, &[10, 0, 0, u8::try_from(n % 200).unwrap()])).collect();
+        let reply =
+            Reply::parse(&message(0x8180, [600, 0, 0], &all.iter().map(Vec::as_slice).collect::<Vec<_>>())).unwrap();
+        let found: Vec<u8> = reply.answer[0].rdata.iter().map(|r| r[3]).collect();
+        assert_eq!(found, (0..200).collect::<Vec<u8>>());
+    }
+
+    #[test]
+    fn signatures_are_grouped_by_what_they_cover() {
+        let sig = |covered: u8| record(WWW, Rtype::RRSIG, 9, &[&[0, covered][..], &[0; 16], b"\0sig"].concat());
+        let reply = Reply::parse(&message(0x8180, [3, 0, 0], &[&sig(1), &sig(28), &sig(1)])).unwrap();
+        assert_eq!(reply.answer.len(), 2);
+    }
+
+    #[test]
+    fn rfc3597_4_names_in_known_types_are_made_whole() {
+        for (rtype, sent, whole) in [
+            (Rtype::CNAME, &b"\x01a\xc0\x10"[..], &b"\x01a\x07example\0"[..]),
+            (Rtype::MX, b"\0\x05\xc0\x10", b"\0\x05\x07example\0"),
+            (Rtype::SRV, b"\0\0\0\0\0\0\xc0\x10", b"\0\0\0\0\0\0\x07example\0"),
+            (Rtype::NAPTR, b"\0\0\0\0\x01u\0\0\xc0\x10", b"\0\0\0\0\x01u\0\0\x07example\0"),
+            (Rtype::NSEC, b"\xc0\x10\0\x01\x40", b"\x07example\0\0\x01\x40"),
+            (Rtype(4711), b"\xc0\x10", b"\xc0\x10"),
+        ] {
+            let bytes = message(0x8180, [1, 0, 0], &[&record(WWW, rtype, 1, sent)]);
+            assert_eq!(Reply::parse(&bytes).unwrap().answer[0].rdata.first(), Some(whole), "{rtype}");
+        }
+    }
+
+    #[test]
+    fn bad_data_are_refused() {
+        for (rtype, bad) in [
+            (Rtype::A, &b"\x01\x02\x03"[..]),
+            (Rtype::A, b"\x01\x02\x03\x04\x05"),
+            (Rtype::AAAA, b"\x01\x02\x03\x04"),
+            (Rtype::CNAME, b""),
+            (Rtype::CNAME, b"\x01a"),
+            (Rtype::CNAME, b"\0x"),
+            (Rtype::CNAME, b"\xc0\xff"),
+            (Rtype::MX, b"\0"),
+            (Rtype::SOA, b"\0\0\0\0\0\0"),
+            (Rtype::NAPTR, b"\0\0\0\0\x09u"),
+        ] {
+            let bytes = message(0x8180, [1, 0, 0], &[&record(WWW, rtype, 1, bad)]);
+            assert_eq!(Reply::parse(&bytes).unwrap_err(), WireError::BadRdata, "{rtype} {bad:?}");
+        }
+        // A name in the data may not run on into the record that follows.
+        let mut bytes = message(
+            0x8180,
+            [2, 0, 0],
+            &[&record(WWW, Rtype::CNAME, 1, b"\x03ab"), &record(b"\0", Rtype::A, 1, &[0; 4])],
+        );
+        assert_eq!(Reply::parse(&bytes).unwrap_err(), WireError::BadRdata);
+        bytes.truncate(20);
+        assert_eq!(Reply::parse(&bytes).unwrap_err(), WireError::Short);
+    }
+
+    #[test]
+    fn cve_2026_56416_data_too_long_once_decompressed_are_refused() {
+        // An NSEC of 65535 octets whose compressed name makes it longer.
+        let mut rdata = b"\xc0\x0c".to_vec();
+        rdata.resize(65535 - 64, 0);
+        let bytes = message(0x8180, [1, 0, 0], &[&record(WWW, Rtype::NSEC, 1, &rdata)]);
+        assert!(Reply::parse(&bytes).is_ok());
+        rdata.resize(65535, 0);
+        let bytes = message(0x8180, [1, 0, 0], &[&record(WWW, Rtype::NSEC, 1, &rdata)]);
+        assert_eq!(Reply::parse(&bytes).unwrap_err(), WireError::BadRdata);
+    }
+
+    #[test]
+    fn cve_2026_44390_expansion_is_bounded() {
+        let long = [&[60u8; 61][..], &[60; 61], &[60; 61], &[60; 61], b"\0"].concat();
+        let mut records = vec![record(WWW, Rtype::NS, 1, &long)];
+        let at = u16::try_from(12 + QUESTION.len() + 12).unwrap();
+        for n in 0..3000u16 {
+            let owner = [&[2], &n.to_be_bytes()[..], &(0xc000 | at).to_be_bytes()].concat();
+            records.push(record(&owner, Rtype::MINFO, 1, &(0xc000 | at).to_be_bytes().repeat(2)));
+        }
+        let bytes = message(0x8180, [3001, 0, 0], &records.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        assert!(matches!(Reply::parse(&bytes).unwrap_err(), WireError::TooLarge | WireError::Name(NameError::TooLong)));
+    }
+
+    #[test]
+    fn numbers_of_records_and_sets_are_bounded() {
+        let many = |count: u16, owner: &dyn Fn(u16) -> Vec<u8>| {
+            let all: Vec<Vec<u8>> = (0..count).map(|n| record(&owner(n), Rtype(999), 1, &n.to_be_bytes())).collect();
+            Reply::parse(&message(0x8180, [count, 0, 0], &all.iter().map(Vec::as_slice).collect::<Vec<_>>()))
+        };
+        let own = |n: u16| format!("\u{5}{n:05}\0").into_bytes();
+        let limit = u16::try_from(MAX_RRSETS).unwrap();
+        assert_eq!(many(limit, &own).unwrap().answer.len(), MAX_RRSETS);
+        assert_eq!(many(limit + 1, &own).unwrap_err(), WireError::TooMany);
+        let limit = u16::try_from(MAX_RECORDS).unwrap();
+        assert_eq!(many(limit, &|_| WWW.to_vec()).unwrap().answer[0].rdata.len(), MAX_RECORDS);
+        assert_eq!(many(limit + 1, &|_| WWW.to_vec()).unwrap_err(), WireError::TooMany);
+    }
+
+    #[test]
+    fn rfc6891_opt() {
+        let opt = b"\0\0\x29\x10\0\x01\0\x80\0\0\x09\0\x0f\0\x05\0\x17net";
+        let reply = Reply::parse(&message(0x8180, [0, 0, 1], &[opt])).unwrap();
+        assert_eq!(reply.rcode, Rcode::BADVERS);
+        let edns = reply.edns.unwrap();
+        assert_eq!((edns.udp_size, edns.version, edns.do_bit), (4096, 0, true));
+        assert_eq!(edns.ede, [(23, "net".to_owned())]);
+        for (counts, records) in [([1, 0, 0], vec![&opt[..]]), ([0, 0, 2], vec![&opt[..], &opt[..]])] {
+            assert_eq!(Reply::parse(&message(0x8180, counts, &records)).unwrap_err(), WireError::BadOpt);
+        }
+        let owned = [b"\x01a", &opt[..]].concat();
+        assert_eq!(Reply::parse(&message(0x8180, [0, 0, 1], &[&owned])).unwrap_err(), WireError::BadOpt);
+    }
+
+    #[test]
+    fn not_replies() {
+        assert_eq!(Reply::parse(&message(0x0100, [0; 3], &[])).unwrap_err(), WireError::NotAReply);
+        assert_eq!(Reply::parse(&[0; 11]).unwrap_err(), WireError::Short);
+        let mut two = message(0x8180, [0; 3], &[QUESTION]);
+        two[5] = 2;
+        assert_eq!(Reply::parse(&two).unwrap_err(), WireError::Questions);
+        let mut none = message(0x8185, [0; 3], &[])[..12].to_vec();
+        none[5] = 0;
+        assert_eq!(Reply::parse(&none).unwrap().question, None);
+    }
+
+    #[test]
+    fn a_truncated_reply_may_be_cut_anywhere() {
+        let records = [record(WWW, Rtype::A, 1, &[192, 0, 2, 1]), record(WWW, Rtype::A, 1, &[192, 0, 2, 2])];
+        let bytes = message(0x8380, [2, 0, 0], &[&records[0], &records[1]]);
+        for len in 12 + QUESTION.len()..bytes.len() {
+            assert!(Reply::parse(&bytes[..len]).unwrap().tc(), "{len}");
+        }
+        let whole = message(0x8180, [2, 0, 0], &[&records[0], &records[1]]);
+        assert_eq!(Reply::parse(&whole[..whole.len() - 1]).unwrap_err(), WireError::Short);
+    }
+
+    proptest! {
+        #[test]
+        fn any_octets_are_a_reply_or_an_error(counts in prop::array::uniform3(0u16..5), tail in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Reply::parse(&message(0x8180, counts, &[&tail]));
+        }
+
+        #[test]
+        fn records_of_any_data_are_a_reply_or_an_error(rtype in 0u16..70, ttl in any::<u32>(), data in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let bytes = message(0x8180, [1, 0, 0], &[&record(WWW, Rtype(rtype), ttl, &data)]);
+            if let Ok(reply) = Reply::parse(&bytes) {
+                prop_assert!(reply.answer.iter().all(|set| set.ttl <= 0x7fff_ffff));
+            }
+        }
+    }
+}

@@ -46,19 +46,13 @@ impl fmt::Display for NameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             NameError::Empty => "the name is empty (the root is written \".\")",
-            NameError::EmptyLabel => {
-                "the name has an empty label (two dots in a row, or one at the start)"
-            }
+            NameError::EmptyLabel => "the name has an empty label (two dots in a row, or one at the start)",
             NameError::LabelTooLong => "a label is longer than 63 octets",
             NameError::TooLong => "the name is longer than 255 octets",
-            NameError::BadEscape => {
-                "a backslash must be followed by a character or by three digits up to 255"
-            }
+            NameError::BadEscape => "a backslash must be followed by a character or by three digits up to 255",
             NameError::BadLength => "the name does not end where it should",
             NameError::BadLabelType => "the name has an unknown label type",
-            NameError::BadPointer => {
-                "the name has a compression pointer that does not point backwards"
-            }
+            NameError::BadPointer => "the name has a compression pointer that does not point backwards",
         })
     }
 }
@@ -76,11 +70,7 @@ impl<'a> NameRef<'a> {
     /// Checks that `wire` is exactly one uncompressed name.
     pub fn from_wire(wire: &'a [u8]) -> Result<NameRef<'a>, NameError> {
         let (name, rest) = NameRef::split_from(wire)?;
-        if rest.is_empty() {
-            Ok(name)
-        } else {
-            Err(NameError::BadLength)
-        }
+        if rest.is_empty() { Ok(name) } else { Err(NameError::BadLength) }
     }
 
     /// Takes one uncompressed name from the front of `wire` and returns it with what follows.
@@ -97,10 +87,7 @@ impl<'a> NameRef<'a> {
                 return Err(NameError::TooLong);
             }
             if len == 0 {
-                return wire
-                    .split_at_checked(at)
-                    .map(|(name, rest)| (NameRef(name), rest))
-                    .ok_or(NameError::BadLength);
+                return wire.split_at_checked(at).map(|(name, rest)| (NameRef(name), rest)).ok_or(NameError::BadLength);
             }
         }
     }
@@ -239,10 +226,7 @@ impl Ord for NameRef<'_> {
         let mut right: [&[u8]; MAX_LABELS] = [&[]; MAX_LABELS];
         let (l, r) = (collect(*self, &mut left), collect(*other, &mut right));
         for (a, b) in left.iter().take(l).rev().zip(right.iter().take(r).rev()) {
-            let order = a
-                .iter()
-                .map(u8::to_ascii_lowercase)
-                .cmp(b.iter().map(u8::to_ascii_lowercase));
+            let order = a.iter().map(u8::to_ascii_lowercase).cmp(b.iter().map(u8::to_ascii_lowercase));
             if order != Ordering::Equal {
                 return order;
             }
@@ -291,10 +275,7 @@ pub struct NameBuf {
 impl NameBuf {
     /// The root name.
     pub fn root() -> NameBuf {
-        NameBuf {
-            len: 1,
-            octets: [0; MAX_NAME],
-        }
+        NameBuf { len: 1, octets: [0; MAX_NAME] }
     }
 
     /// Copies octets that are a valid name already.
@@ -351,9 +332,7 @@ impl NameBuf {
     }
 
     /// Makes a name of labels, left to right, the root not among them.
-    pub fn from_labels<'l>(
-        labels: impl IntoIterator<Item = &'l [u8]>,
-    ) -> Result<NameBuf, NameError> {
+    pub fn from_labels<'l>(labels: impl IntoIterator<Item = &'l [u8]>) -> Result<NameBuf, NameError> {
         let mut buf = NameBuf::root();
         for label in labels {
             buf.push_label(label)?;
@@ -388,10 +367,7 @@ impl NameBuf {
                     if used + label.len() > MAX_NAME - 1 {
                         return Err(NameError::TooLong);
                     }
-                    buf.octets
-                        .get_mut(used..used + label.len())
-                        .ok_or(NameError::TooLong)?
-                        .copy_from_slice(label);
+                    buf.octets.get_mut(used..used + label.len()).ok_or(NameError::TooLong)?.copy_from_slice(label);
                     used += label.len();
                     position = end;
                 }
@@ -426,11 +402,7 @@ impl NameBuf {
         let at = usize::from(self.len) - 1;
         let end = at + 1 + label.len();
         let len = u8::try_from(end + 1).map_err(|_| NameError::TooLong)?;
-        let (first, rest) = self
-            .octets
-            .get_mut(at..end)
-            .and_then(|s| s.split_first_mut())
-            .ok_or(NameError::TooLong)?;
+        let (first, rest) = self.octets.get_mut(at..end).and_then(|s| s.split_first_mut()).ok_or(NameError::TooLong)?;
         *first = u8::try_from(label.len()).map_err(|_| NameError::LabelTooLong)?;
         rest.copy_from_slice(label);
         if let Some(last) = self.octets.get_mut(end) {
@@ -478,10 +450,7 @@ impl NameBuf {
                 IpAddr::V6(v6) => {
                     for octet in v6.octets().iter().rev() {
                         for nibble in [octet & 15, octet >> 4] {
-                            buf.push_label(&[b"0123456789abcdef"
-                                .get(usize::from(nibble))
-                                .copied()
-                                .unwrap_or(b'0')])?;
+                            buf.push_label(&[b"0123456789abcdef".get(usize::from(nibble)).copied().unwrap_or(b'0')])?;
                         }
                     }
                     b"ip6"
@@ -496,20 +465,13 @@ impl NameBuf {
 
     /// The name made of the labels of this one in front of `old`, followed by `new`: what a DNAME at `old` makes of it
     /// (RFC 6672 2.2). `None` when this name is not below `old`, [`NameError::TooLong`] when the result does not fit.
-    pub fn rewrite(
-        &self,
-        old: NameRef<'_>,
-        new: NameRef<'_>,
-    ) -> Option<Result<NameBuf, NameError>> {
+    pub fn rewrite(&self, old: NameRef<'_>, new: NameRef<'_>) -> Option<Result<NameBuf, NameError>> {
         let name = self.as_ref();
         if name == old || !name.is_subdomain_of(old) {
             return None;
         }
         let keep = name.label_count() - old.label_count();
-        Some(
-            NameBuf::from_labels(name.labels().take(keep))
-                .and_then(|mut buf| buf.push_name(new).map(|()| buf)),
-        )
+        Some(NameBuf::from_labels(name.labels().take(keep)).and_then(|mut buf| buf.push_name(new).map(|()| buf)))
     }
 
     /// An owned copy, case kept.
@@ -641,3 +603,186 @@ macro_rules! like_name_ref {
 }
 like_name_ref!(NameBuf);
 like_name_ref!(Name);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::hash_map::DefaultHasher;
+
+    fn name(text: &str) -> Name {
+        Name::from_text(text).expect(text)
+    }
+
+    fn hash(value: impl Hash) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        value.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// Names of up to four labels of any octets, short enough to be valid.
+    pub(crate) fn any_name() -> impl Strategy<Value = NameBuf> {
+        proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..=40), 0..=4)
+            .prop_map(|labels| NameBuf::from_labels(labels.iter().map(Vec::as_slice)).expect("short"))
+    }
+
+    #[test]
+    fn rfc1035_2_3_4_limits_hold() {
+        let label = "a".repeat(63);
+        assert!(Name::from_text(&label).is_ok());
+        assert_eq!(Name::from_text(&"a".repeat(64)), Err(NameError::LabelTooLong));
+        let longest = format!("{label}.{label}.{label}.{}", "a".repeat(61));
+        assert_eq!(name(&longest).as_ref().len(), 255);
+        assert_eq!(Name::from_text(&format!("{longest}a")), Err(NameError::TooLong));
+        let many = "a.".repeat(127);
+        assert_eq!(name(&many).as_ref().label_count(), MAX_LABELS);
+        assert_eq!(Name::from_text(&format!("a.{many}")), Err(NameError::TooLong));
+    }
+
+    #[test]
+    fn rfc1035_5_1_text_form() {
+        assert_eq!(name("www.Example").to_string(), "www.Example.");
+        assert_eq!(name(".").as_ref().as_wire(), [0]);
+        assert_eq!(name(r"a\.b\065\\.c").as_ref().as_wire(), b"\x05a.bA\\\x01c\0");
+        assert_eq!(name(r"a\.b\000 .c").to_string(), r"a\.b\000\032.c.");
+        for (text, error) in [
+            ("", NameError::Empty),
+            ("..", NameError::EmptyLabel),
+            (".a", NameError::EmptyLabel),
+            ("a..b", NameError::EmptyLabel),
+            (r"a\", NameError::BadEscape),
+            (r"a\25", NameError::BadEscape),
+            (r"a\256", NameError::BadEscape),
+            (r"a\2x6", NameError::BadEscape),
+        ] {
+            assert_eq!(Name::from_text(text), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn rfc4343_case_does_not_matter() {
+        assert_eq!(name("WWW.Example"), name("www.eXAMPLE."));
+        assert_eq!(hash(name("WWW.Example")), hash(name("www.example")));
+        assert_eq!(hash(name("WWW.Example")), hash(name("www.example").as_ref()));
+        assert_ne!(name("a[.example"), name("a{.example"));
+        assert_eq!(name("WWW.Example").lower().to_string(), "www.example.");
+    }
+
+    #[test]
+    fn rfc4034_6_1_canonical_order() {
+        let sorted = [
+            "example",
+            "a.example",
+            "yljkjljk.a.example",
+            "Z.a.example",
+            "zABC.a.EXAMPLE",
+            "z.example",
+            r"\001.z.example",
+            "*.z.example",
+            r"\200.z.example",
+        ];
+        for pair in sorted.windows(2) {
+            assert!(name(pair[0]) < name(pair[1]), "{pair:?}");
+        }
+        assert_eq!(name("A.example").cmp(&name("a.EXAMPLE")), Ordering::Equal);
+    }
+
+    #[test]
+    fn subdomains_end_at_label_borders() {
+        let zone = name("Example.com");
+        for inside in ["example.com", "a.example.COM", "b.a.example.com"] {
+            assert!(name(inside).as_ref().is_subdomain_of(zone.as_ref()), "{inside}");
+        }
+        for outside in ["com", "badexample.com", "example.com.net", r"a\007example.com"] {
+            assert!(!name(outside).as_ref().is_subdomain_of(zone.as_ref()), "{outside}");
+        }
+        assert!(zone.as_ref().is_subdomain_of(ROOT));
+    }
+
+    #[test]
+    fn rfc6672_2_2_dname_rewrites_below_only() {
+        let (old, new) = (name("old.example"), name("new.test"));
+        let rewrite = |text: &str| name(text).as_ref().to_buf().rewrite(old.as_ref(), new.as_ref());
+        assert_eq!(rewrite("a.b.old.example").unwrap().unwrap().to_string(), "a.b.new.test.");
+        assert!(rewrite("old.example").is_none() && rewrite("a.example").is_none());
+        let long = name(&format!("{}.new.test", ["x".repeat(63), "x".repeat(63), "x".repeat(60)].join(".")));
+        let below = name(&format!("{}.old.example", "y".repeat(60))).as_ref().to_buf();
+        assert_eq!(below.rewrite(old.as_ref(), long.as_ref()).unwrap().unwrap_err(), NameError::TooLong);
+    }
+
+    #[test]
+    fn rfc3596_2_5_reverse_names() {
+        assert_eq!(NameBuf::reverse("192.0.2.1".parse().unwrap()).to_string(), "1.2.0.192.in-addr.arpa.");
+        let v6 = NameBuf::reverse("2001:db8::1".parse().unwrap()).to_string();
+        assert_eq!(v6, format!("1.{}8.b.d.0.1.0.0.2.ip6.arpa.", "0.".repeat(23)));
+    }
+
+    #[test]
+    fn rfc1035_4_1_4_pointers_go_backwards_only() {
+        let mut packet = b"\x03www\x07example\0".to_vec();
+        let at = packet.len();
+        packet.extend(b"\x01a\xc0\x04");
+        let (found, after) = NameBuf::from_packet(&packet, at).unwrap();
+        assert_eq!((found.to_string().as_str(), after), ("a.example.", packet.len()));
+        for (bad, from) in
+            [(&b"\xc0\x00"[..], 0), (b"\x01a\xc0\x00", 0), (b"\xc0\x02\xc0\x00", 0), (b"\xc0\x04\0\0\0", 0)]
+        {
+            assert_eq!(NameBuf::from_packet(bad, from).unwrap_err(), NameError::BadPointer, "{bad:?}");
+        }
+        assert_eq!(NameBuf::from_packet(b"\x80a", 0).unwrap_err(), NameError::BadLabelType);
+        assert_eq!(NameBuf::from_packet(b"\x03ab", 0).unwrap_err(), NameError::BadLength);
+        assert_eq!(NameBuf::from_packet(b"\x01a\xc0", 0).unwrap_err(), NameError::BadLength);
+    }
+
+    #[test]
+    fn cve_2026_44390_chains_of_pointers_are_cut() {
+        // Each pointer aims at the one before it; the first at a root label.
+        let mut packet = vec![0u8, 0];
+        for nth in 1u16..=200 {
+            packet.extend((0xc000 | ((nth - 1) * 2)).to_be_bytes());
+        }
+        assert!(NameBuf::from_packet(&packet, MAX_POINTERS * 2).is_ok());
+        assert_eq!(NameBuf::from_packet(&packet, (MAX_POINTERS + 1) * 2).unwrap_err(), NameError::BadPointer);
+    }
+
+    proptest! {
+        #[test]
+        fn text_round_trips(name in any_name()) {
+            let back = NameBuf::from_text(&name.to_string()).unwrap();
+            prop_assert!(back.as_ref().same_case(name.as_ref()));
+        }
+
+        #[test]
+        fn wire_round_trips(name in any_name()) {
+            let wire = name.as_ref().as_wire();
+            prop_assert!(NameRef::from_wire(wire).unwrap().same_case(name.as_ref()));
+            let (back, after) = NameBuf::from_packet(wire, 0).unwrap();
+            prop_assert!(back.as_ref().same_case(name.as_ref()));
+            prop_assert_eq!(after, wire.len());
+        }
+
+        #[test]
+        fn any_octets_are_a_valid_name_or_an_error(packet in proptest::collection::vec(any::<u8>(), 0..600), at in 0usize..600) {
+            if let Ok((name, after)) = NameBuf::from_packet(&packet, at) {
+                prop_assert!(NameRef::from_wire(name.as_ref().as_wire()).is_ok());
+                prop_assert!(after <= packet.len());
+            }
+        }
+
+        #[test]
+        fn order_equality_and_hash_agree(a in any_name(), b in any_name()) {
+            prop_assert_eq!(a == b, a.cmp(&b) == Ordering::Equal);
+            prop_assert_eq!(a.cmp(&b), b.cmp(&a).reverse());
+            prop_assert_eq!(hash(a.lower()), hash(a));
+            prop_assert_eq!(a.lower(), a);
+        }
+
+        #[test]
+        fn every_ancestor_is_above(name in any_name()) {
+            for above in name.as_ref().ancestors() {
+                prop_assert!(name.as_ref().is_subdomain_of(above));
+            }
+            prop_assert_eq!(name.as_ref().ancestors().count(), name.as_ref().label_count() + 1);
+        }
+    }
+}

@@ -27,14 +27,9 @@ pub(crate) fn layout(rtype: Rtype) -> &'static [Field] {
     match rtype {
         Rtype::A => &[Fixed(4)],
         Rtype::AAAA => &[Fixed(16)],
-        Rtype::NS
-        | Rtype::MD
-        | Rtype::MF
-        | Rtype::CNAME
-        | Rtype::MB
-        | Rtype::MG
-        | Rtype::MR
-        | Rtype::PTR => &[Compressed],
+        Rtype::NS | Rtype::MD | Rtype::MF | Rtype::CNAME | Rtype::MB | Rtype::MG | Rtype::MR | Rtype::PTR => {
+            &[Compressed]
+        }
         Rtype::SOA => &[Compressed, Compressed, Fixed(20)],
         Rtype::MINFO => &[Compressed, Compressed],
         Rtype::MX => &[Fixed(2), Compressed],

@@ -27,10 +27,7 @@ impl RdataSet {
 
     /// A set of one.
     pub fn one(rdata: &[u8]) -> RdataSet {
-        let mut set = RdataSet {
-            packed: Vec::with_capacity(rdata.len() + 2),
-            count: 0,
-        };
+        let mut set = RdataSet { packed: Vec::with_capacity(rdata.len() + 2), count: 0 };
         set.push(rdata);
         set
     }
@@ -47,10 +44,7 @@ impl RdataSet {
 
     /// The data of each record, in order.
     pub fn iter(&self) -> RdataIter<'_> {
-        RdataIter {
-            rest: &self.packed,
-            left: self.count,
-        }
+        RdataIter { rest: &self.packed, left: self.count }
     }
 
     /// The data of the first record.
@@ -80,20 +74,12 @@ impl RdataSet {
         let mut order: Vec<(&[u8], usize)> = self.iter().zip(0..).collect();
         order.sort_unstable();
         let mut keep: Vec<usize> = Vec::with_capacity(order.len());
-        keep.extend(
-            order
-                .chunk_by(|a, b| a.0 == b.0)
-                .filter_map(|equal| equal.first())
-                .map(|(_, nth)| *nth),
-        );
+        keep.extend(order.chunk_by(|a, b| a.0 == b.0).filter_map(|equal| equal.first()).map(|(_, nth)| *nth));
         if keep.len() == order.len() {
             return;
         }
         keep.sort_unstable();
-        let mut kept = RdataSet {
-            packed: Vec::with_capacity(self.packed.len()),
-            count: 0,
-        };
+        let mut kept = RdataSet { packed: Vec::with_capacity(self.packed.len()), count: 0 };
         let mut next = keep.into_iter().peekable();
         for (rdata, nth) in self.iter().zip(0..) {
             if next.next_if_eq(&nth).is_some() {
@@ -210,25 +196,15 @@ pub struct Answer {
 impl Answer {
     /// An answer with this code and nothing in it.
     pub fn new(rcode: Rcode) -> Answer {
-        Answer {
-            rcode,
-            ..Answer::default()
-        }
+        Answer { rcode, ..Answer::default() }
     }
 
     /// Octets held, for memory accounting.
     pub fn bytes(&self) -> usize {
         let sections = [&self.answer, &self.authority, &self.additional];
-        let sets = sections
-            .iter()
-            .flat_map(|section| section.iter())
-            .map(Rrset::bytes)
-            .sum::<usize>();
+        let sets = sections.iter().flat_map(|section| section.iter()).map(Rrset::bytes).sum::<usize>();
         let text = match &self.ede {
-            Some(Ede {
-                text: Cow::Owned(text),
-                ..
-            }) => text.capacity(),
+            Some(Ede { text: Cow::Owned(text), .. }) => text.capacity(),
             _ => 0,
         };
         size_of::<Answer>() + sets + text
@@ -304,10 +280,7 @@ impl Ede {
 
     /// An error with a fixed text, or with none (`""`).
     pub const fn new(code: u16, text: &'static str) -> Ede {
-        Ede {
-            code,
-            text: Cow::Borrowed(text),
-        }
+        Ede { code, text: Cow::Borrowed(text) }
     }
 }
 
@@ -323,10 +296,7 @@ mod tests {
         assert!(set.push(&[1; 65535]));
         assert!(!set.push(&[1; 65536]));
         assert_eq!(set.len(), 3);
-        assert_eq!(
-            set.iter().map(<[u8]>::len).collect::<Vec<_>>(),
-            [4, 0, 65535]
-        );
+        assert_eq!(set.iter().map(<[u8]>::len).collect::<Vec<_>>(), [4, 0, 65535]);
         assert!(set.contains(&[192, 0, 2, 1]) && !set.contains(&[192, 0, 2, 2]));
     }
 

@@ -93,9 +93,7 @@ pub(super) fn parts(rtype: Rtype) -> Option<&'static [Part]> {
         Rtype::HINFO => &[Text, Text],
         Rtype::MINFO | Rtype::RP | Rtype::TALINK => &[Name, Name],
         Rtype::MX | Rtype::AFSDB | Rtype::RT | Rtype::KX | Rtype::LP => &[U16, Name],
-        Rtype::TXT | Rtype::SPF | Rtype::NINFO | Rtype::AVC | Rtype::RESINFO | Rtype::WALLET => {
-            &[Texts]
-        }
+        Rtype::TXT | Rtype::SPF | Rtype::NINFO | Rtype::AVC | Rtype::RESINFO | Rtype::WALLET => &[Texts],
         Rtype::X25 => &[Text],
         Rtype::ISDN => &[Text, OptionalText],
         Rtype::NSAP => &[Nsap],

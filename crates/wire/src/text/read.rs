@@ -23,11 +23,7 @@ const MAX_RDATA: usize = 65535;
 pub fn parse_record(text: &str, default_ttl: u32) -> Result<Record, RecordError> {
     let mut words = Words::new(text.as_bytes())?;
     let Some(owner) = words.next() else {
-        return Err(error(
-            0,
-            "the record is empty",
-            Some("write: owner [ttl] [class] type data"),
-        ));
+        return Err(error(0, "the record is empty", Some("write: owner [ttl] [class] type data")));
     };
     let owner = owner.name()?.to_name();
     let mut word = words.next();
@@ -45,25 +41,14 @@ pub fn parse_record(text: &str, default_ttl: u32) -> Result<Record, RecordError>
         word = words.next();
     }
     let Some(word) = word else {
-        let hint =
-            "write: owner [ttl] [class] type data, for instance www.example. 3600 IN A 192.0.2.1";
-        return Err(error(
-            text.len(),
-            "the record ends before its type",
-            Some(hint),
-        ));
+        let hint = "write: owner [ttl] [class] type data, for instance www.example. 3600 IN A 192.0.2.1";
+        return Err(error(text.len(), "the record ends before its type", Some(hint)));
     };
     let Some(rtype) = word.as_str().and_then(|w| w.parse::<Rtype>().ok()) else {
         return Err(no_type(&word));
     };
     let rdata = words.rdata(rtype)?;
-    Ok(Record {
-        owner,
-        ttl: Some(ttl.unwrap_or(default_ttl)),
-        class,
-        rtype,
-        rdata,
-    })
+    Ok(Record { owner, ttl: Some(ttl.unwrap_or(default_ttl)), class, rtype, rdata })
 }
 
 /// Reads record data alone, as they stand after the type in a record; see [`parse_record`].
@@ -72,38 +57,19 @@ pub fn parse_rdata(rtype: Rtype, text: &str) -> Result<Vec<u8>, RecordError> {
 }
 
 fn error(at: usize, what: impl Into<String>, hint: Option<&str>) -> RecordError {
-    RecordError {
-        at,
-        what: what.into(),
-        hint: hint.map(str::to_owned),
-    }
+    RecordError { at, what: what.into(), hint: hint.map(str::to_owned) }
 }
 
 /// Says what stands where the type should, and what was probably meant.
 fn no_type(word: &Word<'_>) -> RecordError {
     let hint = match (word.period(), word.as_str()) {
-        (Some(_), _) => {
-            Some("the TTL stands before the class: owner [ttl] [class] type data".to_owned())
-        }
-        (_, Some(text)) if text.parse::<Ipv4Addr>().is_ok() => {
-            Some(format!("the type is missing: A {text}"))
-        }
-        (_, Some(text)) if text.parse::<Ipv6Addr>().is_ok() => {
-            Some(format!("the type is missing: AAAA {text}"))
-        }
-        (_, Some(text)) if text.parse::<Class>().is_ok() => {
-            Some("the class is given twice".to_owned())
-        }
-        _ => Some(
-            "types without a name are written TYPE123, with data as \\# length hex (RFC 3597)"
-                .to_owned(),
-        ),
+        (Some(_), _) => Some("the TTL stands before the class: owner [ttl] [class] type data".to_owned()),
+        (_, Some(text)) if text.parse::<Ipv4Addr>().is_ok() => Some(format!("the type is missing: A {text}")),
+        (_, Some(text)) if text.parse::<Ipv6Addr>().is_ok() => Some(format!("the type is missing: AAAA {text}")),
+        (_, Some(text)) if text.parse::<Class>().is_ok() => Some("the class is given twice".to_owned()),
+        _ => Some("types without a name are written TYPE123, with data as \\# length hex (RFC 3597)".to_owned()),
     };
-    RecordError {
-        at: word.at,
-        what: format!("{} is not a record type", word.shown()),
-        hint,
-    }
+    RecordError { at: word.at, what: format!("{} is not a record type", word.shown()), hint }
 }
 
 /// One word of the line.
@@ -118,11 +84,7 @@ struct Word<'t> {
 
 impl<'t> Word<'t> {
     fn as_str(&self) -> Option<&'t str> {
-        if self.quoted {
-            None
-        } else {
-            std::str::from_utf8(self.text).ok()
-        }
+        if self.quoted { None } else { std::str::from_utf8(self.text).ok() }
     }
 
     fn shown(&self) -> String {
@@ -141,14 +103,11 @@ impl<'t> Word<'t> {
         if self.quoted {
             return Err(self.wrong("a name", Some("names are written without quotes")));
         }
-        NameBuf::from_text_bytes(self.text)
-            .map_err(|cause| error(self.at, format!("{}: {cause}", self.shown()), None))
+        NameBuf::from_text_bytes(self.text).map_err(|cause| error(self.at, format!("{}: {cause}", self.shown()), None))
     }
 
     fn number<T: TryFrom<u64>>(&self, most: u64) -> Result<T, RecordError> {
-        let digits = self
-            .as_str()
-            .filter(|text| !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_digit()));
+        let digits = self.as_str().filter(|text| !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_digit()));
         digits
             .and_then(|text| text.parse::<u64>().ok())
             .filter(|number| *number <= most)
@@ -165,9 +124,7 @@ impl<'t> Word<'t> {
         for octet in self.text {
             let unit = match octet.to_ascii_lowercase() {
                 digit @ b'0'..=b'9' => {
-                    number = number
-                        .saturating_mul(10)
-                        .saturating_add(u64::from(digit - b'0'));
+                    number = number.saturating_mul(10).saturating_add(u64::from(digit - b'0'));
                     continue;
                 }
                 b's' => 1,
@@ -186,11 +143,7 @@ impl<'t> Word<'t> {
 
     /// Number or mnemonic of a table.
     fn number_or(&self, table: &[(&str, u16)], most: u64, kind: &str) -> Result<u16, RecordError> {
-        let known = self.as_str().and_then(|text| {
-            table
-                .iter()
-                .find(|(name, _)| name.eq_ignore_ascii_case(text))
-        });
+        let known = self.as_str().and_then(|text| table.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)));
         match known {
             Some((_, number)) => Ok(*number),
             None => self.number(most).map_err(|_| self.wrong(kind, None)),
@@ -198,23 +151,17 @@ impl<'t> Word<'t> {
     }
 
     fn rtype(&self) -> Result<Rtype, RecordError> {
-        self.as_str()
-            .and_then(|text| text.parse().ok())
-            .ok_or_else(|| self.wrong("a record type", None))
+        self.as_str().and_then(|text| text.parse().ok()).ok_or_else(|| self.wrong("a record type", None))
     }
 
     fn v4(&self) -> Result<[u8; 4], RecordError> {
         let address = self.as_str().and_then(|text| text.parse::<Ipv4Addr>().ok());
-        address
-            .map(|address| address.octets())
-            .ok_or_else(|| self.wrong("an IPv4 address", None))
+        address.map(|address| address.octets()).ok_or_else(|| self.wrong("an IPv4 address", None))
     }
 
     fn v6(&self) -> Result<[u8; 16], RecordError> {
         let address = self.as_str().and_then(|text| text.parse::<Ipv6Addr>().ok());
-        address
-            .map(|address| address.octets())
-            .ok_or_else(|| self.wrong("an IPv6 address", None))
+        address.map(|address| address.octets()).ok_or_else(|| self.wrong("an IPv6 address", None))
     }
 
     /// The octets that the word stands for, escapes resolved.
@@ -239,11 +186,7 @@ impl<'t> Word<'t> {
     }
 
     fn hex(&self, text: &[u8]) -> Result<Vec<u8>, RecordError> {
-        let digit = |octet: &u8| {
-            char::from(*octet)
-                .to_digit(16)
-                .and_then(|digit| u8::try_from(digit).ok())
-        };
+        let digit = |octet: &u8| char::from(*octet).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
         let pair = |pair: &[u8]| match pair {
             [high, low] => Some(digit(high)? << 4 | digit(low)?),
             _ => None,
@@ -251,27 +194,13 @@ impl<'t> Word<'t> {
         text.chunks(2)
             .map(pair)
             .collect::<Option<Vec<u8>>>()
-            .ok_or_else(|| {
-                self.wrong(
-                    "hexadecimal",
-                    Some("two digits an octet, 0 to 9 and a to f"),
-                )
-            })
+            .ok_or_else(|| self.wrong("hexadecimal", Some("two digits an octet, 0 to 9 and a to f")))
     }
 
     fn base64(&self, text: &[u8]) -> Result<Vec<u8>, RecordError> {
-        let wrong = || {
-            self.wrong(
-                "base64",
-                Some("groups of four of A-Z a-z 0-9 + /, the last filled up with ="),
-            )
-        };
+        let wrong = || self.wrong("base64", Some("groups of four of A-Z a-z 0-9 + /, the last filled up with ="));
         let mut out = Vec::with_capacity(text.len() / 4 * 3);
-        let padding = text
-            .iter()
-            .rev()
-            .take_while(|octet| **octet == b'=')
-            .count();
+        let padding = text.iter().rev().take_while(|octet| **octet == b'=').count();
         let digits = text.get(..text.len() - padding).unwrap_or_default();
         if !text.len().is_multiple_of(4) || padding > 2 {
             return Err(wrong());
@@ -296,12 +225,7 @@ impl<'t> Word<'t> {
     }
 
     fn base32(&self) -> Result<Vec<u8>, RecordError> {
-        let wrong = || {
-            self.wrong(
-                "base32hex",
-                Some("the digits 0 to 9 and a to v, without padding (RFC 5155)"),
-            )
-        };
+        let wrong = || self.wrong("base32hex", Some("the digits 0 to 9 and a to v, without padding (RFC 5155)"));
         let mut out = Vec::new();
         if self.quoted || self.text.is_empty() || matches!(self.text.len() % 8, 1 | 3 | 6) {
             return Err(wrong());
@@ -355,10 +279,7 @@ impl<'t> Words<'t> {
                 octet if is_blank(octet) => self.at += 1,
                 b';' => {
                     let rest = self.text.get(self.at..).unwrap_or_default();
-                    self.at += rest
-                        .iter()
-                        .position(|octet| *octet == b'\n')
-                        .unwrap_or(rest.len());
+                    self.at += rest.iter().position(|octet| *octet == b'\n').unwrap_or(rest.len());
                 }
                 _ => return,
             }
@@ -371,19 +292,11 @@ impl<'t> Words<'t> {
         if *self.text.get(start)? == b'"' {
             let end = self.run(start + 1, |octet| octet == b'"');
             self.at = end + 1; // one behind the end if the quote is missing, which Unbound allows
-            return Some(Word {
-                at: start,
-                text: self.text.get(start + 1..end)?,
-                quoted: true,
-            });
+            return Some(Word { at: start, text: self.text.get(start + 1..end)?, quoted: true });
         }
         let end = self.run(start, |octet| is_blank(octet) || octet == b';');
         self.at = end;
-        Some(Word {
-            at: start,
-            text: self.text.get(start..end)?,
-            quoted: false,
-        })
+        Some(Word { at: start, text: self.text.get(start..end)?, quoted: false })
     }
 
     /// A word in which quotes hold blanks together: `alpn="h2,h3"`.
@@ -397,11 +310,7 @@ impl<'t> Words<'t> {
             !inside && (is_blank(octet) || octet == b';')
         });
         self.at = end;
-        Some(Word {
-            at: start,
-            text: self.text.get(start..end)?,
-            quoted: false,
-        })
+        Some(Word { at: start, text: self.text.get(start..end)?, quoted: false })
     }
 
     /// The offset of the first octet from `start` that ends a word, escaped ones passed over; the end of the text.
@@ -425,8 +334,7 @@ impl<'t> Words<'t> {
     }
 
     fn need(&mut self, what: &str) -> Result<Word<'t>, RecordError> {
-        self.next()
-            .ok_or_else(|| error(self.text.len(), format!("the data end before {what}"), None))
+        self.next().ok_or_else(|| error(self.text.len(), format!("the data end before {what}"), None))
     }
 
     /// All words that are left, as one, blanks taken out; the word is for its place and for messages.
@@ -462,11 +370,7 @@ impl<'t> Words<'t> {
             }
         } else {
             let hint = Some("write the data as \\# length hex (RFC 3597)");
-            return Err(error(
-                start,
-                format!("{rtype} has no presentation form here"),
-                hint,
-            ));
+            return Err(error(start, format!("{rtype} has no presentation form here"), hint));
         }
         if out.len() > MAX_RDATA {
             return Err(error(start, "the data are longer than 65535 octets", None));
@@ -491,19 +395,11 @@ impl<'t> Words<'t> {
             digits.extend_from_slice(word.text);
         }
         if digits.len() > octets * 2 {
-            return Err(error(
-                first.at,
-                format!("the data have more than {octets} octets"),
-                None,
-            ));
+            return Err(error(first.at, format!("the data have more than {octets} octets"), None));
         }
         *out = first.hex(&digits)?;
         if !out.is_empty() && !fits(rtype, out) {
-            return Err(error(
-                first.at,
-                format!("the data are not those of {rtype}"),
-                None,
-            ));
+            return Err(error(first.at, format!("the data are not those of {rtype}"), None));
         }
         Ok(())
     }
@@ -513,32 +409,22 @@ impl<'t> Words<'t> {
             Part::Name => out.extend_from_slice(self.need("a name")?.name()?.as_ref().as_wire()),
             Part::U8 => out.push(self.need("a number")?.number(255)?),
             Part::U16 => out.extend(self.need("a number")?.number::<u16>(65535)?.to_be_bytes()),
-            Part::U32 => out.extend(
-                self.need("a number")?
-                    .number::<u32>(u64::from(u32::MAX))?
-                    .to_be_bytes(),
-            ),
+            Part::U32 => out.extend(self.need("a number")?.number::<u32>(u64::from(u32::MAX))?.to_be_bytes()),
             Part::Period => {
                 let word = self.need("a time")?;
-                let seconds = word.period().unwrap_or_else(|| {
-                    Err(word.wrong("a time in seconds", Some("or with units: 1h30m")))
-                })?;
+                let seconds = word
+                    .period()
+                    .unwrap_or_else(|| Err(word.wrong("a time in seconds", Some("or with units: 1h30m"))))?;
                 out.extend(seconds.to_be_bytes());
             }
             Part::Time => out.extend(time(&self.need("a date")?)?.to_be_bytes()),
             Part::Type => out.extend(self.need("a type")?.rtype()?.0.to_be_bytes()),
             Part::Algorithm => {
-                let number =
-                    self.need("an algorithm")?
-                        .number_or(ALGORITHMS, 255, "a DNSSEC algorithm")?;
+                let number = self.need("an algorithm")?.number_or(ALGORITHMS, 255, "a DNSSEC algorithm")?;
                 out.push(u8::try_from(number).unwrap_or(0));
             }
             Part::CertType => {
-                let number = self.need("a certificate type")?.number_or(
-                    CERT_TYPES,
-                    65535,
-                    "a certificate type",
-                )?;
+                let number = self.need("a certificate type")?.number_or(CERT_TYPES, 65535, "a certificate type")?;
                 out.extend(number.to_be_bytes());
             }
             Part::V4 => out.extend(self.need("an IPv4 address")?.v4()?),
@@ -562,9 +448,7 @@ impl<'t> Words<'t> {
             Part::Tag => {
                 let word = self.need("a tag")?;
                 if word.text.is_empty() || !word.text.iter().all(u8::is_ascii_alphanumeric) {
-                    return Err(
-                        word.wrong("a tag", Some("letters and digits only, for instance issue"))
-                    );
+                    return Err(word.wrong("a tag", Some("letters and digits only, for instance issue")));
                 }
                 counted(&word, word.text, out)?;
             }
@@ -574,11 +458,8 @@ impl<'t> Words<'t> {
             }
             Part::Nsap => {
                 let word = self.need("an NSAP address")?;
-                let digits = word
-                    .as_str()
-                    .and_then(|text| text.strip_prefix("0x").or(text.strip_prefix("0X")));
-                let digits = digits
-                    .ok_or_else(|| word.wrong("an NSAP address", Some("it starts with 0x")))?;
+                let digits = word.as_str().and_then(|text| text.strip_prefix("0x").or(text.strip_prefix("0X")));
+                let digits = digits.ok_or_else(|| word.wrong("an NSAP address", Some("it starts with 0x")))?;
                 let digits: Vec<u8> = digits.bytes().filter(|octet| *octet != b'.').collect();
                 if digits.is_empty() {
                     return Err(word.wrong("an NSAP address", None));
@@ -591,11 +472,7 @@ impl<'t> Words<'t> {
             }
             Part::Salt => {
                 let word = self.need("a salt")?;
-                let salt = if word.text == b"-" {
-                    Vec::new()
-                } else {
-                    word.hex(word.text)?
-                };
+                let salt = if word.text == b"-" { Vec::new() } else { word.hex(word.text)? };
                 counted(&word, &salt, out)?;
             }
             Part::Base32 => {
@@ -610,8 +487,7 @@ impl<'t> Words<'t> {
                 let word = self.need("an address")?;
                 let groups: Vec<&[u8]> = word.text.split(|octet| *octet == b'-').collect();
                 if groups.len() != octets || groups.iter().any(|group| group.len() != 2) {
-                    let hint =
-                        format!("{octets} groups of two hexadecimal digits with - between them");
+                    let hint = format!("{octets} groups of two hexadecimal digits with - between them");
                     return Err(word.wrong("an address", Some(&hint)));
                 }
                 out.extend(word.hex(&groups.concat())?);
@@ -629,8 +505,7 @@ impl<'t> Words<'t> {
                 match groups.flatten().filter(|groups| groups.len() == 4) {
                     Some(groups) => out.extend(groups.into_iter().flat_map(u16::to_be_bytes)),
                     None => {
-                        let hint =
-                            "four groups of up to four hexadecimal digits with : between them";
+                        let hint = "four groups of up to four hexadecimal digits with : between them";
                         return Err(word.wrong("an identifier", Some(hint)));
                     }
                 }
@@ -648,12 +523,8 @@ impl<'t> Words<'t> {
                 let algorithm: u8 = self.need("an algorithm")?.number(255)?;
                 let tag = self.need("a host identity tag")?;
                 let key = self.need("a key")?;
-                let (tag, key) = (
-                    tag.hex(tag.text).map(|octets| (tag, octets))?,
-                    key.base64(key.text)?,
-                );
-                let tag_len = u8::try_from(tag.1.len())
-                    .map_err(|_| tag.0.wrong("a host identity tag", None))?;
+                let (tag, key) = (tag.hex(tag.text).map(|octets| (tag, octets))?, key.base64(key.text)?);
+                let tag_len = u8::try_from(tag.1.len()).map_err(|_| tag.0.wrong("a host identity tag", None))?;
                 out.extend([tag_len, algorithm]);
                 out.extend(u16::try_from(key.len()).unwrap_or(u16::MAX).to_be_bytes());
                 out.extend(tag.1.iter().chain(&key));
@@ -709,9 +580,7 @@ impl<'t> Words<'t> {
             ("https", 443),
         ];
         out.extend(self.need("an IPv4 address")?.v4()?);
-        let protocol = self
-            .need("a protocol")?
-            .number_or(PROTOCOLS, 255, "a protocol")?;
+        let protocol = self.need("a protocol")?.number_or(PROTOCOLS, 255, "a protocol")?;
         out.push(u8::try_from(protocol).unwrap_or(0));
         let mut bits = Vec::new();
         while let Some(word) = self.next() {
@@ -731,48 +600,18 @@ impl<'t> Words<'t> {
     /// RFC 3123 4: `[!]family:address/prefix`, trailing zero octets left out.
     fn prefixes(&mut self, out: &mut Vec<u8>) -> Result<(), RecordError> {
         while let Some(word) = self.next() {
-            let wrong = || {
-                word.wrong(
-                    "an address prefix",
-                    Some("for instance 1:192.0.2.0/24 or !2:2001:db8::/32"),
-                )
-            };
+            let wrong = || word.wrong("an address prefix", Some("for instance 1:192.0.2.0/24 or !2:2001:db8::/32"));
             let text = word.as_str().ok_or_else(wrong)?;
-            let (not, text) = text
-                .strip_prefix('!')
-                .map_or((0, text), |text| (0x80, text));
+            let (not, text) = text.strip_prefix('!').map_or((0, text), |text| (0x80, text));
             let (family, text) = text.split_once(':').ok_or_else(wrong)?;
             let (address, prefix) = text.split_once('/').ok_or_else(wrong)?;
             let (family, octets, most) = match family {
-                "1" => (
-                    1u16,
-                    address
-                        .parse::<Ipv4Addr>()
-                        .map_err(|_| wrong())?
-                        .octets()
-                        .to_vec(),
-                    32,
-                ),
-                "2" => (
-                    2,
-                    address
-                        .parse::<Ipv6Addr>()
-                        .map_err(|_| wrong())?
-                        .octets()
-                        .to_vec(),
-                    128,
-                ),
+                "1" => (1u16, address.parse::<Ipv4Addr>().map_err(|_| wrong())?.octets().to_vec(), 32),
+                "2" => (2, address.parse::<Ipv6Addr>().map_err(|_| wrong())?.octets().to_vec(), 128),
                 _ => return Err(wrong()),
             };
-            let prefix = prefix
-                .parse::<u8>()
-                .ok()
-                .filter(|prefix| *prefix <= most)
-                .ok_or_else(wrong)?;
-            let used = octets
-                .iter()
-                .rposition(|octet| *octet != 0)
-                .map_or(0, |at| at + 1);
+            let prefix = prefix.parse::<u8>().ok().filter(|prefix| *prefix <= most).ok_or_else(wrong)?;
+            let used = octets.iter().rposition(|octet| *octet != 0).map_or(0, |at| at + 1);
             out.extend(family.to_be_bytes());
             out.extend([prefix, not | u8::try_from(used).unwrap_or(0)]);
             out.extend(octets.iter().take(used));
@@ -794,9 +633,7 @@ impl<'t> Words<'t> {
                 out.push(default);
                 continue;
             };
-            let size = centimetres(&word)
-                .and_then(|c| u64::try_from(c).ok())
-                .filter(|c| *c <= 9_000_000_000);
+            let size = centimetres(&word).and_then(|c| u64::try_from(c).ok()).filter(|c| *c <= 9_000_000_000);
             let mut size = size.ok_or_else(|| word.wrong("a size in metres", None))?;
             let mut power = 0u8;
             while size > 9 {
@@ -820,28 +657,16 @@ impl<'t> Words<'t> {
                 [side] if side.eq_ignore_ascii_case(&plus) => false,
                 [side] if side.eq_ignore_ascii_case(&minus) => true,
                 _ => {
-                    let hint = format!(
-                        "degrees, minutes, seconds, then {} or {}",
-                        char::from(plus),
-                        char::from(minus)
-                    );
+                    let hint = format!("degrees, minutes, seconds, then {} or {}", char::from(plus), char::from(minus));
                     let wrong = || word.wrong("a part of an angle", Some(&hint));
                     let unit = units.next().ok_or_else(wrong)?;
-                    let bound = if unit == 3_600_000 {
-                        most * 1000
-                    } else {
-                        59_999
-                    };
+                    let bound = if unit == 3_600_000 { most * 1000 } else { 59_999 };
                     let value = word
                         .as_str()
                         .and_then(|text| decimal(text, 3))
                         .filter(|v| *v <= bound && (unit == 1000 || v % 1000 == 0));
                     milli += value.ok_or_else(wrong)? / 1000 * unit
-                        + if unit == 1000 {
-                            value.unwrap_or(0) % 1000
-                        } else {
-                            0
-                        };
+                        + if unit == 1000 { value.unwrap_or(0) % 1000 } else { 0 };
                     continue;
                 }
             };
@@ -849,11 +674,7 @@ impl<'t> Words<'t> {
                 return Err(word.wrong("at the end of a possible angle", None));
             }
             let milli = u32::try_from(milli).unwrap_or(0);
-            return Ok(if negative {
-                (1 << 31) - milli
-            } else {
-                (1 << 31) + milli
-            });
+            return Ok(if negative { (1 << 31) - milli } else { (1 << 31) + milli });
         }
     }
 
@@ -862,58 +683,32 @@ impl<'t> Words<'t> {
         let mut all: Vec<(u16, Vec<u8>, Word<'t>)> = Vec::new();
         while let Some(word) = self.next_param() {
             let (key, value) = match word.text.iter().position(|octet| *octet == b'=') {
-                Some(at) => (
-                    word.text.get(..at).unwrap_or_default(),
-                    word.text.get(at + 1..),
-                ),
+                Some(at) => (word.text.get(..at).unwrap_or_default(), word.text.get(at + 1..)),
                 None => (word.text, None),
             };
             let Some(key) = param_key(key) else {
-                return Err(word.wrong(
-                    "a service parameter",
-                    Some("keys without a name are written key123"),
-                ));
+                return Err(word.wrong("a service parameter", Some("keys without a name are written key123")));
             };
             if all.iter().any(|(have, ..)| *have == key) {
-                return Err(error(
-                    word.at,
-                    format!("{} is given twice", word.shown()),
-                    None,
-                ));
+                return Err(error(word.at, format!("{} is given twice", word.shown()), None));
             }
             let value = value.map(|value| {
-                let inner = value
-                    .strip_prefix(b"\"")
-                    .map(|v| v.strip_suffix(b"\"").unwrap_or(v))
-                    .unwrap_or(value);
+                let inner = value.strip_prefix(b"\"").map(|v| v.strip_suffix(b"\"").unwrap_or(v)).unwrap_or(value);
                 let at = word.at + word.text.len() - value.len();
-                Word {
-                    at,
-                    text: inner,
-                    quoted: false,
-                }
+                Word { at, text: inner, quoted: false }
             });
             all.push((key, param_value(&word, key, value)?, word));
         }
         for (key, value, word) in &all {
-            let missing = value
-                .chunks(2)
-                .filter_map(|k| k.try_into().map(u16::from_be_bytes).ok());
-            let missing = missing
-                .into_iter()
-                .find(|k| *k == 0 || !all.iter().any(|(have, ..)| have == k));
+            let missing = value.chunks(2).filter_map(|k| k.try_into().map(u16::from_be_bytes).ok());
+            let missing = missing.into_iter().find(|k| *k == 0 || !all.iter().any(|(have, ..)| have == k));
             if let (0, Some(_)) = (key, missing) {
-                return Err(error(
-                    word.at,
-                    "mandatory names a key that is not given",
-                    Some("RFC 9460 8"),
-                ));
+                return Err(error(word.at, "mandatory names a key that is not given", Some("RFC 9460 8")));
             }
         }
         all.sort_unstable_by_key(|(key, ..)| *key);
         for (key, value, word) in all {
-            let len =
-                u16::try_from(value.len()).map_err(|_| word.wrong("a service parameter", None))?;
+            let len = u16::try_from(value.len()).map_err(|_| word.wrong("a service parameter", None))?;
             out.extend(key.to_be_bytes());
             out.extend(len.to_be_bytes());
             out.extend(value);
@@ -926,11 +721,7 @@ impl<'t> Words<'t> {
         let algorithm: u8 = self.need("an algorithm")?.number(255)?;
         out.extend([kind, algorithm]);
         self.endpoint(kind, out)?;
-        if self.is_empty() {
-            Ok(())
-        } else {
-            self.part(Part::Base64, out)
-        }
+        if self.is_empty() { Ok(()) } else { self.part(Part::Base64, out) }
     }
 
     /// A gateway or relay: nothing (written `.`), an address or a name.
@@ -1004,9 +795,7 @@ fn centimetres(word: &Word<'_>) -> Option<i64> {
     let text = word.as_str()?;
     let text = text.strip_suffix(['m', 'M']).unwrap_or(text);
     match text.strip_prefix('-') {
-        Some(text) => decimal(text, 2)
-            .and_then(|c| i64::try_from(c).ok())
-            .map(|c| -c),
+        Some(text) => decimal(text, 2).and_then(|c| i64::try_from(c).ok()).map(|c| -c),
         None => decimal(text, 2).and_then(|c| i64::try_from(c).ok()),
     }
 }
@@ -1014,18 +803,11 @@ fn centimetres(word: &Word<'_>) -> Option<i64> {
 /// `YYYYMMDDHHmmSS` or seconds since 1970, modulo 2^32 (RFC 4034 3.2).
 fn time(word: &Word<'_>) -> Result<u32, RecordError> {
     let wrong = || word.wrong("a date", Some("YYYYMMDDHHmmSS or seconds since 1970"));
-    let text = word
-        .as_str()
-        .filter(|text| text.bytes().all(|octet| octet.is_ascii_digit()))
-        .ok_or_else(wrong)?;
+    let text = word.as_str().filter(|text| text.bytes().all(|octet| octet.is_ascii_digit())).ok_or_else(wrong)?;
     if text.len() != 14 {
         return word.number(u64::from(u32::MAX)).map_err(|_| wrong());
     }
-    let field = |from: usize, to: usize| {
-        text.get(from..to)
-            .and_then(|text| text.parse::<u32>().ok())
-            .ok_or_else(wrong)
-    };
+    let field = |from: usize, to: usize| text.get(from..to).and_then(|text| text.parse::<u32>().ok()).ok_or_else(wrong);
     let (year, month, day) = (field(0, 4)?, field(4, 6)?, field(6, 8)?);
     let (hour, minute, second) = (field(8, 10)?, field(10, 12)?, field(12, 14)?);
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
@@ -1040,16 +822,9 @@ fn time(word: &Word<'_>) -> Result<u32, RecordError> {
         return Err(wrong());
     }
     // Days since 1 March of year 0, so that the leap day ends a year; 719468 of them lie before 1970.
-    let (year, month) = if month > 2 {
-        (year, month - 3)
-    } else {
-        (year - 1, month + 9)
-    };
-    let days =
-        year * 365 + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1 - 719_468;
-    Ok(days
-        .wrapping_mul(86400)
-        .wrapping_add(hour * 3600 + minute * 60 + second))
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = year * 365 + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1 - 719_468;
+    Ok(days.wrapping_mul(86400).wrapping_add(hour * 3600 + minute * 60 + second))
 }
 
 fn param_key(text: &[u8]) -> Option<u16> {
@@ -1057,45 +832,27 @@ fn param_key(text: &[u8]) -> Option<u16> {
     if let Some((_, key)) = PARAM_KEYS.iter().find(|(name, _)| *name == text) {
         return Some(*key);
     }
-    let digits = text
-        .strip_prefix("key")
-        .filter(|digits| digits.bytes().all(|octet| octet.is_ascii_digit()))?;
+    let digits = text.strip_prefix("key").filter(|digits| digits.bytes().all(|octet| octet.is_ascii_digit()))?;
     digits.parse().ok().filter(|key| *key != u16::MAX)
 }
 
 /// The value of a service parameter on the wire (RFC 9460 7, RFC 9461 5, RFC 9540 4).
-fn param_value(
-    param: &Word<'_>,
-    key: u16,
-    value: Option<Word<'_>>,
-) -> Result<Vec<u8>, RecordError> {
+fn param_value(param: &Word<'_>, key: u16, value: Option<Word<'_>>) -> Result<Vec<u8>, RecordError> {
     let Some(value) = value.filter(|value| !value.text.is_empty()) else {
         return match key {
-            0 | 1 | 3..=7 => Err(error(
-                param.at,
-                format!("{} has no value", param.shown()),
-                None,
-            )),
+            0 | 1 | 3..=7 => Err(error(param.at, format!("{} has no value", param.shown()), None)),
             _ => Ok(Vec::new()),
         };
     };
     let octets = value.octets()?;
     let mut out = Vec::new();
-    let items = |octets: &[u8]| -> Vec<Vec<u8>> {
-        octets
-            .split(|octet| *octet == b',')
-            .map(<[u8]>::to_vec)
-            .collect()
-    };
+    let items = |octets: &[u8]| -> Vec<Vec<u8>> { octets.split(|octet| *octet == b',').map(<[u8]>::to_vec).collect() };
     let item = |text: &'_ [u8]| -> String { String::from_utf8_lossy(text).into_owned() };
     match key {
         0 => {
             let mut keys = Vec::new();
             for name in items(&octets) {
-                keys.push(
-                    param_key(&name)
-                        .ok_or_else(|| value.wrong("a list of service parameter keys", None))?,
-                );
+                keys.push(param_key(&name).ok_or_else(|| value.wrong("a list of service parameter keys", None))?);
             }
             keys.sort_unstable();
             out.extend(keys.into_iter().flat_map(u16::to_be_bytes));
@@ -1109,40 +866,19 @@ fn param_value(
             }
         }
         2 | 8 => {
-            return Err(error(
-                param.at,
-                format!("{} takes no value", param.shown()),
-                None,
-            ));
+            return Err(error(param.at, format!("{} takes no value", param.shown()), None));
         }
-        3 => out.extend(
-            Word {
-                text: &octets,
-                ..value
-            }
-            .number::<u16>(65535)?
-            .to_be_bytes(),
-        ),
+        3 => out.extend(Word { text: &octets, ..value }.number::<u16>(65535)?.to_be_bytes()),
         4 => {
             for address in items(&octets) {
-                out.extend(
-                    Word {
-                        text: &address,
-                        ..value
-                    }
-                    .v4()?,
-                );
+                out.extend(Word { text: &address, ..value }.v4()?);
             }
         }
         5 => out.extend(value.base64(&octets)?),
         6 => {
             for address in items(&octets) {
                 let parsed = item(&address).parse::<Ipv6Addr>();
-                out.extend(
-                    parsed
-                        .map_err(|_| value.wrong("a list of IPv6 addresses", None))?
-                        .octets(),
-                );
+                out.extend(parsed.map_err(|_| value.wrong("a list of IPv6 addresses", None))?.octets());
             }
         }
         _ => out.extend(octets),

@@ -13,10 +13,7 @@ use crate::types::Rtype;
 /// Record data in presentation form; the generic form if the type has no other, or the data do not fit it.
 pub fn rdata_to_text(rtype: Rtype, rdata: &[u8]) -> String {
     let shown = parts(rtype).and_then(|parts| {
-        let mut w = Words {
-            out: String::new(),
-            rest: rdata,
-        };
+        let mut w = Words { out: String::new(), rest: rdata };
         for part in parts {
             w.part(*part)?;
         }
@@ -33,12 +30,10 @@ pub fn rdata_to_text(rtype: Rtype, rdata: &[u8]) -> String {
 }
 
 fn hex(octets: &[u8]) -> String {
-    octets
-        .iter()
-        .fold(String::with_capacity(octets.len() * 2), |mut out, octet| {
-            let _ = write!(out, "{octet:02x}"); // writing to a String cannot fail
-            out
-        })
+    octets.iter().fold(String::with_capacity(octets.len() * 2), |mut out, octet| {
+        let _ = write!(out, "{octet:02x}"); // writing to a String cannot fail
+        out
+    })
 }
 
 /// A character string in quotes (RFC 1035 5.1).
@@ -169,34 +164,20 @@ impl<'a> Words<'a> {
                 self.word(quoted(text))
             }
             Part::Tag => {
-                let tag = self
-                    .counted()
-                    .filter(|tag| !tag.is_empty() && tag.iter().all(u8::is_ascii_alphanumeric))?;
+                let tag = self.counted().filter(|tag| !tag.is_empty() && tag.iter().all(u8::is_ascii_alphanumeric))?;
                 self.word(String::from_utf8_lossy(tag))
             }
             Part::Hex => {
                 let octets = self.all();
-                if octets.is_empty() {
-                    None
-                } else {
-                    self.word(hex(octets))
-                }
+                if octets.is_empty() { None } else { self.word(hex(octets)) }
             }
             Part::Nsap => {
                 let octets = self.all();
-                if octets.is_empty() {
-                    None
-                } else {
-                    self.word(format_args!("0x{}", hex(octets)))
-                }
+                if octets.is_empty() { None } else { self.word(format_args!("0x{}", hex(octets))) }
             }
             Part::Base64 => {
                 let octets = self.all();
-                if octets.is_empty() {
-                    None
-                } else {
-                    self.word(base64(octets))
-                }
+                if octets.is_empty() { None } else { self.word(base64(octets)) }
             }
             Part::Salt => match self.counted()? {
                 [] => self.word('-'),
@@ -211,11 +192,7 @@ impl<'a> Words<'a> {
             Part::Prefixes => self.prefixes(),
             Part::Place => self.place(),
             Part::Dashed(octets) => {
-                let words: Vec<String> = self
-                    .take(octets)?
-                    .iter()
-                    .map(|octet| format!("{octet:02x}"))
-                    .collect();
+                let words: Vec<String> = self.take(octets)?.iter().map(|octet| format!("{octet:02x}")).collect();
                 self.word(words.join("-"))
             }
             Part::Groups => {
@@ -235,10 +212,7 @@ impl<'a> Words<'a> {
         while !self.rest.is_empty() {
             let window = self.u8()?;
             let bits = self.counted()?;
-            if bits.len() > 32
-                || bits.last().is_none_or(|last| *last == 0)
-                || before.is_some_and(|b| b >= window)
-            {
+            if bits.len() > 32 || bits.last().is_none_or(|last| *last == 0) || before.is_some_and(|b| b >= window) {
                 return None;
             }
             before = Some(window);
@@ -268,8 +242,7 @@ impl<'a> Words<'a> {
 
     fn prefixes(&mut self) -> Option<()> {
         while !self.rest.is_empty() {
-            let [family, prefix, length] =
-                [self.u16()?, u16::from(self.u8()?), u16::from(self.u8()?)];
+            let [family, prefix, length] = [self.u16()?, u16::from(self.u8()?), u16::from(self.u8()?)];
             let not = if length & 0x80 != 0 { "!" } else { "" };
             let octets = self.take(usize::from(length & 0x7f))?;
             if octets.last() == Some(&0) {
@@ -280,14 +253,9 @@ impl<'a> Words<'a> {
             let [a, b, c, d, ..] = address;
             match family {
                 1 if octets.len() <= 4 && prefix <= 32 => {
-                    self.word(format_args!(
-                        "{not}1:{}/{prefix}",
-                        Ipv4Addr::new(a, b, c, d)
-                    ))?;
+                    self.word(format_args!("{not}1:{}/{prefix}", Ipv4Addr::new(a, b, c, d)))?;
                 }
-                2 if prefix <= 128 => {
-                    self.word(format_args!("{not}2:{}/{prefix}", Ipv6Addr::from(address)))?
-                }
+                2 if prefix <= 128 => self.word(format_args!("{not}2:{}/{prefix}", Ipv6Addr::from(address)))?,
                 _ => return None,
             }
         }
@@ -305,40 +273,22 @@ impl<'a> Words<'a> {
         if version != 0 {
             return None;
         }
-        for (value, degrees, [minus, plus]) in
-            [(latitude, 90, ['S', 'N']), (longitude, 180, ['W', 'E'])]
-        {
+        for (value, degrees, [minus, plus]) in [(latitude, 90, ['S', 'N']), (longitude, 180, ['W', 'E'])] {
             let from_zero = i64::from(value) - (1 << 31);
-            let (milli, side) = (
-                from_zero.unsigned_abs(),
-                if from_zero < 0 { minus } else { plus },
-            );
+            let (milli, side) = (from_zero.unsigned_abs(), if from_zero < 0 { minus } else { plus });
             if milli > degrees * 3_600_000 {
                 return None;
             }
             let (seconds, milli) = (milli / 1000, milli % 1000);
-            self.word(format_args!(
-                "{} {} {}.{milli:03} {side}",
-                seconds / 3600,
-                seconds / 60 % 60,
-                seconds % 60
-            ))?;
+            self.word(format_args!("{} {} {}.{milli:03} {side}", seconds / 3600, seconds / 60 % 60, seconds % 60))?;
         }
         let centimetres = i64::from(altitude) - 10_000_000;
         let sign = if centimetres < 0 { "-" } else { "" };
         let centimetres = centimetres.unsigned_abs();
-        self.word(format_args!(
-            "{sign}{}.{:02}m",
-            centimetres / 100,
-            centimetres % 100
-        ))?;
+        self.word(format_args!("{sign}{}.{:02}m", centimetres / 100, centimetres % 100))?;
         for octet in [size, horizontal, vertical] {
             let centimetres = length(octet)?;
-            self.word(format_args!(
-                "{}.{:02}m",
-                centimetres / 100,
-                centimetres % 100
-            ))?;
+            self.word(format_args!("{}.{:02}m", centimetres / 100, centimetres % 100))?;
         }
         Some(())
     }
@@ -372,11 +322,7 @@ impl<'a> Words<'a> {
             3 => self.part(Part::Name)?,
             _ => return None,
         }
-        if self.rest.is_empty() {
-            Some(())
-        } else {
-            self.part(Part::Base64)
-        }
+        if self.rest.is_empty() { Some(()) } else { self.part(Part::Base64) }
     }
 
     fn relay(&mut self) -> Option<()> {
@@ -395,10 +341,7 @@ impl<'a> Words<'a> {
     fn host(&mut self) -> Option<()> {
         let [tag_len, algorithm] = self.array()?;
         let key_len = self.u16()?;
-        let (tag, key) = (
-            self.take(usize::from(tag_len))?,
-            self.take(usize::from(key_len))?,
-        );
+        let (tag, key) = (self.take(usize::from(tag_len))?, self.take(usize::from(key_len))?);
         if tag.is_empty() || key.is_empty() {
             return None;
         }
@@ -424,9 +367,7 @@ fn param_value(key: u16, value: &[u8]) -> Option<Option<String>> {
     let list = |words: Vec<String>| (!words.is_empty()).then(|| Some(words.join(",")));
     match key {
         0 => {
-            let keys = value
-                .chunks(2)
-                .map(|k| k.try_into().map(u16::from_be_bytes).map(param_key).ok());
+            let keys = value.chunks(2).map(|k| k.try_into().map(u16::from_be_bytes).map(param_key).ok());
             list(keys.collect::<Option<Vec<_>>>()?)
         }
         1 => {
@@ -448,33 +389,17 @@ fn param_value(key: u16, value: &[u8]) -> Option<Option<String>> {
                 }
                 rest = after;
             }
-            if escaped.is_empty() {
-                None
-            } else {
-                Some(Some(quoted(&escaped)))
-            }
+            if escaped.is_empty() { None } else { Some(Some(quoted(&escaped))) }
         }
         2 | 8 => value.is_empty().then_some(None),
-        3 => value
-            .try_into()
-            .map(u16::from_be_bytes)
-            .map(|port| Some(port.to_string()))
-            .ok(),
+        3 => value.try_into().map(u16::from_be_bytes).map(|port| Some(port.to_string())).ok(),
         4 => {
-            let all = value.chunks(4).map(|a| {
-                <[u8; 4]>::try_from(a)
-                    .map(|a| Ipv4Addr::from(a).to_string())
-                    .ok()
-            });
+            let all = value.chunks(4).map(|a| <[u8; 4]>::try_from(a).map(|a| Ipv4Addr::from(a).to_string()).ok());
             list(all.collect::<Option<Vec<_>>>()?)
         }
         5 => (!value.is_empty()).then(|| Some(base64(value))),
         6 => {
-            let all = value.chunks(16).map(|a| {
-                <[u8; 16]>::try_from(a)
-                    .map(|a| Ipv6Addr::from(a).to_string())
-                    .ok()
-            });
+            let all = value.chunks(16).map(|a| <[u8; 16]>::try_from(a).map(|a| Ipv6Addr::from(a).to_string()).ok());
             list(all.collect::<Option<Vec<_>>>()?)
         }
         _ if value.is_empty() => Some(None),
@@ -492,38 +417,19 @@ fn date(time: u32) -> String {
     let day = day - (365 * year + year / 4 - year / 100);
     let month = (5 * day + 2) / 153;
     let day = day - (153 * month + 2) / 5 + 1;
-    let (month, later) = if month < 10 {
-        (month + 3, 0)
-    } else {
-        (month - 9, 1)
-    };
+    let (month, later) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
     let year = era * 400 + year + later;
-    format!(
-        "{year:04}{month:02}{day:02}{:02}{:02}{:02}",
-        seconds / 3600,
-        seconds / 60 % 60,
-        seconds % 60
-    )
+    format!("{year:04}{month:02}{day:02}{:02}{:02}{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
 
 fn base64(octets: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::with_capacity(octets.len().div_ceil(3) * 4);
     for group in octets.chunks(3) {
-        let bits = group
-            .iter()
-            .chain([&0, &0])
-            .take(3)
-            .fold(0u32, |bits, octet| bits << 8 | u32::from(*octet));
+        let bits = group.iter().chain([&0, &0]).take(3).fold(0u32, |bits, octet| bits << 8 | u32::from(*octet));
         for nth in 0..4 {
-            let digit = usize::try_from(bits >> (18 - 6 * nth) & 63)
-                .ok()
-                .and_then(|at| DIGITS.get(at));
-            out.push(if nth > group.len() {
-                '='
-            } else {
-                digit.map_or('=', |digit| char::from(*digit))
-            });
+            let digit = usize::try_from(bits >> (18 - 6 * nth) & 63).ok().and_then(|at| DIGITS.get(at));
+            out.push(if nth > group.len() { '=' } else { digit.map_or('=', |digit| char::from(*digit)) });
         }
     }
     out
@@ -534,15 +440,9 @@ fn base32(octets: &[u8]) -> String {
     const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
     let mut out = String::with_capacity(octets.len().div_ceil(5) * 8);
     for group in octets.chunks(5) {
-        let bits = group
-            .iter()
-            .chain([&0; 4])
-            .take(5)
-            .fold(0u64, |bits, octet| bits << 8 | u64::from(*octet));
+        let bits = group.iter().chain([&0; 4]).take(5).fold(0u64, |bits, octet| bits << 8 | u64::from(*octet));
         for nth in 0..(group.len() * 8).div_ceil(5) {
-            let digit = usize::try_from(bits >> (35 - 5 * nth) & 31)
-                .ok()
-                .and_then(|at| DIGITS.get(at));
+            let digit = usize::try_from(bits >> (35 - 5 * nth) & 31).ok().and_then(|at| DIGITS.get(at));
             out.extend(digit.map(|digit| char::from(*digit)));
         }
     }
