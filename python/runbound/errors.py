@@ -18,11 +18,18 @@ unbound-checkconf's 0 and 1."""
 
 
 class Finding(Protocol):
-    """One message about a configuration, as the config room makes them; `str()` is its printed form."""
+    """One message about a configuration, as the config room makes them.
+
+    `headline` is one line for a log; `str()` is the printed form with the source line and a caret.
+    """
 
     @property
     def severity(self) -> str:
         """`error`, `warning` or `note`."""
+
+    @property
+    def headline(self) -> str:
+        """Where and what, on one line."""
 
     def __str__(self) -> str: ...
 

@@ -1,0 +1,101 @@
+"""The application: routes under `/api/v1` and, for clients of the 0.4 line, once more at the root.
+
+Owns how the parts are put together and what the OpenAPI document looks like. It must never hold state of its own: the
+context comes from the service.
+"""
+
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+from pydantic.json_schema import models_json_schema
+from starlette.routing import compile_path
+
+from runbound import __version__
+from runbound.api import problems
+from runbound.api.auth import Gate, KeyCheck, RateLimit
+from runbound.api.context import Context
+from runbound.api.problems import Problem
+from runbound.api.routes import config, health, reload, stats
+from runbound.api.routes import help as help_
+
+PREFIX: Final = "/api/v1"
+ROUTERS: Final = (health.router, stats.router, config.router, reload.router, help_.router)
+
+
+def build(context: Context, key: KeyCheck, limit: RateLimit | None = None) -> FastAPI:
+    """Makes the application for one running resolver."""
+    app = FastAPI(
+        title="runbound",
+        version=__version__,
+        summary="Control plane of the runbound DNS resolver",
+        openapi_url=f"{PREFIX}/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
+    )
+    app.state.context = context
+    app.state.resources = tuple(_resources())
+    app.add_middleware(Gate, key=key, limit=limit or RateLimit(), log=context.log)
+    for router in ROUTERS:
+        app.include_router(router, prefix=PREFIX)
+        app.include_router(router, include_in_schema=False)
+    problems.install(app, _methods)
+    _document_problems(app)
+    return app
+
+
+def _resources() -> list[APIRoute]:
+    return [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+
+
+def _methods(path: str) -> list[str]:
+    """All methods of a path, with or without the prefix."""
+    if path == f"{PREFIX}/openapi.json":
+        return ["GET", "HEAD"]
+    bare = path.removeprefix(PREFIX)
+    found: set[str] = set()
+    for route in _resources():
+        if compile_path(route.path)[0].match(bare):
+            found |= route.methods or set()
+    return sorted(found)
+
+
+def _document_problems(app: FastAPI) -> None:
+    """Makes the OpenAPI document say what every route may answer: problems, as `application/problem+json`."""
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = get_openapi(
+                title=app.title, version=app.version, summary=app.summary, routes=app.routes, openapi_version="3.1.0"
+            )
+            _, definitions = models_json_schema(
+                [(Problem, "serialization")], ref_template="#/components/schemas/{model}"
+            )
+            schemas = schema.setdefault("components", {}).setdefault("schemas", {})
+            schemas.update(definitions["$defs"])
+            for name in ("HTTPValidationError", "ValidationError"):
+                schemas.pop(name, None)
+            for methods in schema["paths"].values():
+                for operation in methods.values():
+                    _complete(operation)
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]  # FastAPI's documented way to extend the schema
+
+
+def _complete(operation: dict[str, Any]) -> None:
+    codes = ["METHOD_NOT_ALLOWED", "BODY_TOO_LARGE", "RATE_LIMITED", "INTERNAL_ERROR"]
+    if operation.get("security"):
+        codes.append("UNAUTHORIZED")
+    responses = operation["responses"]
+    if operation.get("parameters") or operation.get("requestBody"):
+        codes.append("VALIDATION_FAILED")
+    if "HTTPValidationError" in str(responses.get("422")):
+        del responses["422"]
+    for status, documented in problems.documented(*codes).items():
+        responses.setdefault(str(status), documented)

@@ -1,0 +1,180 @@
+"""Who calls, and how often they may: the gate in front of every route.
+
+Owns the comparison of the bearer key, the rate limit of calls without a valid one, request ids and the response headers
+that close the browser's doors. It must never log or return a key, and never let the time of a comparison depend on it.
+"""
+
+import hashlib
+import hmac
+import ipaddress
+import secrets
+import time
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Annotated, Final
+
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from runbound.api import problems
+from runbound.api.problems import ProblemError
+from runbound.ops.logging import ControlLog
+
+RATE_PER_SECOND: Final = 300.0
+"""Calls per second and address without a valid key, in the long run: guessing stays hopeless and cheap to serve."""
+RATE_BURST: Final = 600.0
+"""Calls at once before that limit shows."""
+MAX_TRACKED_ADDRESSES: Final = 4096
+"""Addresses remembered by the limit; the longest silent one is forgotten first. About 1 MB."""
+IPV6_PREFIX: Final = 64
+"""An IPv6 client owns a whole /64, so the limit counts those."""
+MAX_BODY_BYTES: Final = 64 * 1024
+"""Largest request body, in octets: far above any single change, far below what would hurt."""
+ACTOR: Final = "api-key"
+
+HEADERS: Final = (
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+)
+
+_bearer = HTTPBearer(auto_error=False, scheme_name="bearer", description="The API key")
+
+
+class KeyCheck:
+    """Compares keys without keeping the key: digests of equal length, in constant time."""
+
+    def __init__(self, key: str) -> None:
+        self._salt = secrets.token_bytes(32)
+        self._digest = self._hash(key.encode())
+
+    def matches(self, presented: bytes) -> bool:
+        """Whether this is the key."""
+        return hmac.compare_digest(self._digest, self._hash(presented))
+
+    def _hash(self, key: bytes) -> bytes:
+        return hashlib.blake2b(key, key=self._salt, digest_size=32).digest()
+
+
+class RateLimit:
+    """A token bucket for each address. Used by the API's event loop alone, so it needs no lock."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def admit(self, address: str) -> float:
+        """Takes one token. 0 if there was one, else the seconds until there is."""
+        now = self._clock()
+        key = _network(address)
+        tokens, then = self._buckets.pop(key, (RATE_BURST, now))
+        tokens = min(RATE_BURST, tokens + (now - then) * RATE_PER_SECOND)
+        admitted = tokens >= 1.0
+        self._buckets[key] = (tokens - 1.0 if admitted else tokens, now)
+        if len(self._buckets) > MAX_TRACKED_ADDRESSES:
+            self._buckets.popitem(last=False)
+        return 0.0 if admitted else (1.0 - tokens) / RATE_PER_SECOND
+
+
+class Gate:
+    """ASGI middleware: identifies the caller, brakes strangers, limits bodies, adds headers, logs what fails."""
+
+    def __init__(self, app: ASGIApp, *, key: KeyCheck, limit: RateLimit, log: ControlLog) -> None:
+        self._app = app
+        self._key = key
+        self._limit = limit
+        self._log = log
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = secrets.token_hex(8)
+        scope["runbound.request_id"] = request_id
+        scope["runbound.actor"] = ACTOR if self._authenticated(scope) else None
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                present = {name for name, _ in message["headers"]}
+                extra = [pair for pair in HEADERS if pair[0] not in present]
+                message["headers"] = [*message["headers"], *extra, (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        client = scope.get("client")
+        if scope["runbound.actor"] is None and client is not None:
+            wait = self._limit.admit(client[0])
+            if wait:
+                body = problems.problem("RATE_LIMITED", request_id=request_id)
+                headers = {"Retry-After": str(int(wait) + 1)}
+                await problems.response(body, headers)(scope, receive, send_with_headers)
+                return
+        if _declared_length(scope) > MAX_BODY_BYTES:
+            body = problems.problem("BODY_TOO_LARGE", request_id=request_id)
+            await problems.response(body, {"Connection": "close"})(scope, receive, send_with_headers)
+            return
+        with self._log.context(request=request_id):
+            try:
+                await self._app(scope, _limited(receive), send_with_headers)
+            except Exception as error:
+                trace = " | ".join(part.strip() for part in traceback.format_tb(error.__traceback__)[-3:])
+                self._log.error("API call failed", path=scope["path"], error=repr(error), trace=trace)
+                raise
+
+    def _authenticated(self, scope: Scope) -> bool:
+        presented = [value for name, value in scope["headers"] if name == b"authorization"]
+        if len(presented) != 1:
+            return False
+        scheme, _, token = presented[0].partition(b" ")
+        return scheme.lower() == b"bearer" and self._key.matches(token.strip())
+
+
+def _declared_length(scope: Scope) -> int:
+    """What Content-Length says; 0 if it is missing (then the body is counted as it comes)."""
+    lengths = [value for name, value in scope["headers"] if name == b"content-length" and value.isdigit()]
+    return max(map(int, lengths), default=0)
+
+
+def _limited(receive: Receive) -> Receive:
+    """The same stream, broken off when more comes than a body may hold."""
+    received = 0
+
+    async def limited() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > MAX_BODY_BYTES:
+            raise ProblemError("BODY_TOO_LARGE", headers={"Connection": "close"})
+        return message
+
+    return limited
+
+
+def _actor(
+    request: Request, _credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)] = None
+) -> str:
+    actor = request.scope.get("runbound.actor")
+    if not isinstance(actor, str):
+        raise ProblemError(
+            "UNAUTHORIZED",
+            "send the key as Authorization: Bearer KEY",
+            headers={"WWW-Authenticate": 'Bearer realm="runbound"'},
+        )
+    return actor
+
+
+Actor = Annotated[str, Depends(_actor)]
+"""A route that takes this is for callers with a valid key; the value names them."""
+
+
+def _network(address: str) -> str:
+    """What the limit counts: an IPv4 address, or the /64 of an IPv6 one."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is None:
+        return str(ipaddress.ip_network((ip, IPV6_PREFIX), strict=False))
+    return address

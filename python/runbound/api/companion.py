@@ -1,0 +1,128 @@
+"""The API as the service sees it: opened with the other sockets, started after the first answer, stopped first.
+
+Light on purpose: the web stack is imported inside the API's thread, after the engine answers. A failure there is a line
+in the log and never the end of the resolver.
+"""
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from runbound.api.settings import ApiKey, ApiSettings, bind, find_key, tls_context
+from runbound.config.model import Config
+from runbound.ops.change import Changes
+from runbound.ops.logging import ControlLog
+from runbound.ops.service import Opening
+from runbound.state.directory import StateUnusableError
+
+if TYPE_CHECKING:
+    import ssl
+
+    from runbound.api.context import Figures
+
+KEY_HELP = "give it in the environment as RUNBOUND_API_KEY, or leave it out and use the generated one"
+
+
+class Listeners(msgspec.Struct, frozen=True):
+    """The open sockets of the API. TLS is spoken on the TCP ones; the Unix ones are protected by their mode."""
+
+    tcp: tuple[socket.socket, ...] = ()
+    unix: tuple[socket.socket, ...] = ()
+    tls: "ssl.SSLContext | None" = None
+
+
+class Api:
+    """The control plane's API beside one service."""
+
+    def __init__(self, engine: "Figures") -> None:
+        self._engine = engine
+        self._started = time.monotonic()
+        self._settings: ApiSettings | None = None
+        self._key: ApiKey | None = None
+        self._listeners = Listeners()
+        self._thread: threading.Thread | None = None
+        self._stop_requested = threading.Event()
+
+    @property
+    def urls(self) -> list[str]:
+        """Where it listens, for people."""
+        scheme = "https" if self._listeners.tls else "http"
+        return [f"{scheme}://{_authority(listener)}" for listener in self._listeners.tcp]
+
+    def wanted(self, config: Config) -> bool:
+        """Whether the file wants an API."""
+        return config.server.api_enable
+
+    def open(self, opening: Opening) -> None:
+        """Finds the key and opens sockets and certificate, while the process may.
+
+        A key that cannot be kept anywhere leaves the API off. Raises RunboundError for a key or certificate that is no
+        good, and for an address that the file names and that cannot be had.
+        """
+        settings = ApiSettings.of(opening.config, opening.resolve)
+        log = opening.log
+
+        def generated() -> tuple[str, str]:
+            if opening.state is None:
+                raise StateUnusableError(
+                    "there is no state directory to keep its key in",
+                    fix="name a folder with state-dir:, or give the key in the environment as RUNBOUND_API_KEY",
+                )
+            return opening.state.api_key()
+
+        try:
+            self._key = find_key(opening.config.server.api_key, generated)
+        except StateUnusableError as error:
+            log.error(f"the API stays off: {error.what}", help=error.fix)
+            return
+        if self._key.from_file:
+            log.warning("api-key: a key in the configuration file is read by whoever reads the file", help=KEY_HELP)
+        tls = tls_context(*settings.tls) if settings.tls else None
+        tcp, unix = bind(settings, opening.owner, log.error)
+        self._listeners = Listeners(tuple(tcp), tuple(unix), tls)
+        self._settings = settings
+
+    def start(self, changes: Changes, log: ControlLog, path: str) -> None:
+        """Starts the thread, if there is anything to listen on. `path` is the main configuration file."""
+        settings, key, listeners = self._settings, self._key, self._listeners
+        if settings is None or key is None or not (listeners.tcp or listeners.unix):
+            return
+
+        def body() -> None:
+            try:
+                from runbound.api import server
+                from runbound.api.context import Context
+
+                log.structure()
+                context = Context(self._engine, changes, log, self._started, settings.node, path)
+                server.serve(context, key, listeners, self._stop_requested)
+            except Exception as error:  # noqa: BLE001  # whatever it is, DNS goes on
+                log.error("the API failed; the resolver goes on without it", error=repr(error))
+
+        self._thread = threading.Thread(target=body, name="api", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Asks it to finish."""
+        self._stop_requested.set()
+
+    def close(self, seconds: float) -> None:
+        """Waits for the thread, so long at most, and takes the sockets away."""
+        self.stop()
+        if self._thread is not None:
+            self._thread.join(seconds)
+        for listener in (*self._listeners.tcp, *self._listeners.unix):
+            listener.close()
+        if self._listeners.unix and self._settings is not None and self._settings.socket_path:
+            with contextlib.suppress(OSError):
+                os.unlink(self._settings.socket_path)
+
+
+def _authority(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

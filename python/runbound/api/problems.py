@@ -1,0 +1,170 @@
+"""Errors as `application/problem+json` (RFC 9457), each with a stable `code` that a program may rely on.
+
+Owns the list of codes, the shape of a problem, and the handlers that turn every error of the framework into one: no
+response with a status of 400 or more leaves the API in another shape. A problem never carries a secret, a traceback or
+what the client sent.
+"""
+
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import HTTPException as FastApiHTTPException
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+CODES: Final[Mapping[str, tuple[int, str]]] = {
+    "UNAUTHORIZED": (401, "A valid bearer token is needed"),
+    "NOT_FOUND": (404, "There is nothing here"),
+    "METHOD_NOT_ALLOWED": (405, "This resource does not take that method"),
+    "BODY_TOO_LARGE": (413, "The body is larger than the limit"),
+    "CONFIG_INVALID": (422, "The configuration has errors, nothing changed"),
+    "VALIDATION_FAILED": (422, "The request does not fit the schema"),
+    "RATE_LIMITED": (429, "Too many requests from this address"),
+    "INTERNAL_ERROR": (500, "The control plane failed; DNS goes on"),
+    "ENGINE_ERROR": (503, "The engine could not do that"),
+}
+"""Every code with its status and title. A code never changes its meaning."""
+
+
+class FieldError(BaseModel):
+    """One field of a request that does not fit."""
+
+    field: str = Field(description="Where: `body.name`, `query.limit`")
+    message: str
+
+
+class DiagnosticItem(BaseModel):
+    """One finding in a configuration file."""
+
+    severity: str = Field(description="error, warning or note")
+    file: str
+    line: int = Field(description="From 1; 0 when the finding has no place")
+    column: int = Field(description="From 1, in octets; 0 when the finding has no place")
+    message: str
+    hint: str | None = None
+
+
+class Problem(BaseModel):
+    """An error, RFC 9457."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"title": CODES["NOT_FOUND"][1], "code": "NOT_FOUND"}})
+
+    type: str = Field(default="about:blank", description="about:blank: `code` says it all")
+    title: str
+    status: int
+    code: str = Field(description="Stable name of this kind of error")
+    detail: str | None = None
+    request_id: str | None = None
+    errors: list[FieldError] | None = None
+    diagnostics: list[DiagnosticItem] | None = None
+
+
+class ProblemError(FastApiHTTPException):
+    """Raise it anywhere under a request: it becomes that problem.
+
+    FastAPI's own exception, because FastAPI takes any other one for a broken body while it reads one.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        detail: str | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        errors: list[FieldError] | None = None,
+        diagnostics: list[DiagnosticItem] | None = None,
+    ) -> None:
+        super().__init__(CODES[code][0], detail or CODES[code][1], dict(headers or {}))
+        self.code = code
+        self.extra: dict[str, Any] = {"errors": errors, "diagnostics": diagnostics}
+
+
+def problem(
+    code: str, detail: str | None = None, *, request_id: str | None = None, status: int | None = None, **extra: Any
+) -> Problem:
+    """Makes the problem of a code."""
+    number, title = CODES[code]
+    return Problem(
+        title=title,
+        status=status or number,
+        code=code,
+        detail=detail if detail != title else None,
+        request_id=request_id,
+        **extra,
+    )
+
+
+def response(body: Problem, headers: Mapping[str, str] | None = None) -> Response:
+    """The HTTP response of a problem."""
+    return JSONResponse(
+        body.model_dump(mode="json", exclude_none=True), body.status, dict(headers or {}), media_type=MEDIA_TYPE
+    )
+
+
+def install(app: FastAPI, methods: Callable[[str], list[str]]) -> None:
+    """Registers the handlers, also for what starlette raises by itself (404, 405).
+
+    `methods` tells all methods of a path: starlette by itself names those of the first matching route only.
+    """
+
+    async def _http(request: Request, error: Exception) -> Response:
+        return _of_http(request, error, methods)
+
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def documented(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI responses for these codes, one entry a status."""
+    found: dict[int | str, dict[str, Any]] = {}
+    for code in codes:
+        status, title = CODES[code]
+        text = f"`{code}`: {title}"
+        before = found.get(status, {}).get("description")
+        found[status] = {
+            "description": f"{before}; {text}" if before else text,
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+    return found
+
+
+def _request_id(request: Request) -> str | None:
+    value = request.scope.get("runbound.request_id")
+    return value if isinstance(value, str) else None
+
+
+def _of_http(request: Request, error: Exception, methods: Callable[[str], list[str]]) -> Response:
+    assert isinstance(error, HTTPException)
+    request_id = _request_id(request)
+    if isinstance(error, ProblemError):
+        extra = {name: value for name, value in error.extra.items() if value is not None}
+        return response(problem(error.code, error.detail, request_id=request_id, **extra), error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(methods(request.url.path))
+        detail = f"{request.method} is not among {headers['Allow']}"
+        return response(problem("METHOD_NOT_ALLOWED", detail, request_id=request_id), headers)
+    code = next((name for name, (status, _) in CODES.items() if status == error.status_code), "INTERNAL_ERROR")
+    if error.status_code == HTTPStatus.BAD_REQUEST:
+        code = "VALIDATION_FAILED"
+    return response(problem(code, error.detail, request_id=request_id, status=error.status_code), headers)
+
+
+async def _validation(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    errors = [
+        FieldError(field=".".join(str(part) for part in item["loc"]), message=item["msg"]) for item in error.errors()
+    ]
+    return response(problem("VALIDATION_FAILED", request_id=_request_id(request), errors=errors))
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    # What went wrong is in the log under the request id (the gate writes it); the client learns only that.
+    return response(problem("INTERNAL_ERROR", request_id=_request_id(request)))

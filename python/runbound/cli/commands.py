@@ -1,0 +1,157 @@
+"""The commands of `runbound` that cyclopts reads: `check` and `lab`.
+
+Loaded only when one of them is asked for: the start of the resolver has its own, faster way in `cli`. A command prints
+and returns an exit code; what things mean is decided in the rooms it calls.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+from cyclopts import App, CycloptsError, Parameter
+
+from runbound import __version__
+from runbound.config import paths, report, start
+from runbound.config.diagnostics import count_errors
+from runbound.config.load import Loaded, load
+from runbound.config.model import Config
+from runbound.errors import EXIT_FAILURE, EXIT_OK, RunboundError
+
+app = App(
+    name="runbound",
+    help="A DNS resolver that reads unbound.conf. `runbound --help` tells how to start it.",
+    version=__version__,
+    help_format="plaintext",
+    result_action="return_value",
+)
+
+FILE_TYPES: Final = ("file", "directory", "glob")
+"""Types of values that name files, which `check -f` prints in full."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs one command. A command line that cannot be understood is an error of the program, code 1."""
+    try:
+        code = app(list(arguments), exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        raise RunboundError(
+            " ".join(str(error).split()), f"runbound {arguments[0]}", f"see runbound {arguments[0]} --help"
+        ) from error
+    return code if isinstance(code, int) else EXIT_OK
+
+
+@app.command
+def check(
+    conf: Annotated[str | None, Parameter(help="The configuration file; default as for a start.")] = None,
+    /,
+    *,
+    report_: Annotated[
+        bool,
+        Parameter(
+            name="--report",
+            negative="",
+            show_default=False,
+            help="A row for each directive used, and what becomes of it.",
+        ),
+    ] = False,
+    json: Annotated[
+        bool, Parameter(negative="", show_default=False, help="Print everything as one JSON document.")
+    ] = False,
+    option: Annotated[str | None, Parameter(name=("--option", "-o"), help="Print the value of one option.")] = None,
+    full: Annotated[
+        bool,
+        Parameter(
+            name=("--full", "-f"), negative="", show_default=False, help="With -o: print file names as whole paths."
+        ),
+    ] = False,
+    quiet: Annotated[
+        bool,
+        Parameter(
+            name=("--quiet", "-q"), negative="", show_default=False, help="Say nothing when there is nothing wrong."
+        ),
+    ] = False,
+) -> int:
+    """Check a configuration: every error of the file in one run, with line and column.
+
+    The exit code is unbound-checkconf's: 0 if the file is fine, 1 if it is not.
+    """
+    from runbound import cli
+    from runbound.api import companion  # noqa: F401  # registers the options it honours, as every import here
+    from runbound.engine import Scan, scan
+    from runbound.ops import service  # noqa: F401
+    from runbound.ops.source import check_in_engine
+
+    path = conf if conf is not None else cli.default_config()
+    try:
+        loaded: Loaded[Scan] = load(path, os.getcwd(), scan, check_in_engine)
+    except OSError as error:
+        raise RunboundError(f"cannot read it: {error.strerror or error}", path) from error
+    rows = report.rows(loaded.config, loaded.scan.bulk_counts()) if report_ and loaded.ok else ()
+    if json:
+        document = {"file": path, "ok": loaded.ok, "diagnostics": loaded.diagnostics, "report": rows}
+        if not report_:
+            del document["report"]
+        print(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+        return EXIT_OK if loaded.ok else EXIT_FAILURE
+    color = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+    for finding in loaded.diagnostics:
+        print(finding.render(color=color), file=sys.stderr)
+    if not loaded.ok:
+        errors = count_errors(loaded.diagnostics)
+        print(f"runbound check: {errors} error{'' if errors == 1 else 's'} in {path}", file=sys.stderr)
+        return EXIT_FAILURE
+    if option is not None:
+        return _print_option(loaded.config, path, option, full=full)
+    if report_:
+        print(report.as_table(rows))
+    elif not quiet:
+        print(f"runbound check: no errors in {path}")
+        stopping = len(start.refusals(loaded.config))
+        if stopping:
+            print(
+                f"  {stopping} line{'s' if stopping > 1 else ''} would stop a start: see runbound check --report {path}"
+            )
+    return EXIT_OK
+
+
+def _print_option(config: Config, path: str, name: str, *, full: bool) -> int:
+    value = report.value_of(config, name)
+    if value is None:
+        raise RunboundError(f"cannot print option {name}", fix="name an option that has one value or a list")
+    if full and value and _names_files(name):
+        main_file = os.path.abspath(path)
+        value = "\n".join(paths.resolve(config, main_file, line) for line in value.split("\n"))
+    print(value)
+    return EXIT_OK
+
+
+def _names_files(name: str) -> bool:
+    from runbound.config import options
+
+    return any(
+        found.types[0] in FILE_TYPES
+        for clause in options.SINGLE_CLAUSES
+        if (found := options.find(clause, name)) is not None
+    )
+
+
+@app.command
+def lab(
+    *,
+    address: Annotated[str, Parameter(help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, Parameter(help="Port for UDP and TCP; 0 takes a free one.")] = 5300,
+    world: Annotated[Path | None, Parameter(help="Another world than the one in the package.")] = None,
+) -> int:
+    """Run the lab: a small world of DNS data to forward to, without the Internet. Ctrl-C ends it."""
+    import asyncio
+
+    from runbound.lab.__main__ import run
+
+    try:
+        asyncio.run(run(address, port, world))
+    except (OSError, ValueError) as error:
+        raise RunboundError(str(error), "runbound lab") from error
+    return EXIT_OK

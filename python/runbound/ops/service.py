@@ -1,0 +1,307 @@
+"""The life of the process: start, signals, reload, end.
+
+The order of a start is fixed, and each step is where it is for a reason:
+
+1. parse and check the file, refuse what would be dangerous to ignore: nothing has been touched yet;
+2. open the log, so that everything after this is written where the operator looks;
+3. block the signals in this thread before any other exists, so that every thread inherits the mask and the main thread
+   alone receives them;
+4. open everything that needs rights: DNS sockets (or the service manager's), API sockets, state directory, pidfile;
+5. drop privileges; 6. start the workers: from here on DNS is answered;
+7. tell systemd, write the pidfile, and only then start the companion (the API), which loads in a thread of its own.
+
+The main thread then waits for signals and does nothing else: no query passes here. SIGHUP reloads through
+`ops.change`, SIGUSR1 opens the log anew, SIGTERM and SIGINT drain and end with exit code 0 (a second one cuts the
+draining short).
+"""
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import msgspec
+
+from runbound import __version__
+from runbound.config import options, paths
+from runbound.config.diagnostics import has_errors
+from runbound.config.model import Config
+from runbound.engine import EngineError, Scan, drop_privileges
+from runbound.errors import ConfigError, RunboundError
+from runbound.ops import privileges
+from runbound.ops.change import Applied, Candidate, Change, Changes, Running
+from runbound.ops.logging import ControlLog
+from runbound.ops.notify import Notifier, inherited_sockets
+from runbound.ops.pidfile import PidFile
+from runbound.state.directory import StateDirectory, StateUnusableError, locate
+
+options.honour("server", "directory", "chroot", "drain-timeout", "use-systemd", "do-daemonize", "num-threads")
+
+SIGNALS: Final = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+IDLE_SECONDS: Final = 3600.0
+"""How long the main thread sleeps when nobody watches it; any value does, a signal wakes it."""
+COMPANION_STOP_SECONDS: Final = 3.0
+"""How long an API request in flight may delay the end."""
+DRAIN_POLL_SECONDS: Final = 0.05
+"""How often the end of draining is looked for while a second signal could still come."""
+
+
+class Engine(Protocol):
+    """The engine as the service uses it; tests hand in one of their own."""
+
+    def open_log(self, document: bytes) -> None: ...
+    def bind(self, document: bytes, inherited: tuple[int, ...]) -> None: ...
+    def start(self, document: bytes, scan: Scan | None) -> None: ...
+    def apply(self, document: bytes, scan: Scan | None) -> list[tuple[str, str]]: ...
+    def stats(self) -> dict[str, int]: ...
+    def health(self) -> dict[str, int]: ...
+    def listening(self) -> list[str]: ...
+    def log(self, level: str, text: str) -> None: ...
+    def reopen_log(self) -> None: ...
+    def drain(self, seconds: float) -> None: ...
+    def stop(self) -> None: ...
+
+
+class Source(Protocol):
+    """Where the configuration comes from: read at start, and again at every reload."""
+
+    @property
+    def path(self) -> str:
+        """Absolute path of the main file."""
+
+    def load(self) -> Candidate:
+        """Reads and checks. Raises RunboundError if the file cannot be read at all."""
+
+
+class Opening(msgspec.Struct, frozen=True):
+    """What a companion needs to open what needs rights."""
+
+    config: Config
+    owner: tuple[int, int] | None
+    """Account (uid, gid) that the process will become; None if it stays who it is."""
+    state: StateDirectory | None
+    log: ControlLog
+    resolve: Callable[[str], str]
+    """A file name of the configuration to its path."""
+
+
+class Companion(Protocol):
+    """What runs beside the resolver and must not delay it: the API. A room to the right of this one brings it."""
+
+    def wanted(self, config: Config) -> bool:
+        """Whether the configuration asks for it."""
+
+    def open(self, opening: Opening) -> None:
+        """Opens sockets and the like before privileges are dropped; RunboundError stops the start."""
+
+    def start(self, changes: Changes, log: ControlLog, path: str) -> None:
+        """DNS is answered: begin. Must return at once."""
+
+    def stop(self) -> None:
+        """Asks for the end; must return at once."""
+
+    def close(self, seconds: float) -> None:
+        """Waits so long at most, and leaves nothing open."""
+
+
+class Service:
+    """One running resolver."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        source: Source,
+        document: Callable[[Config, int], bytes],
+        companion: Companion | None = None,
+        *,
+        pidfile: bool = True,
+        notifier: Notifier | None = None,
+    ) -> None:
+        self.engine = engine
+        self.source = source
+        self.log = ControlLog(engine.log)
+        self.notifier = notifier or Notifier()
+        self._document = document
+        self._companion = companion
+        self._want_pidfile = pidfile
+        self._pidfile: PidFile | None = None
+        self._state: StateDirectory | None = None
+        self._changes: Changes | None = None
+
+    @property
+    def changes(self) -> Changes:
+        """The write path; exists once the service has started."""
+        if self._changes is None:
+            raise RuntimeError("the service has not started")
+        return self._changes
+
+    def run(self, ready: Callable[["Service"], None] | None = None) -> int:
+        """Starts, serves until told to stop, cleans up. Returns the exit code.
+
+        `ready` is called once when DNS is answered and systemd knows. Raises ConfigError or RunboundError when the
+        start fails; everything opened until then has been closed again.
+        """
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            self.start()
+            if ready is not None:
+                ready(self)
+            self._serve()
+            self._drain()
+        finally:
+            self._close()
+        return 0
+
+    def start(self) -> None:
+        """Steps 1 to 7 of the start."""
+        candidate = self.source.load()
+        if has_errors(candidate.diagnostics):
+            raise ConfigError(candidate.diagnostics, where=self.source.path)
+        config = candidate.config
+        server = config.server
+        document = self._document(config, 1)
+        try:
+            self.log.verbosity = server.verbosity
+            self.engine.open_log(document)
+            for finding in candidate.warnings:
+                self.log.warning(finding.headline)
+            plan = privileges.plan(*_username(config))
+            if plan.note:
+                self.log.warning(plan.note)
+            owner = (plan.account.uid, plan.account.gid) if plan.account else None
+            self._open(config, document, owner)
+            if plan.account is not None:
+                drop_privileges(plan.account.uid, plan.account.gid, plan.account.groups)
+            self.engine.start(document, candidate.scan)
+        except EngineError as error:
+            raise RunboundError(str(error)) from error
+        self._changes = Changes(
+            self.engine, Running(1, config, time.time()), self.source.load, self._document, self.log
+        )
+        self.notifier.ready(f"answering on {', '.join(self.engine.listening())}")
+        if self._pidfile is not None:
+            self._pidfile.write()
+        self.log.notice(f"start of service (runbound {__version__})", file=self.source.path)
+        if self._companion is not None:
+            self._companion.start(self._changes, self.log, self.source.path)
+
+    def reload(self) -> None:
+        """Reads the file again, as SIGHUP asks. A broken file changes nothing and the log says why."""
+        self.notifier.reloading()
+        try:
+            self.engine.reopen_log()
+            result = self.changes.reload(Change("signal", "SIGHUP"))
+            if isinstance(result, Applied):
+                self.log.verbosity = self.changes.running.config.server.verbosity
+                status = f"answering, revision {result.revision}"
+            else:
+                status = "answering, the last reload was refused: see the log"
+        except (RunboundError, EngineError) as error:
+            self.log.error("reload failed, nothing changed", error=str(error))
+            status = "answering, the last reload failed: see the log"
+        self.notifier.ready(status)
+
+    def _open(self, config: Config, document: bytes, owner: tuple[int, int] | None) -> None:
+        """Step 4: everything that may need rights."""
+        server = config.server
+        folder = paths.working_directory(config, self.source.path)
+        try:
+            os.chdir(folder)
+        except OSError as error:
+            raise RunboundError(f"directory: cannot enter {folder}: {error.strerror}") from error
+        if owner is not None and server.logfile and not server.use_syslog:
+            _give(self._path(config, server.logfile), owner)
+        self._open_state(config, owner)
+        if self._companion is not None and self._companion.wanted(config):
+            self._companion.open(Opening(config, owner, self._state, self.log, lambda name: self._path(config, name)))
+        if self._want_pidfile and server.pidfile:
+            self._pidfile = PidFile(self._path(config, server.pidfile))
+            try:
+                self._pidfile.open(owner)
+            except RunboundError as error:
+                self.log.error(error.what)
+                self._pidfile = None
+            else:
+                if self._pidfile.warning:
+                    self.log.warning(self._pidfile.warning)
+        self.engine.bind(document, inherited_sockets())
+
+    def _open_state(self, config: Config, owner: tuple[int, int] | None) -> None:
+        """The state directory, where something needs it.
+
+        One that the file names must be usable. One that we chose ourselves and cannot have (a read-only /etc, say)
+        costs what is kept there, not the resolver, unless another process holds it: that is a second start by
+        mistake.
+        """
+        named = bool(config.given("server", "state-dir"))
+        if not named and (self._companion is None or not self._companion.wanted(config)):
+            return
+        path = locate(config.server.state_dir, paths.working_directory(config, self.source.path))
+        try:
+            self._state = StateDirectory.open(path, owner)
+        except StateUnusableError as error:
+            if named:
+                raise
+            self.log.warning(error.what, help=error.fix)
+
+    def _serve(self) -> None:
+        """Waits for signals until one asks to stop."""
+        watchdog = self.notifier.watchdog_seconds
+        while True:
+            received = signal.sigtimedwait(SIGNALS, watchdog or IDLE_SECONDS)
+            if watchdog:
+                self.notifier.watchdog()
+            if received is None:
+                continue
+            if received.si_signo in STOP_SIGNALS:
+                self.log.notice("stopping", signal=signal.Signals(received.si_signo).name)
+                return
+            if received.si_signo == signal.SIGHUP:
+                self.reload()
+            else:
+                self.engine.reopen_log()
+
+    def _drain(self) -> None:
+        """Finishes what is in flight, for `drain-timeout` seconds at most or until a second signal."""
+        self.notifier.stopping()
+        if self._companion is not None:
+            self._companion.stop()
+        seconds = float(self.changes.running.config.server.drain_timeout)
+        draining = threading.Thread(target=self.engine.drain, args=(seconds,), name="drain", daemon=True)
+        draining.start()
+        while draining.is_alive():
+            if signal.sigtimedwait(STOP_SIGNALS, 0) is not None:
+                break
+            draining.join(DRAIN_POLL_SECONDS)
+
+    def _close(self) -> None:
+        if self._companion is not None:
+            self._companion.close(COMPANION_STOP_SECONDS)
+        if self._changes is not None:
+            self.log.notice("service stopped")
+            self.engine.stop()
+        if self._pidfile is not None:
+            self._pidfile.remove()
+        if self._state is not None:
+            self._state.close()
+
+    def _path(self, config: Config, name: str) -> str:
+        return paths.resolve(config, self.source.path, name)
+
+
+def _username(config: Config) -> tuple[str | None, str | None]:
+    """The account the file asks for and where; None if it does not say."""
+    given = config.given("server", "username")
+    if not given:
+        return None, None
+    return config.server.username or "", str(given[-1])
+
+
+def _give(path: str, owner: tuple[int, int]) -> None:
+    """Gives a file opened as root to the account that will open it anew after rotation."""
+    with contextlib.suppress(OSError):  # /dev/stdout, a pipe: nothing that is opened anew
+        os.chown(path, *owner, follow_symlinks=False)

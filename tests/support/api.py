@@ -1,0 +1,50 @@
+"""The application over a fake engine, called through starlette's test client. Owns no test."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import msgspec
+from starlette.testclient import TestClient
+
+from runbound.api.app import build
+from runbound.api.auth import KeyCheck, RateLimit
+from runbound.api.context import Context
+from runbound.ops.change import Changes, Running
+from runbound.ops.logging import ControlLog
+from support.control import FakeEngine, FakeSource, document, entry, server_config
+
+KEY = "0123456789abcdef0123456789abcdef"
+
+
+class Api(msgspec.Struct):
+    """All that a test may want to look at."""
+
+    client: TestClient
+    engine: FakeEngine
+    source: FakeSource
+    changes: Changes
+    now: list[float]
+    context: Context
+
+    @property
+    def key(self) -> dict[str, str]:
+        """The header of a caller with the key."""
+        return {"Authorization": f"Bearer {KEY}"}
+
+
+@contextmanager
+def open_api() -> Iterator[Api]:
+    """The application of one test."""
+    engine = FakeEngine()
+    config = server_config(
+        verbosity=2, api_key=KEY, cookie_secret="c" * 32, access_control=(entry("10.0.0.0/8", "allow"),)
+    )
+    source = FakeSource(config)
+    log = ControlLog(engine.log)
+    changes = Changes(engine, Running(1, config, time.time()), source.load, document, log)
+    now = [0.0]
+    context = Context(engine, changes, log, time.monotonic(), "node-1", source.path)
+    app = build(context, KeyCheck(KEY), RateLimit(lambda: now[0]))
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield Api(client, engine, source, changes, now, context)
