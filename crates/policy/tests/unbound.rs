@@ -163,4 +163,10 @@ observed!(
     classes_last,
     added_to_defaults,
     below_defaults,
+    random_1,
+    random_2,
+    random_3,
+    random_4,
+    random_5,
+    random_6,
 );

@@ -340,9 +340,9 @@ impl Building {
             return;
         }
         let node = self.node(enclosing, &walk, statement.name);
-        let sets: Vec<Rtype> =
-            self.store.node(node).map(|n| self.store.sets_of(n).map(|s| s.rtype).collect()).unwrap_or_default();
-        if redirects && !sets.is_empty() && (statement.rtype == Rtype::CNAME || sets.contains(&Rtype::CNAME)) {
+        let is_cname = |rtype| rtype == Rtype::CNAME;
+        let clashes = |set: &Set| is_cname(statement.rtype) || is_cname(set.rtype);
+        if redirects && self.store.node(node).is_some_and(|node| self.store.sets_of(node).any(clashes)) {
             let text = format!("local-data: a CNAME in a redirect zone must be the only record of {lower}");
             let problem = Problem::error(statement.origin, text);
             self.problems.push(problem.with_hint("keep the CNAME alone, or the other records"));
