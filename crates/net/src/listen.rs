@@ -28,12 +28,28 @@ pub struct ListenerSet {
     pub tcp: Option<TcpListener>,
 }
 
+/// Ports tried when any will do but UDP and TCP must have the same: the one free for UDP may be taken for TCP.
+const FREE_PORT_TRIES: usize = 32;
+
 /// Opens an address for `workers` workers: one `ListenerSet` each, in order. With `reuseport` off all workers share
 /// one socket.
 ///
 /// # Errors
 /// The kernel's, with address and protocol in the text.
 pub fn open(spec: &ListenSpec, workers: usize) -> io::Result<Vec<ListenerSet>> {
+    let mut result = open_once(spec, workers);
+    if spec.addr.port() == 0 {
+        for _ in 1..FREE_PORT_TRIES {
+            match &result {
+                Err(e) if e.kind() == io::ErrorKind::AddrInUse => result = open_once(spec, workers),
+                _ => break,
+            }
+        }
+    }
+    result
+}
+
+fn open_once(spec: &ListenSpec, workers: usize) -> io::Result<Vec<ListenerSet>> {
     let mut addr = spec.addr;
     let mut sets: Vec<ListenerSet> = Vec::with_capacity(workers);
     for _ in 0..workers {

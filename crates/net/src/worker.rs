@@ -27,7 +27,7 @@ use store::Store;
 use sys::log::{Level, Logger};
 use sys::udp::{RecvBatch, SendBatch, Sent};
 use tokio::sync::{Notify, Semaphore, mpsc};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
 
 /// Octets of the largest DNS message (RFC 1035 4.2.2).
@@ -147,11 +147,11 @@ impl Worker {
                     let _ = done.send(listening.add(&worker, sets));
                 }
                 Command::Remove(addrs, done) => {
-                    listening.remove(&worker, |addr| addrs.contains(addr));
+                    listening.remove(&worker, |addr| addrs.contains(addr)).await;
                     let _ = done.send(());
                 }
                 Command::Drain(limit, done) => {
-                    listening.remove(&worker, |_| true);
+                    listening.remove(&worker, |_| true).await;
                     worker.drain(limit).await;
                     let _ = done.send(());
                 }
@@ -373,7 +373,7 @@ const UDP_REPLY_MIN: usize = 4096;
 /// The listeners of a worker, by address.
 #[derive(Default)]
 struct Listening {
-    tasks: Vec<(SocketAddr, Option<Rc<UdpListener>>, AbortHandle)>,
+    tasks: Vec<(SocketAddr, Option<Rc<UdpListener>>, JoinHandle<()>)>,
 }
 
 impl Listening {
@@ -384,31 +384,31 @@ impl Listening {
                 let socket = tokio::net::UdpSocket::from_std(socket)?;
                 let listener = Rc::new(UdpListener { addr: set.addr, socket });
                 let task = tokio::task::spawn_local(udp::serve(Rc::clone(worker), Rc::clone(&listener)));
-                self.tasks.push((set.addr, Some(listener), task.abort_handle()));
+                self.tasks.push((set.addr, Some(listener), task));
             }
             if let Some(listener) = set.tcp {
                 listener.set_nonblocking(true)?;
                 let listener = tokio::net::TcpListener::from_std(listener)?;
                 let task = tokio::task::spawn_local(stream::accept(Rc::clone(worker), listener, set.addr));
-                self.tasks.push((set.addr, None, task.abort_handle()));
+                self.tasks.push((set.addr, None, task));
             }
         }
         Ok(())
     }
 
-    /// Stops listening. What already waits in a UDP socket is answered first; open connections live on.
-    fn remove(&mut self, worker: &Rc<Worker>, which: impl Fn(&SocketAddr) -> bool) {
-        self.tasks.retain(|(addr, udp_listener, task)| {
-            if !which(addr) {
-                return true;
-            }
+    /// Stops listening; the sockets are closed when this returns. What already waits in a UDP socket is answered first;
+    /// open connections live on. (A UDP socket that clients still wait on closes with the last of them.)
+    async fn remove(&mut self, worker: &Rc<Worker>, which: impl Fn(&SocketAddr) -> bool) {
+        let (gone, kept) = std::mem::take(&mut self.tasks).into_iter().partition(|(addr, ..)| which(addr));
+        self.tasks = kept;
+        for (_, udp_listener, task) in gone {
             task.abort();
+            let _ = task.await; // until then it owns its socket
             if let Some(listener) = udp_listener {
-                udp::drain(worker, listener);
+                udp::drain(worker, &listener);
                 // the batch must not keep the socket open
-                worker.send_by.borrow_mut().take_if(|held| Rc::ptr_eq(held, listener));
+                worker.send_by.borrow_mut().take_if(|held| Rc::ptr_eq(held, &listener));
             }
-            false
-        });
+        }
     }
 }

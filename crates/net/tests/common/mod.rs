@@ -230,9 +230,13 @@ impl Upstream {
     /// `act` gets the query and whether it came by TCP; each query runs in a thread of its own and may wait.
     pub fn start(act: impl Fn(&Query, bool) -> Act + Send + Sync + 'static) -> Upstream {
         let act = Arc::new(act);
-        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        let both = || {
+            let tcp = TcpListener::bind("127.0.0.1:0").ok()?;
+            let udp = UdpSocket::bind(tcp.local_addr().ok()?).ok()?; // its port may be taken for UDP
+            Some((tcp, Arc::new(udp)))
+        };
+        let (tcp, udp) = std::iter::repeat_with(both).flatten().next().unwrap();
         let addr = tcp.local_addr().unwrap();
-        let udp = Arc::new(UdpSocket::bind(addr).unwrap());
         udp.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         let seen: Arc<Mutex<Vec<_>>> = Arc::default();
         let stop = Arc::new(AtomicBool::new(false));
