@@ -79,8 +79,9 @@ def _read(case: Case, root: str, write: int) -> None:
     os.chdir(case["cwd"])
     loaded = load.load(case["main"], case["cwd"], engine.scan, check_in_engine)
     names = ("port", "verbosity", "identity", "do-ip6", "cache-max-ttl", "msg-cache-size", "private-address")
-    more = ("access-control", "interface", "control-port", "edns-buffer-size")
-    values = {name: report.value_of(loaded.config, name) for name in (*names, *more)}
+    more = ("access-control", "interface", "control-port", "edns-buffer-size", "tcp-idle-timeout")
+    rest = ("max-client-subnet-ipv4", "statistics-interval")
+    values = {name: report.value_of(loaded.config, name) for name in (*names, *more, *rest)}
     found: Found = {"ok": loaded.ok, "messages": [str(item) for item in loaded.diagnostics], "values": values}
     with os.fdopen(write, "wb") as pipe:
         pipe.write(json.dumps(found).encode())

@@ -29,9 +29,6 @@ EXCEPTIONS: Final = {
 
 VALUES_DIFFER: Final = {
     "atoi-neg": "a negative number is told and read as 0",
-    "idle-clamp": "clamped where it is used, not where it is read",
-    "ecs-clamp": "clamped where it is used, not where it is read",
-    "stat-empty": "not asked for",
 }
 
 

@@ -34,12 +34,7 @@ pub struct Keywords {
 
 impl Keywords {
     fn read(table: &'static str) -> Keywords {
-        let rows = || {
-            table
-                .lines()
-                .skip(1)
-                .map(|line| line.split('\t').collect::<Vec<_>>())
-        };
+        let rows = || table.lines().skip(1).map(|line| line.split('\t').collect::<Vec<_>>());
         let mut clauses = Vec::new();
         for row in rows() {
             if let [clause, name, ..] = row[..]
@@ -88,9 +83,7 @@ impl Keywords {
     pub fn homes(&self, keyword: &Keyword) -> Vec<&'static str> {
         let bit = |at: usize| keyword.clauses & (1 << at) != 0;
         let all = self.clauses.iter().enumerate();
-        all.filter(|(at, _)| bit(*at))
-            .map(|(_, name)| *name)
-            .collect()
+        all.filter(|(at, _)| bit(*at)).map(|(_, name)| *name).collect()
     }
 }
 
@@ -119,15 +112,9 @@ mod tests {
         let all = keywords();
         assert_eq!(all.get(b"server").and_then(|k| k.opens), Some(0));
         let port = all.get(b"port").unwrap();
-        assert_eq!(
-            (port.arity, port.opens, all.homes(port)),
-            (1, None, vec!["server"])
-        );
+        assert_eq!((port.arity, port.opens, all.homes(port)), (1, None, vec!["server"]));
         assert_eq!(all.get(b"local-zone-override").unwrap().arity, 3);
-        assert_eq!(
-            all.homes(all.get(b"local-zone").unwrap()),
-            ["server", "view"]
-        );
+        assert_eq!(all.homes(all.get(b"local-zone").unwrap()), ["server", "view"]);
         assert!(all.get(b"PORT").is_none());
         assert!(all.clauses().len() <= 32, "clauses are bits of a u32");
     }

@@ -71,11 +71,7 @@ pub struct Lexer {
 
 impl Default for Lexer {
     fn default() -> Self {
-        Lexer {
-            at: 0,
-            line: 1,
-            line_start: 0,
-        }
+        Lexer { at: 0, line: 1, line_start: 0 }
     }
 }
 
@@ -215,11 +211,7 @@ pub fn tokens(text: &[u8]) -> Vec<Token> {
             _ => {}
         }
         if mood != Mood::Include {
-            mood = if wanted == 0 {
-                Mood::Keyword
-            } else {
-                Mood::Value
-            };
+            mood = if wanted == 0 { Mood::Keyword } else { Mood::Value };
         }
         all.push(token);
     }
@@ -233,9 +225,7 @@ mod tests {
 
     fn kinds(text: &str) -> Vec<(&'static str, &str)> {
         let seen = tokens(text.as_bytes());
-        let told = seen
-            .iter()
-            .filter(|t| !matches!(t.kind, Kind::Blank | Kind::LineEnd));
+        let told = seen.iter().filter(|t| !matches!(t.kind, Kind::Blank | Kind::LineEnd));
         told.map(|t| {
             let kind = match t.kind {
                 Kind::Keyword(_) => "keyword",
@@ -256,63 +246,26 @@ mod tests {
 
     #[test]
     fn a_hash_starts_a_comment_only_at_the_beginning_of_a_word() {
-        assert_eq!(
-            kinds("port: 53#x\n"),
-            [("keyword", "port:"), ("word", "53#x")]
-        );
-        assert_eq!(
-            kinds("port: 53 #x\r\n"),
-            [("keyword", "port:"), ("word", "53"), ("comment", "#x\r")]
-        );
-        assert_eq!(
-            kinds("port: # x\n53"),
-            [("keyword", "port:"), ("comment", "# x"), ("word", "53")]
-        );
+        assert_eq!(kinds("port: 53#x\n"), [("keyword", "port:"), ("word", "53#x")]);
+        assert_eq!(kinds("port: 53 #x\r\n"), [("keyword", "port:"), ("word", "53"), ("comment", "#x\r")]);
+        assert_eq!(kinds("port: # x\n53"), [("keyword", "port:"), ("comment", "# x"), ("word", "53")]);
     }
 
     #[test]
     fn keywords_are_values_where_a_value_is_expected() {
         let text = "identity:\nverbosity: 1";
-        assert_eq!(
-            kinds(text),
-            [
-                ("keyword", "identity:"),
-                ("word", "verbosity:"),
-                ("unknown", "1")
-            ]
-        );
-        assert_eq!(
-            kinds("identity: include: x"),
-            [
-                ("keyword", "identity:"),
-                ("include", "include:"),
-                ("word", "x")
-            ]
-        );
-        assert_eq!(
-            kinds("identity: include:x"),
-            [("keyword", "identity:"), ("word", "include:x")]
-        );
+        assert_eq!(kinds(text), [("keyword", "identity:"), ("word", "verbosity:"), ("unknown", "1")]);
+        assert_eq!(kinds("identity: include: x"), [("keyword", "identity:"), ("include", "include:"), ("word", "x")]);
+        assert_eq!(kinds("identity: include:x"), [("keyword", "identity:"), ("word", "include:x")]);
     }
 
     #[test]
     fn backslashes_stay_and_keep_quotes_from_ending() {
-        assert_eq!(
-            kinds(r#"identity: "a\"b""#),
-            [("keyword", "identity:"), ("quoted", r#""a\"b""#)]
-        );
-        assert_eq!(
-            kinds("identity: a\\ b"),
-            [("keyword", "identity:"), ("word", "a\\ b")]
-        );
+        assert_eq!(kinds(r#"identity: "a\"b""#), [("keyword", "identity:"), ("quoted", r#""a\"b""#)]);
+        assert_eq!(kinds("identity: a\\ b"), [("keyword", "identity:"), ("word", "a\\ b")]);
         assert_eq!(
             kinds("identity: a\\\n b"),
-            [
-                ("keyword", "identity:"),
-                ("word", "a"),
-                ("stray", "\\"),
-                ("unknown", "b")
-            ]
+            [("keyword", "identity:"), ("word", "a"), ("stray", "\\"), ("unknown", "b")]
         );
     }
 

@@ -9,10 +9,7 @@
 //! or an include means something; where a value is expected, nothing but `include:` is a keyword. Read `lex` for words,
 //! `scan` for structure, `source` for where text comes from.
 
-#![cfg_attr(
-    not(test),
-    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)
-)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod keywords;
 pub mod lex;
@@ -21,6 +18,6 @@ pub mod source;
 pub mod suggest;
 
 pub use scan::{
-    At, Bulk, BulkKind, Clause, File, MAX_DEPTH, MAX_FILES, MAX_MESSAGES, Message, Scan, Severity,
-    Statement, Value, scan, scan_in, scan_text,
+    At, Bulk, BulkKind, Clause, File, MAX_DEPTH, MAX_FILES, MAX_MESSAGES, Message, Scan, Severity, Statement, Value,
+    scan, scan_in, scan_text,
 };

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::keywords::{BULK, Keyword, keywords};
 use crate::lex::{Kind, Lexer, Mood, Token};
@@ -80,8 +80,10 @@ pub struct File {
     /// Its name as the configuration wrote it.
     pub name: PathBuf,
     text: Arc<Vec<u8>>,
-    /// Offset of each line; kept only for files with a CR, where lines are not simply what LF separates.
+    /// Offset of each line; kept while reading only for files with a CR, where lines are not simply what LF separates.
     lines: Option<Vec<u32>>,
+    /// The same for other files, made when the first line is asked for: most files are never asked.
+    index: OnceLock<Vec<u32>>,
 }
 
 impl File {
@@ -152,11 +154,7 @@ impl BulkKind {
     }
 
     fn of(name: &str) -> Option<BulkKind> {
-        let all = [
-            BulkKind::LocalZone,
-            BulkKind::LocalData,
-            BulkKind::LocalDataPtr,
-        ];
+        let all = [BulkKind::LocalZone, BulkKind::LocalData, BulkKind::LocalDataPtr];
         all.into_iter().find(|kind| kind.as_str() == name)
     }
 }
@@ -212,39 +210,22 @@ impl Scan {
         let Some(file) = self.files.get(file as usize) else {
             return &[];
         };
-        let number = line.saturating_sub(1) as usize;
-        let rest = match &file.lines {
-            Some(starts) => starts
-                .get(number)
-                .and_then(|start| file.text.get(*start as usize..)),
-            None => {
-                let mut ends = file
-                    .text
-                    .iter()
-                    .enumerate()
-                    .filter(|(_, b)| **b == b'\n')
-                    .map(|(at, _)| at + 1);
-                let start = if number == 0 {
-                    Some(0)
-                } else {
-                    ends.nth(number - 1)
-                };
-                start.and_then(|start| file.text.get(start..))
-            }
-        };
+        let starts = file.lines.as_ref().unwrap_or_else(|| {
+            file.index.get_or_init(|| {
+                let ends = file.text.iter().zip(1u32..).filter(|(octet, _)| **octet == b'\n');
+                std::iter::once(0).chain(ends.map(|(_, behind)| behind)).collect()
+            })
+        });
+        let start = starts.get(line.saturating_sub(1) as usize);
+        let rest = start.and_then(|start| file.text.get(*start as usize..));
         let rest = rest.unwrap_or(&[]);
-        let end = rest
-            .iter()
-            .position(|b| matches!(b, b'\n' | b'\r'))
-            .unwrap_or(rest.len());
+        let end = rest.iter().position(|b| matches!(b, b'\n' | b'\r')).unwrap_or(rest.len());
         rest.get(..end).unwrap_or(&[])
     }
 
     /// The clause a statement stands in.
     pub fn clause(&self, statement: &Statement) -> &'static str {
-        self.clauses
-            .get(statement.clause as usize)
-            .map_or("", |clause| clause.keyword)
+        self.clauses.get(statement.clause as usize).map_or("", |clause| clause.keyword)
     }
 
     /// Whether any message is an error.
@@ -252,10 +233,16 @@ impl Scan {
         self.messages.iter().any(|m| m.severity == Severity::Error)
     }
 
+    fn rest_of_line(&self, file: u32, start: u32) -> &[u8] {
+        let rest = self.files.get(file as usize).and_then(|f| f.text.get(start as usize..));
+        let rest = rest.unwrap_or(&[]);
+        let end = rest.iter().position(|b| matches!(b, b'\n' | b'\r'));
+        rest.get(..end.unwrap_or(rest.len())).unwrap_or(&[])
+    }
+
     fn text(&self, file: u32, start: u32, end: u32) -> &[u8] {
         let file = self.files.get(file as usize);
-        file.and_then(|f| f.text.get(start as usize..end as usize))
-            .unwrap_or(&[])
+        file.and_then(|f| f.text.get(start as usize..end as usize)).unwrap_or(&[])
     }
 }
 
@@ -309,19 +296,8 @@ fn read(source: &dyn Source, name: &Path, path: PathBuf, text: Vec<u8>, cwd: &Pa
 
 /// What is being read: a text, or the files of an include not opened yet.
 enum Frame {
-    Text {
-        file: u32,
-        path: PathBuf,
-        text: Arc<Vec<u8>>,
-        lexer: Lexer,
-        toplevel: bool,
-    },
-    Files {
-        files: std::vec::IntoIter<(PathBuf, PathBuf)>,
-        toplevel: bool,
-        token: Token,
-        file: u32,
-    },
+    Text { file: u32, path: PathBuf, text: Arc<Vec<u8>>, lexer: Lexer, toplevel: bool },
+    Files { files: std::vec::IntoIter<(PathBuf, PathBuf)>, toplevel: bool, token: Token, file: u32 },
 }
 
 /// The open clause.
@@ -368,25 +344,14 @@ impl Reader<'_> {
     fn run(&mut self) {
         while let Some(frame) = self.stack.last_mut() {
             match frame {
-                Frame::Text {
-                    file,
-                    text,
-                    lexer,
-                    toplevel,
-                    ..
-                } => {
+                Frame::Text { file, text, lexer, toplevel, .. } => {
                     let (file, toplevel) = (*file, *toplevel);
                     match lexer.next(text, self.mood) {
                         Some(token) => self.token(file, token),
                         None => self.end(file, toplevel),
                     }
                 }
-                Frame::Files {
-                    files,
-                    toplevel,
-                    token,
-                    file,
-                } => {
+                Frame::Files { files, toplevel, token, file } => {
                     let (toplevel, token, file) = (*toplevel, *token, *file);
                     match files.next() {
                         Some((name, path)) => self.open_include(file, token, name, path, toplevel),
@@ -399,25 +364,11 @@ impl Reader<'_> {
         }
         if let Some(pending) = self.pending.take() {
             let (name, at) = (pending.keyword.name, pending.at);
-            self.error(
-                at,
-                name.len() + 1,
-                format!("{name}: has no value, the file ends here"),
-                None,
-            );
+            self.error(at, name.len() + 1, format!("{name}: has no value, the file ends here"), None);
         }
         if self.left_out > 0 {
-            let (at, text) = (
-                At::default(),
-                format!("{} more messages are not shown", self.left_out),
-            );
-            self.out.messages.push(Message {
-                severity: Severity::Warning,
-                at,
-                length: 0,
-                text,
-                hint: None,
-            });
+            let (at, text) = (At::default(), format!("{} more messages are not shown", self.left_out));
+            self.out.messages.push(Message { severity: Severity::Warning, at, length: 0, text, hint: None });
         }
     }
 
@@ -425,28 +376,13 @@ impl Reader<'_> {
         let file = u32::try_from(self.out.files.len()).unwrap_or(u32::MAX);
         let text = Arc::new(text);
         let lines = text.contains(&b'\r').then(|| vec![0]);
-        self.out.files.push(File {
-            name,
-            text: Arc::clone(&text),
-            lines,
-        });
-        self.stack.push(Frame::Text {
-            file,
-            path,
-            text,
-            lexer: Lexer::default(),
-            toplevel,
-        });
+        self.out.files.push(File { name, text: Arc::clone(&text), lines, index: OnceLock::new() });
+        self.stack.push(Frame::Text { file, path, text, lexer: Lexer::default(), toplevel });
     }
 
     fn end(&mut self, file: u32, toplevel: bool) {
         if let Some((_, token)) = self.include.take() {
-            self.error_at(
-                file,
-                token,
-                "include: has no file name, the file ends here".to_owned(),
-                None,
-            );
+            self.error_at(file, token, "include: has no file name, the file ends here".to_owned(), None);
             self.mood = self.before;
         }
         if toplevel {
@@ -459,12 +395,7 @@ impl Reader<'_> {
         match token.kind {
             Kind::Blank | Kind::Comment => {}
             Kind::LineEnd => {
-                if let Some(lines) = self
-                    .out
-                    .files
-                    .get_mut(file as usize)
-                    .and_then(|f| f.lines.as_mut())
-                {
+                if let Some(lines) = self.out.files.get_mut(file as usize).and_then(|f| f.lines.as_mut()) {
                     lines.push(token.end);
                 }
             }
@@ -500,64 +431,34 @@ impl Reader<'_> {
         }
         self.misplaced(file, token, &keyword);
         let at = at(file, token);
-        self.pending = Some(Pending {
-            keyword,
-            at,
-            values: [Value::default(); 3],
-            count: 0,
-        });
+        self.pending = Some(Pending { keyword, at, values: [Value::default(); 3], count: 0 });
         self.mood = Mood::Value;
     }
 
     fn opened(&mut self, file: u32, token: Token, keyword: &'static str, position: u8) {
         let number = u32::try_from(self.out.clauses.len()).unwrap_or(u32::MAX);
-        self.out.clauses.push(Clause {
-            keyword,
-            at: at(file, token),
-        });
+        self.out.clauses.push(Clause { keyword, at: at(file, token) });
         self.clause = Open::Clause { number, position };
         self.last = None;
     }
 
     /// Tells if this option may not stand here.
     fn misplaced(&mut self, file: u32, token: Token, keyword: &Keyword) {
-        let homes: Vec<String> = keywords()
-            .homes(keyword)
-            .iter()
-            .map(|home| format!("{home}:"))
-            .collect();
+        let homes: Vec<String> = keywords().homes(keyword).iter().map(|home| format!("{home}:")).collect();
         let homes = homes.join(" or ");
         let name = keyword.name;
         let (text, hint) = match self.clause {
             Open::Unknown => return,
             Open::Clause { position, .. } if keyword.clauses & (1 << position) != 0 => return,
             Open::Clause { number, position } => {
-                let clause = keywords()
-                    .clauses()
-                    .get(usize::from(position))
-                    .copied()
-                    .unwrap_or("");
-                let opened = self
-                    .out
-                    .clauses
-                    .get(number as usize)
-                    .map_or(0, |c| c.at.line);
-                let since = format!(
-                    "{clause}: has been open since line {opened}, whatever the indentation"
-                );
-                (
-                    format!("{name}: does not belong in {clause}:"),
-                    format!("it belongs in {homes}; {since}"),
-                )
+                let clause = keywords().clauses().get(usize::from(position)).copied().unwrap_or("");
+                let opened = self.out.clauses.get(number as usize).map_or(0, |c| c.at.line);
+                let since = format!("{clause}: has been open since line {opened}, whatever the indentation");
+                (format!("{name}: does not belong in {clause}:"), format!("it belongs in {homes}; {since}"))
             }
-            Open::Nothing => (
-                format!("{name}: stands before any clause"),
-                format!("write {homes} above it"),
-            ),
+            Open::Nothing => (format!("{name}: stands before any clause"), format!("write {homes} above it")),
             Open::Closed => {
-                let text = format!(
-                    "{name}: stands in no clause, include-toplevel: closes the one that was open"
-                );
+                let text = format!("{name}: stands in no clause, include-toplevel: closes the one that was open");
                 (text, format!("write {homes} above it"))
             }
         };
@@ -569,42 +470,22 @@ impl Reader<'_> {
             return;
         };
         let trim = u32::from(token.kind == Kind::Quoted);
-        let mut value = Value {
-            at: at(file, token),
-            start: token.start + trim,
-            end: token.end - trim,
-        };
+        let mut value = Value { at: at(file, token), start: token.start + trim, end: token.end - trim };
         let octets = self.out.text(file, value.start, value.end);
         let nul = octets.iter().position(|b| *b == 0);
         let name = pending.keyword.name;
-        let swallowed = token.kind == Kind::Word
-            && is_keyword(octets)
-            && (file, token.line) != (pending.at.file, pending.at.line);
+        let swallowed =
+            token.kind == Kind::Word && is_keyword(octets) && (file, token.line) != (pending.at.file, pending.at.line);
         if swallowed {
             let word = shown(octets);
             let text = format!("{name}: takes {word} from this line as its value");
-            let hint = format!(
-                "give {name}: a value on line {}, or an empty one: \"\"",
-                pending.at.line
-            );
-            self.tell(
-                Severity::Warning,
-                at(file, token),
-                token.end - token.start,
-                text,
-                Some(hint),
-            );
+            let hint = format!("give {name}: a value on line {}, or an empty one: \"\"", pending.at.line);
+            self.tell(Severity::Warning, at(file, token), token.end - token.start, text, Some(hint));
         }
         if let Some(nul) = nul {
             value.end = value.start + u32::try_from(nul).unwrap_or(0);
             let text = format!("the value of {name}: ends at a NUL octet");
-            self.tell(
-                Severity::Warning,
-                at(file, token),
-                token.end - token.start,
-                text,
-                None,
-            );
+            self.tell(Severity::Warning, at(file, token), token.end - token.start, text, None);
         }
         if let Some(slot) = pending.values.get_mut(usize::from(pending.count)) {
             *slot = value;
@@ -628,26 +509,15 @@ impl Reader<'_> {
         }
         let [first, second, _] = pending.values;
         let server = keywords().clauses().get(usize::from(position)) == Some(&"server");
-        let kind = if server {
-            BulkKind::of(pending.keyword.name)
-        } else {
-            None
-        };
+        let kind = if server { BulkKind::of(pending.keyword.name) } else { None };
         if let Some(kind) = kind {
             let (mut one, mut two) = ((first.start, first.end), (second.start, second.end));
-            let together = first.at.file == pending.at.file
-                && (pending.count < 2 || second.at.file == pending.at.file);
+            let together = first.at.file == pending.at.file && (pending.count < 2 || second.at.file == pending.at.file);
             if !together {
                 one = self.put_aside(first);
                 two = self.put_aside(second);
             }
-            self.out.bulk.push(Bulk {
-                kind,
-                aside: !together,
-                at: pending.at,
-                first: one,
-                second: two,
-            });
+            self.out.bulk.push(Bulk { kind, aside: !together, at: pending.at, first: one, second: two });
             return;
         }
         if server && pending.keyword.name == "directory" {
@@ -671,10 +541,7 @@ impl Reader<'_> {
         let octets = self.out.value(&value).to_vec();
         let start = self.out.aside.len();
         self.out.aside.extend_from_slice(&octets);
-        (
-            u32::try_from(start).unwrap_or(0),
-            u32::try_from(self.out.aside.len()).unwrap_or(0),
-        )
+        (u32::try_from(start).unwrap_or(0), u32::try_from(self.out.aside.len()).unwrap_or(0))
     }
 
     /// A word where a keyword is expected: one message for the whole slip, its colon and its value included.
@@ -683,32 +550,19 @@ impl Reader<'_> {
             return;
         }
         let octets = self.out.text(file, token.start, token.end).to_vec();
-        let rest = self.out.line(file, token.line);
-        let rest = rest
-            .get((token.column - 1) as usize + octets.len()..)
-            .unwrap_or(&[])
-            .to_vec();
+        let rest = self.out.rest_of_line(file, token.end).to_vec();
         let glued = rest.first() == Some(&b':');
-        let blanks = rest
-            .iter()
-            .take_while(|b| matches!(b, b' ' | b'\t'))
-            .count();
+        let blanks = rest.iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
         let apart = rest.get(blanks) == Some(&b':');
         let word = shown(&octets);
         let lower = octets.to_ascii_lowercase();
         let exact = keywords().get(&lower).map(|k| k.name);
-        let leftover = self
-            .last
-            .filter(|(_, f, line)| (*f, *line) == (file, token.line))
-            .map(|(name, ..)| name);
+        let leftover = self.last.filter(|(_, f, line)| (*f, *line) == (file, token.line)).map(|(name, ..)| name);
         let mut guess = None;
         let (text, hint) = match (glued, exact) {
             (true, _) => {
                 guess = self.guess(&octets);
-                (
-                    format!("unknown keyword {word}:"),
-                    guess.map(|name| format!("did you mean {name}: ?")),
-                )
+                (format!("unknown keyword {word}:"), guess.map(|name| format!("did you mean {name}: ?")))
             }
             (false, Some(name)) if apart || lower != octets || leftover.is_none() => {
                 guess = Some(name);
@@ -717,40 +571,24 @@ impl Reader<'_> {
                 } else {
                     format!("{word} has no colon")
                 };
-                (
-                    text,
-                    Some(format!(
-                        "write {name}: in lower case with its colon right behind it"
-                    )),
-                )
+                (text, Some(format!("write {name}: in lower case with its colon right behind it")))
             }
             _ => match leftover {
                 Some(name) => {
                     let text = format!("{word} is left over behind the value of {name}:");
-                    (
-                        text,
-                        Some("a value with blanks in it needs quotes around it".to_owned()),
-                    )
+                    (text, Some("a value with blanks in it needs quotes around it".to_owned()))
                 }
                 None if octets == b"{" || octets == b"}" => {
                     let hint = "a clause has no braces: it ends where the next one starts";
                     (format!("{word} means nothing here"), Some(hint.to_owned()))
                 }
-                None => (
-                    format!("{word} stands where a keyword is expected"),
-                    self.swallower(file),
-                ),
+                None => (format!("{word} stands where a keyword is expected"), self.swallower(file)),
             },
         };
         self.error_at(file, token, text, hint);
-        let line_is_over = |rest: &[u8]| {
-            rest.iter()
-                .find(|b| !matches!(b, b' ' | b'\t' | b'\r'))
-                .is_none_or(|b| *b == b'#')
-        };
-        let opens = guess
-            .and_then(|name| keywords().get(name.as_bytes()))
-            .and_then(|k| k.opens.map(|at| (k.name, at)));
+        let line_is_over =
+            |rest: &[u8]| rest.iter().find(|b| !matches!(b, b' ' | b'\t' | b'\r')).is_none_or(|b| *b == b'#');
+        let opens = guess.and_then(|name| keywords().get(name.as_bytes())).and_then(|k| k.opens.map(|at| (k.name, at)));
         if let Some((name, position)) = opens {
             self.opened(file, token, name, position);
         } else if glued && guess.is_none() && line_is_over(rest.get(1..).unwrap_or(&[])) {
@@ -763,17 +601,13 @@ impl Reader<'_> {
     fn guess(&self, word: &[u8]) -> Option<&'static str> {
         let all = keywords();
         if let Open::Clause { position, .. } = self.clause {
-            let here = all
-                .iter()
-                .filter(|k| k.clauses & (1 << position) != 0)
-                .map(|k| k.name);
+            let here = all.iter().filter(|k| k.clauses & (1 << position) != 0).map(|k| k.name);
             let here = nearest(word, here.chain(all.clauses().iter().copied()));
             if here.is_some() {
                 return here;
             }
         }
-        nearest(word, all.clauses().iter().copied())
-            .or_else(|| nearest(word, all.iter().map(|k| k.name)))
+        nearest(word, all.clauses().iter().copied()).or_else(|| nearest(word, all.iter().map(|k| k.name)))
     }
 
     /// If the last statement took a keyword for its value, what stands here is that keyword's value.
@@ -783,34 +617,20 @@ impl Reader<'_> {
     }
 
     fn stray(&mut self, file: u32, token: Token) {
-        let octet = self
-            .out
-            .text(file, token.start, token.end)
-            .first()
-            .copied()
-            .unwrap_or(0);
+        let octet = self.out.text(file, token.start, token.end).first().copied().unwrap_or(0);
         if self.mood == Mood::Keyword && self.is_quiet(file, token) {
             return;
         }
         let text = match (octet, self.mood) {
             (b'\'', Mood::Include) => "a file name is not taken in single quotes".to_owned(),
-            (b'"' | b'\'', _)
-                if self
-                    .last
-                    .is_some_and(|(_, f, line)| (f, line) == (file, token.line)) =>
-            {
-                "a quote stands behind a complete value; quotes next to each other do not join"
-                    .to_owned()
+            (b'"' | b'\'', _) if self.last.is_some_and(|(_, f, line)| (f, line) == (file, token.line)) => {
+                "a quote stands behind a complete value; quotes next to each other do not join".to_owned()
             }
             (b'"' | b'\'', _) => "a quote stands where a keyword is expected".to_owned(),
-            (b'\\', _) => {
-                "a backslash before the end of the line means nothing, lines cannot be continued"
-                    .to_owned()
-            }
+            (b'\\', _) => "a backslash before the end of the line means nothing, lines cannot be continued".to_owned(),
             _ => format!("{} means nothing here", shown(&[octet])),
         };
-        let hint =
-            (octet == b'\'' && self.mood == Mood::Include).then(|| "use double quotes".to_owned());
+        let hint = (octet == b'\'' && self.mood == Mood::Include).then(|| "use double quotes".to_owned());
         self.error_at(file, token, text, hint);
         if self.mood == Mood::Keyword {
             self.quiet = Some((file, token.line));
@@ -818,22 +638,9 @@ impl Reader<'_> {
     }
 
     fn unclosed(&mut self, file: u32, token: Token) {
-        let quote = self
-            .out
-            .text(file, token.start, token.start + 1)
-            .first()
-            .copied()
-            .unwrap_or(b'"');
-        let text = format!(
-            "the line ends inside a quoted value, {} is missing",
-            char::from(quote)
-        );
-        self.error_at(
-            file,
-            token,
-            text,
-            Some("a value must end on the line it starts on".to_owned()),
-        );
+        let quote = self.out.text(file, token.start, token.start + 1).first().copied().unwrap_or(b'"');
+        let text = format!("the line ends inside a quoted value, {} is missing", char::from(quote));
+        self.error_at(file, token, text, Some("a value must end on the line it starts on".to_owned()));
         if self.include.take().is_some() {
             self.mood = self.before;
         }
@@ -845,8 +652,7 @@ impl Reader<'_> {
     }
 
     fn is_quiet(&self, file: u32, token: Token) -> bool {
-        self.quiet
-            .is_some_and(|(f, line)| f == file && token.line <= line)
+        self.quiet.is_some_and(|(f, line)| f == file && token.line <= line)
     }
 
     /// The name of an include was read.
@@ -856,31 +662,16 @@ impl Reader<'_> {
             self.close(file);
         }
         let trim = u32::from(token.kind == Kind::Quoted);
-        let name = self
-            .out
-            .text(file, token.start + trim, token.end - trim)
-            .to_vec();
+        let name = self.out.text(file, token.start + trim, token.end - trim).to_vec();
         if name.is_empty() {
-            let word = if toplevel {
-                "include-toplevel"
-            } else {
-                "include"
-            };
-            self.error_at(
-                file,
-                include,
-                format!("{word}: has an empty file name"),
-                None,
-            );
+            let word = if toplevel { "include-toplevel" } else { "include" };
+            self.error_at(file, include, format!("{word}: has an empty file name"), None);
             return;
         }
         let written = PathBuf::from(std::ffi::OsString::from_vec(name.clone()));
         let mut files = Vec::new();
         let mut matched = false;
-        if name
-            .iter()
-            .any(|b| matches!(b, b'*' | b'?' | b'[' | b'{' | b'~'))
-        {
+        if name.iter().any(|b| matches!(b, b'*' | b'?' | b'[' | b'{' | b'~')) {
             // A folder that cannot be read is no empty list: Unbound then opens the pattern as a name, and so fails.
             if let Ok(found) = self.source.glob(&self.pattern(&name)) {
                 matched = true;
@@ -889,22 +680,14 @@ impl Reader<'_> {
                     Ok(tail) if relative => tail.to_owned(),
                     _ => path.clone(),
                 };
-                files = found
-                    .into_iter()
-                    .map(|path| (shorter(&path), clean(&path)))
-                    .collect();
+                files = found.into_iter().map(|path| (shorter(&path), clean(&path))).collect();
             }
         }
         if !matched {
             let path = clean(&self.cwd.join(&written));
             files.push((written, path));
         }
-        self.stack.push(Frame::Files {
-            files: files.into_iter(),
-            toplevel,
-            token,
-            file,
-        });
+        self.stack.push(Frame::Files { files: files.into_iter(), toplevel, token, file });
     }
 
     /// The pattern made absolute, with the working directory's own special characters escaped.
@@ -914,10 +697,7 @@ impl Reader<'_> {
         }
         let mut pattern = Vec::new();
         for octet in self.cwd.as_os_str().as_bytes() {
-            if matches!(
-                octet,
-                b'*' | b'?' | b'[' | b']' | b'{' | b'}' | b'\\' | b'~' | b','
-            ) {
+            if matches!(octet, b'*' | b'?' | b'[' | b']' | b'{' | b'}' | b'\\' | b'~' | b',') {
                 pattern.push(b'\\');
             }
             pattern.push(*octet);
@@ -927,14 +707,7 @@ impl Reader<'_> {
         pattern
     }
 
-    fn open_include(
-        &mut self,
-        file: u32,
-        token: Token,
-        name: PathBuf,
-        path: PathBuf,
-        toplevel: bool,
-    ) {
+    fn open_include(&mut self, file: u32, token: Token, name: PathBuf, path: PathBuf, toplevel: bool) {
         let chain: Vec<u32> = self
             .stack
             .iter()
@@ -944,27 +717,17 @@ impl Reader<'_> {
             })
             .collect();
         let again = self.stack.iter().find_map(|f| match f {
-            Frame::Text {
-                file, path: open, ..
-            } if *open == path => Some(*file),
+            Frame::Text { file, path: open, .. } if *open == path => Some(*file),
             _ => None,
         });
         if let Some(first) = again {
-            let names = chain
-                .iter()
-                .skip_while(|f| **f != first)
-                .filter_map(|f| self.out.files.get(*f as usize));
+            let names = chain.iter().skip_while(|f| **f != first).filter_map(|f| self.out.files.get(*f as usize));
             let mut circle = String::new();
             for file in names {
                 let _ = write!(circle, "{} includes ", file.name.display());
             }
             let text = format!("these files include each other: {circle}{}", name.display());
-            self.error_at(
-                file,
-                token,
-                text,
-                Some("take one of the includes out".to_owned()),
-            );
+            self.error_at(file, token, text, Some("take one of the includes out".to_owned()));
             return;
         }
         if chain.len() >= MAX_DEPTH || self.out.files.len() >= MAX_FILES {
@@ -979,12 +742,9 @@ impl Reader<'_> {
         match self.source.read(&path) {
             Ok(text) => self.open(name, path, text, toplevel),
             Err(error) => {
-                let relative = name.is_relative().then(|| {
-                    format!(
-                        "relative names go by the working directory, here {}",
-                        self.cwd.display()
-                    )
-                });
+                let relative = name
+                    .is_relative()
+                    .then(|| format!("relative names go by the working directory, here {}", self.cwd.display()));
                 let why = reason(&error);
                 self.error_at(
                     file,
@@ -1001,15 +761,7 @@ impl Reader<'_> {
         if let Some(pending) = self.pending.take() {
             let name = pending.keyword.name;
             let text = format!("include-toplevel: stands where a value of {name}: is expected");
-            let at = if pending.at.file == file {
-                pending.at
-            } else {
-                At {
-                    file,
-                    line: 1,
-                    column: 1,
-                }
-            };
+            let at = if pending.at.file == file { pending.at } else { At { file, line: 1, column: 1 } };
             self.error(at, name.len() + 1, text, None);
             self.mood = Mood::Keyword;
         }
@@ -1018,33 +770,14 @@ impl Reader<'_> {
     }
 
     fn error_at(&mut self, file: u32, token: Token, text: String, hint: Option<String>) {
-        self.tell(
-            Severity::Error,
-            at(file, token),
-            token.end - token.start,
-            text,
-            hint,
-        );
+        self.tell(Severity::Error, at(file, token), token.end - token.start, text, hint);
     }
 
     fn error(&mut self, at: At, length: usize, text: String, hint: Option<String>) {
-        self.tell(
-            Severity::Error,
-            at,
-            u32::try_from(length).unwrap_or(1),
-            text,
-            hint,
-        );
+        self.tell(Severity::Error, at, u32::try_from(length).unwrap_or(1), text, hint);
     }
 
-    fn tell(
-        &mut self,
-        severity: Severity,
-        at: At,
-        length: u32,
-        text: String,
-        hint: Option<String>,
-    ) {
+    fn tell(&mut self, severity: Severity, at: At, length: u32, text: String, hint: Option<String>) {
         if self.out.messages.len() >= MAX_MESSAGES {
             self.left_out += 1;
             // An error must not be lost among warnings: the verdict hangs on it.
@@ -1052,29 +785,17 @@ impl Reader<'_> {
                 return;
             }
         }
-        self.out.messages.push(Message {
-            severity,
-            at,
-            length,
-            text,
-            hint,
-        });
+        self.out.messages.push(Message { severity, at, length, text, hint });
     }
 }
 
 fn at(file: u32, token: Token) -> At {
-    At {
-        file,
-        line: token.line,
-        column: token.column,
-    }
+    At { file, line: token.line, column: token.column }
 }
 
 /// Whether an unquoted value is a keyword with its colon.
 fn is_keyword(octets: &[u8]) -> bool {
-    octets
-        .split_last()
-        .is_some_and(|(last, name)| *last == b':' && keywords().get(name).is_some())
+    octets.split_last().is_some_and(|(last, name)| *last == b':' && keywords().get(name).is_some())
 }
 
 /// What the system says, without its error number.

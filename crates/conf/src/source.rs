@@ -35,8 +35,7 @@ impl Source for Disk {
         if about.is_dir() {
             return Err(io::Error::other("it is a directory"));
         }
-        let mut text =
-            Vec::with_capacity(usize::try_from(about.len().min(MAX_FILE_OCTETS)).unwrap_or(0) + 1);
+        let mut text = Vec::with_capacity(usize::try_from(about.len().min(MAX_FILE_OCTETS)).unwrap_or(0) + 1);
         file.take(MAX_FILE_OCTETS + 1).read_to_end(&mut text)?;
         if text.len() as u64 > MAX_FILE_OCTETS {
             return Err(io::Error::other("it is larger than 1 GiB"));
@@ -75,25 +74,14 @@ impl Source for Memory {
         }
         let here = |path: &&PathBuf| path.parent() == Some(Path::new(folder));
         let hit = |path: &&PathBuf| {
-            let name = path
-                .file_name()
-                .map(|n| n.to_string_lossy())
-                .unwrap_or_default();
+            let name = path.file_name().map(|n| n.to_string_lossy()).unwrap_or_default();
             matches(last.as_bytes(), name.as_bytes())
         };
-        Ok(self
-            .files
-            .keys()
-            .filter(here)
-            .filter(hit)
-            .cloned()
-            .collect())
+        Ok(self.files.keys().filter(here).filter(hit).cloned().collect())
     }
 
     fn is_dir(&self, path: &Path) -> bool {
-        self.files
-            .keys()
-            .any(|file| file.parent().is_some_and(|folder| folder.starts_with(path)))
+        self.files.keys().any(|file| file.parent().is_some_and(|folder| folder.starts_with(path)))
     }
 }
 
@@ -102,10 +90,7 @@ fn matches(pattern: &[u8], name: &[u8]) -> bool {
         (None, None) => true,
         (Some((b'*', [b'*', ..])), _) => matches(&pattern[1..], name),
         (Some((b'*', rest)), _) => {
-            matches(rest, name)
-                || name
-                    .split_first()
-                    .is_some_and(|(_, tail)| matches(pattern, tail))
+            matches(rest, name) || name.split_first().is_some_and(|(_, tail)| matches(pattern, tail))
         }
         (Some((b'?', rest)), Some((_, tail))) => matches(rest, tail),
         (Some((a, rest)), Some((b, tail))) if a == b => matches(rest, tail),

@@ -31,9 +31,7 @@ pub fn nearest<'a>(word: &[u8], candidates: impl IntoIterator<Item = &'a str>) -
     }
     let word = word.to_ascii_lowercase();
     let limit = (word.len() / 3).clamp(1, 3);
-    let near = candidates
-        .into_iter()
-        .filter(|c| c.len().abs_diff(word.len()) <= limit);
+    let near = candidates.into_iter().filter(|c| c.len().abs_diff(word.len()) <= limit);
     let scored = near.map(|c| (distance(&word, c.as_bytes()), c));
     scored.filter(|(d, _)| *d <= limit).min().map(|(_, c)| c)
 }

@@ -28,6 +28,10 @@ TLS_VERSIONS: Final = ("TLSv1.2", "TLSv1.3")
 MIN_EDNS_SIZE: Final = 12
 """Smallest edns-buffer-size, in octets: a header. Unbound's bound."""
 MAX_PORT: Final = 65535
+MAX_IDLE: Final = 120_000
+"""Longest tcp-idle-timeout, in milliseconds. Unbound's bound."""
+MAX_KEEPALIVE: Final = 6_553_500
+"""Longest edns-tcp-keepalive-timeout, in milliseconds: 65535 units of 100 ms (RFC 7828 3.1)."""
 MAX_NAME: Final = 255
 """Longest name in octets on the wire (RFC 1035 2.3.4)."""
 MAX_LABEL: Final = 63
@@ -138,6 +142,19 @@ def between(low: int, high: int) -> Callable[[str, Warn], int]:
         if not low <= value <= high:
             raise BadValue(f"{quote(text)} is out of bounds ({low} to {high})")
         return number(text, warn)
+
+    return read
+
+
+def clamped(low: int, high: int) -> Callable[[str, Warn], int]:
+    """A number that Unbound moves into its bounds; told, which it does not do."""
+
+    def read(text: str, warn: Warn) -> int:
+        value = number(text, warn)
+        inside = min(max(value, low), high)
+        if inside != value:
+            warn(f"{quote(text)} is read as {inside}, the bounds are {low} and {high}", None)
+        return inside
 
     return read
 
@@ -464,6 +481,10 @@ _WARNING: Final[dict[str, Callable[[str, Warn], object]]] = {
     "opcode": between(0, MAX_PORT),
     "ednssize": edns_size,
     "interval": interval,
+    "idle": clamped(1, MAX_IDLE),
+    "keepalive": clamped(0, MAX_KEEPALIVE),
+    "bits4": clamped(0, 32),
+    "bits6": clamped(0, 128),
     "portlist": port_list,
     "hostserver": host_server,
 }
