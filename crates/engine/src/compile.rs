@@ -292,3 +292,71 @@ pub(crate) fn address(text: &str) -> Option<SocketAddr> {
     };
     Some(SocketAddr::V6(SocketAddrV6::new(ip, 0, 0, scope)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::document::tests::document;
+    use crate::document::{AclRule, Forward, ForwardServer};
+
+    fn at(line: u32) -> At {
+        At { file: "test.conf".to_owned(), line, column: 3 }
+    }
+
+    fn scan(text: &str) -> Scan {
+        conf::scan_text(text.as_bytes().to_vec(), "test.conf", Path::new("/"))
+    }
+
+    #[test]
+    fn every_mistake_is_reported_with_its_place_and_nothing_is_compiled() {
+        let mut document = document();
+        document.acl.push(AclRule { net: "10.0.0.0/33".to_owned(), action: "allow".to_owned(), at: at(7) });
+        document.forwards.push(Forward {
+            name: "a..b".to_owned(),
+            servers: Vec::new(),
+            tcp: false,
+            no_cache: false,
+            at: at(9),
+        });
+        let scan = scan("server:\nlocal-zone: x. statik\nlocal-data: \"y. A 1\"\n");
+        let compiled = compile(&document, Some(&scan));
+        let lines: Vec<u32> = compiled.messages.iter().map(|m| m.at.line).collect();
+        assert_eq!(lines, [9, 7, 2, 3]);
+        assert!(compiled.snapshot.is_none());
+    }
+
+    #[test]
+    fn forwards_keep_ports_and_scopes() {
+        let mut document = document();
+        let server = |address: &str| ForwardServer { address: address.to_owned(), port: 5353, at: at(1) };
+        document.forwards.push(Forward {
+            name: ".".to_owned(),
+            servers: vec![server("192.0.2.1"), server("2001:db8::1"), server("fe80::1%7")],
+            tcp: false,
+            no_cache: false,
+            at: at(1),
+        });
+        let snapshot = compile(&document, None).snapshot.expect("no mistakes");
+        let zone = snapshot.forwards.zones().next().expect("one zone");
+        let servers: Vec<String> = zone.servers.iter().map(|s| s.addr.to_string()).collect();
+        assert_eq!(servers, ["192.0.2.1:5353", "[2001:db8::1]:5353", "[fe80::1%7]:5353"]);
+    }
+
+    #[test]
+    fn port_rules_start_from_the_unprivileged_ports_and_the_last_word_counts() {
+        assert_eq!(ports(&[]), PortSet::default());
+        let only = ports(&[(false, 0, 65535), (true, 4000, 4001), (false, 4001, 4001)]);
+        assert_eq!((only.len(), only.get(0)), (1, 4000));
+        assert_eq!(ports(&[(true, 1000, 1000)]).len(), 65535 - 1023 + 1);
+    }
+
+    #[test]
+    fn a_short_cookie_secret_is_refused() {
+        let mut document = document();
+        document.serve.cookie_secrets.push(serde_bytes::ByteBuf::from(vec![1; 15]));
+        let compiled = compile(&document, None);
+        assert!(compiled.messages.iter().any(|m| m.text.starts_with("cookie-secret: ")));
+    }
+}

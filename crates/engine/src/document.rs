@@ -212,3 +212,109 @@ impl Document {
         Ok(document)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A document that listens nowhere and forwards nothing, with Unbound's defaults.
+    pub(crate) fn document() -> Document {
+        Document {
+            version: VERSION,
+            revision: 1,
+            threads: 1,
+            log: Log {
+                file: String::new(),
+                syslog: false,
+                verbosity: 0,
+                time: "unix".to_owned(),
+                identity: "runbound".to_owned(),
+                json: false,
+            },
+            listen: Vec::new(),
+            socket: Socket {
+                udp: true,
+                tcp: true,
+                rcvbuf: 0,
+                sndbuf: 0,
+                tcp_mss: 0,
+                dscp: 0,
+                freebind: false,
+                transparent: false,
+                automatic: false,
+                ip4: true,
+                ip6: true,
+            },
+            acl: Vec::new(),
+            local: Local { unblock_lan_zones: false },
+            chaos: Chaos {
+                identity: "test".to_owned(),
+                version: "test 1".to_owned(),
+                hide_identity: false,
+                hide_version: false,
+                hide_trustanchor: false,
+            },
+            serve: Serve {
+                edns_buffer_size: 1232,
+                max_udp_size: 1232,
+                minimal_responses: true,
+                rrset_roundrobin: false,
+                answer_cookie: false,
+                cookie_secrets: Vec::new(),
+                nsid: None,
+                ede: true,
+                deny_any: false,
+                harden_short_bufsize: true,
+                harden_large_queries: false,
+                sock_queue_timeout: 0,
+                discard_timeout: 1900,
+                wait_limit: 1000,
+                wait_limit_cookie: 10000,
+                stream_wait_size: 4 << 20,
+                extended_statistics: false,
+                tcp_idle_timeout: 30000,
+                edns_tcp_keepalive: false,
+                edns_tcp_keepalive_timeout: 120_000,
+                incoming_num_tcp: 10,
+                tcp_connection_limits: Vec::new(),
+                log_queries: false,
+                log_replies: false,
+                log_local_actions: false,
+                log_servfail: false,
+                log_tag_queryreply: false,
+                log_destaddr: false,
+            },
+            forwards: Vec::new(),
+            outgoing: Outgoing {
+                ip4: true,
+                ip6: true,
+                udp: true,
+                tcp_upstream: false,
+                tcp_mss: 0,
+                interfaces: Vec::new(),
+                port_rules: Vec::new(),
+                range: 4096,
+                num_tcp: 10,
+                do_not_query: Vec::new(),
+                do_not_query_localhost: true,
+                queries_per_thread: 2048,
+                msg_retry: 5,
+                unknown_server_time_limit: 376,
+                max_query_restarts: 11,
+            },
+            cache: Cache {
+                bytes: 8 << 20,
+                min_ttl: 0,
+                max_ttl: 86400,
+                min_negative_ttl: 0,
+                max_negative_ttl: 3600,
+            },
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_document_are_refused() {
+        assert!(Document::decode(b"").is_err());
+        assert!(Document::decode(&[0xc0]).is_err());
+    }
+}

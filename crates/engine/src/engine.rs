@@ -328,3 +328,18 @@ fn lost(error: std::io::Error) -> Failure {
 fn cache_bytes(document: &Document) -> usize {
     usize::try_from(document.cache.bytes).unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_runs_before_start() {
+        let engine = Engine::new().expect("standard error is open");
+        assert_eq!(engine.health(), Health::default());
+        assert!(engine.stats().is_empty());
+        assert!(engine.apply(&[], None).is_err());
+        engine.drain(Duration::ZERO);
+        engine.stop();
+    }
+}
