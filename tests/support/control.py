@@ -99,6 +99,9 @@ class FakeSource:
             raise self.next
         return self.next
 
+    def document(self, config: Config, revision: int) -> bytes:
+        return document(config, revision)
+
 
 def server_config(given: Sequence[str] = (), **options: Any) -> Config:
     """A configuration with these options of `server:`; those in `options` count as standing in the file."""

@@ -247,13 +247,7 @@ def _serve(invocation: Invocation, path: str, ready: "Callable[[Service, list[st
     source = FileSource(path, extra_verbosity=invocation.verbosity, allow_missing=invocation.allow_missing)
     engine = Engine()
     api = Api(engine)
-    service = Service(
-        engine,
-        source,
-        lambda config, revision: compile_document(config, revision).encode(),
-        api,
-        pidfile=invocation.pidfile,
-    )
+    service = Service(engine, source, api, pidfile=invocation.pidfile)
     return service.run(None if ready is None else lambda running: ready(running, api.urls))
 
 

@@ -45,6 +45,8 @@ class Plan(msgspec.Struct, frozen=True):
     """What the quickstart decided."""
 
     config_path: str
+    folder: str
+    """The folder as a person standing here would write it."""
     port: int
     servers: tuple[str, ...]
     """The machine's resolvers that answered; empty when the lab stands in."""
@@ -90,7 +92,7 @@ def prepare(port: int = DNS_PORT, api_port: int | None = None, folder: str = FOL
     Raises RunboundError if the folder cannot be used or another quickstart runs in it.
     """
     probe = Probe(system_servers())
-    folder = os.path.abspath(folder)
+    shown, folder = folder, os.path.abspath(folder)
     with contextlib.suppress(FileExistsError):
         os.mkdir(folder, DIRECTORY_MODE)
     state = StateDirectory.open(folder)
@@ -105,7 +107,7 @@ def prepare(port: int = DNS_PORT, api_port: int | None = None, folder: str = FOL
         raise RunboundError(f"quickstart: cannot write {error.filename}: {error.strerror}") from error
     finally:
         state.close()
-    return Plan(path, port, tuple(servers), lab_port)
+    return Plan(path, shown, port, tuple(servers), lab_port)
 
 
 def configuration(port: int, api_port: int | None, servers: Sequence[str], lab_port: int | None) -> str:
@@ -155,13 +157,13 @@ def hints(plan: Plan, api_urls: Iterable[str]) -> str:
         f"  dig @127.0.0.1 -p {plan.port} www.example.com           # {source}",
         f"  dig @127.0.0.1 -p {plan.port} banner.ads.example        # blocked",
     ]
-    key = os.path.relpath(os.path.join(os.path.dirname(plan.config_path), API_KEY_NAME))
+    key = os.path.join(plan.folder, API_KEY_NAME)
     for url in api_urls:
         lines += [
             f"  curl {url}/health",
             f'  curl -H "Authorization: Bearer $(cat {key})" {url}/stats',
         ]
-    lines += ["", f"Its configuration is {os.path.relpath(plan.config_path)}. Ctrl-C stops it.", ""]
+    lines += ["", f"Its configuration is {os.path.join(plan.folder, FILE)}. Ctrl-C stops it.", ""]
     return "\n".join(lines)
 
 

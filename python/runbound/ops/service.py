@@ -76,6 +76,9 @@ class Source(Protocol):
     def load(self) -> Candidate:
         """Reads and checks. Raises RunboundError if the file cannot be read at all."""
 
+    def document(self, config: Config, revision: int) -> bytes:
+        """What the engine is handed for it."""
+
 
 class Opening(msgspec.Struct, frozen=True):
     """What a companion needs to open what needs rights."""
@@ -115,7 +118,6 @@ class Service:
         self,
         engine: Engine,
         source: Source,
-        document: Callable[[Config, int], bytes],
         companion: Companion | None = None,
         *,
         pidfile: bool = True,
@@ -125,7 +127,6 @@ class Service:
         self.source = source
         self.log = ControlLog(engine.log)
         self.notifier = notifier or Notifier()
-        self._document = document
         self._companion = companion
         self._want_pidfile = pidfile
         self._pidfile: PidFile | None = None
@@ -163,8 +164,9 @@ class Service:
             raise ConfigError(candidate.diagnostics, where=self.source.path)
         config = candidate.config
         server = config.server
-        document = self._document(config, 1)
+        document = self.source.document(config, 1)
         try:
+            self._enter(config)
             self.log.verbosity = server.verbosity
             self.engine.open_log(document)
             for finding in candidate.warnings:
@@ -180,7 +182,7 @@ class Service:
         except EngineError as error:
             raise RunboundError(str(error)) from error
         self._changes = Changes(
-            self.engine, Running(1, config, time.time()), self.source.load, self._document, self.log
+            self.engine, Running(1, config, time.time()), self.source.load, self.source.document, self.log
         )
         self.notifier.ready(f"answering on {', '.join(self.engine.listening())}")
         if self._pidfile is not None:
@@ -205,14 +207,17 @@ class Service:
             status = "answering, the last reload failed: see the log"
         self.notifier.ready(status)
 
-    def _open(self, config: Config, document: bytes, owner: tuple[int, int] | None) -> None:
-        """Step 4: everything that may need rights."""
-        server = config.server
+    def _enter(self, config: Config) -> None:
+        """Goes to the working directory, where relative names of the file start, the log's first."""
         folder = paths.working_directory(config, self.source.path)
         try:
             os.chdir(folder)
         except OSError as error:
             raise RunboundError(f"directory: cannot enter {folder}: {error.strerror}") from error
+
+    def _open(self, config: Config, document: bytes, owner: tuple[int, int] | None) -> None:
+        """Step 4: everything that may need rights."""
+        server = config.server
         if owner is not None and server.logfile and not server.use_syslog:
             _give(self._path(config, server.logfile), owner)
         self._open_state(config, owner)

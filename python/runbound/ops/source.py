@@ -8,7 +8,7 @@ import os
 
 import msgspec
 
-from runbound.config import start
+from runbound.config import paths, start
 from runbound.config.load import load
 from runbound.config.model import Config
 from runbound.config.parse import Message
@@ -49,6 +49,14 @@ class FileSource:
             verbosity = min(config.server.verbosity + self._extra_verbosity, MAX_VERBOSITY)
             config = msgspec.structs.replace(config, server=msgspec.structs.replace(config.server, verbosity=verbosity))
         return Candidate(config, found, loaded.scan)
+
+    def document(self, config: Config, revision: int) -> bytes:
+        """The engine's document of a configuration that this source gave, with the names of files made whole."""
+        server = config.server
+        if server.logfile:
+            logfile = paths.resolve(config, self.path, server.logfile)
+            config = msgspec.structs.replace(config, server=msgspec.structs.replace(server, logfile=logfile))
+        return compile_document(config, revision).encode()
 
 
 def check_in_engine(config: Config, scanned: Scan) -> list[Message]:

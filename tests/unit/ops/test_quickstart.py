@@ -93,12 +93,12 @@ def test_prepare_refuses_a_second_quickstart(tmp_path: Path, monkeypatch: pytest
 
 
 def test_hints_say_what_to_type(tmp_path: Path) -> None:
-    plan = quickstart.Plan(str(tmp_path / "runbound.conf"), 5335, ("192.0.2.1",), None)
+    plan = quickstart.Plan(str(tmp_path / "runbound.conf"), ".runbound", 5335, ("192.0.2.1",), None)
     text = quickstart.hints(plan, ["http://127.0.0.1:8081"])
     assert "dig @127.0.0.1 -p 5335 www.example.com" in text
     assert "192.0.2.1" in text
     assert "curl http://127.0.0.1:8081/health" in text
-    assert "api.key" in text
+    assert "$(cat .runbound/api.key)" in text
 
 
 def test_the_lab_starts_and_stops() -> None:

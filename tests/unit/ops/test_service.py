@@ -17,7 +17,7 @@ from runbound.errors import EXIT_CONFIG, ConfigError, RunboundError
 from runbound.ops.change import Candidate
 from runbound.ops.notify import Notifier
 from runbound.ops.service import SIGNALS, Service
-from support.control import FakeEngine, FakeSource, document, send, server_config, wrong
+from support.control import FakeEngine, FakeSource, send, server_config, wrong
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +38,7 @@ def make(tmp_path: Path, config: Config, notifier: Notifier | None = None) -> tu
     engine = FakeEngine()
     engine.drained.set()
     source = FakeSource(config, str(tmp_path / "test.conf"))
-    return engine, source, Service(engine, source, document, Api(engine), notifier=notifier)
+    return engine, source, Service(engine, source, Api(engine), notifier=notifier)
 
 
 def quiet(**options: Any) -> Config:
