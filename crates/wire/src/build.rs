@@ -69,11 +69,11 @@ pub fn render(q: &Query, a: &Answer, how: &Render<'_>, out: &mut [u8]) -> usize 
         out,
         at: HEADER,
         limit: room,
-        targets: [Target { at: 0, len: 0 }; TARGETS],
+        targets: [Target { at: 0, len: 0, flat: false }; TARGETS],
         known: 0,
         left: COMPARISONS,
     };
-    if w.name(q.qname.as_ref(), true).and_then(|()| w.put(&numbers(q.qtype, q.qclass))).is_none() {
+    if w.question_name(q.qname.as_ref()).and_then(|()| w.put(&numbers(q.qtype, q.qclass))).is_none() {
         return 0;
     }
     let edns = how.edns.as_ref().and_then(|edns| OptPlan::new(edns, room - w.at));
@@ -163,21 +163,25 @@ impl Picks {
 
 /// The options that an OPT record will have for sure, and their size.
 struct OptPlan<'a> {
-    edns: EdnsOut<'a>,
+    edns: &'a EdnsOut<'a>,
+    /// Octets of options; 0 also when there was no room for them, and none is written.
     options: u16,
 }
 
 impl<'a> OptPlan<'a> {
     /// All options if they fit `room`; else the OPT record alone, else none: a client that asks for its packet to be
     /// filled with options still gets an answer.
-    fn new(edns: &EdnsOut<'a>, room: usize) -> Option<OptPlan<'a>> {
-        let bare = EdnsOut { udp_size: edns.udp_size, ede: edns.ede, ..EdnsOut::default() };
-        [*edns, bare].into_iter().find_map(|edns| {
-            let lengths = [edns.cookie.map(|c| c.len()), edns.nsid.map(<[u8]>::len), edns.keepalive.map(|_| 2)];
-            let options: usize = lengths.into_iter().flatten().map(|len| len + 4).sum();
-            let plan = OptPlan { edns, options: u16::try_from(options).ok()? };
-            (plan.octets() <= room).then_some(plan)
-        })
+    fn new(edns: &'a EdnsOut<'a>, room: usize) -> Option<OptPlan<'a>> {
+        let cookie = edns.cookie.map_or(0, |cookie| cookie.len() + 4);
+        let nsid = edns.nsid.map_or(0, |nsid| nsid.len() + 4);
+        let keepalive = edns.keepalive.map_or(0, |_| 6);
+        let options = u16::try_from(cookie + nsid + keepalive).unwrap_or(u16::MAX);
+        let all = OptPlan { edns, options };
+        if all.octets() <= room {
+            return Some(all);
+        }
+        let bare = OptPlan { edns, options: 0 };
+        (bare.octets() <= room).then_some(bare)
     }
 
     fn octets(&self) -> usize {
@@ -190,6 +194,8 @@ impl<'a> OptPlan<'a> {
 struct Target {
     at: u16,
     len: u8,
+    /// It stands there whole, without a pointer.
+    flat: bool,
 }
 
 /// A message being written. Every method returns `None` when the room ends; the caller goes back to where it was.
@@ -213,6 +219,21 @@ impl Writer<'_> {
         Some(())
     }
 
+    /// Writes the name of the question, before which there is nothing to point at, and remembers it and what it ends in.
+    fn question_name(&mut self, name: NameRef<'_>) -> Option<()> {
+        let end = self.at + name.len();
+        self.put(name.as_wire())?;
+        for (slot, part) in self.targets.iter_mut().zip(name.ancestors()) {
+            if part.is_root() {
+                break;
+            }
+            *slot =
+                Target { at: u16::try_from(end - part.len()).ok()?, len: u8::try_from(part.len()).ok()?, flat: true };
+            self.known += 1;
+        }
+        Some(())
+    }
+
     /// Writes a name; if `compress`, with a pointer to the longest part of it that stands in the message already, and
     /// remembers the rest as targets.
     fn name(&mut self, name: NameRef<'_>, compress: bool) -> Option<()> {
@@ -230,7 +251,7 @@ impl Writer<'_> {
             if let (true, Ok(at), Ok(len)) = (here < REACH, u16::try_from(here), u8::try_from(rest.len()))
                 && let Some(slot) = self.targets.get_mut(self.known)
             {
-                *slot = Target { at, len };
+                *slot = Target { at, len, flat: false };
                 self.known += 1;
             }
             rest = parent;
@@ -245,7 +266,14 @@ impl Writer<'_> {
                 continue;
             }
             self.left = self.left.checked_sub(1)?;
-            if self.stands_at(usize::from(target.at), name) {
+            let at = usize::from(target.at);
+            let equal = if target.flat {
+                // Length octets are at most 63 and so never letters: names can be compared without a look at labels.
+                self.out.get(at..at + name.len()).is_some_and(|there| there.eq_ignore_ascii_case(name.as_wire()))
+            } else {
+                self.stands_at(at, name)
+            };
+            if equal {
                 return Some(target.at);
             }
         }
@@ -298,34 +326,37 @@ impl Writer<'_> {
 
     fn rrset(&mut self, set: &Rrset, picks: &Picks) -> Option<()> {
         let ttl = set.ttl.saturating_sub(picks.age).to_be_bytes();
-        let (numbers, layout) = (numbers(set.rtype, set.class), layout(set.rtype));
+        let layout = layout(set.rtype);
         let compressed = layout.contains(&Field::Compressed);
         let len = u32::try_from(set.rdata.len()).ok()?;
-        let first = picks.rotate.and_then(|n| n.checked_rem(len)).unwrap_or(0);
+        let first = if len > 1 { picks.rotate.map_or(0, |n| n % len) } else { 0 };
         let first = usize::try_from(first).ok()?;
         let records = set.rdata.iter().skip(first).chain(set.rdata.iter().take(first));
-        let mut owner_at: Option<[u8; 2]> = None;
+        let [n1, n2, n3, n4] = numbers(set.rtype, set.class);
+        let [t1, t2, t3, t4] = ttl;
+        // The owner is searched for once: the records after the first point where the first one points or stands.
+        let owner = set.owner.as_ref();
+        let mut pointer = self.find(owner).map(|at| (0xc000 | at).to_be_bytes());
         for rdata in records {
-            // The owner is searched for once: the records after the first point where the first one points or stands.
-            match owner_at {
-                Some(pointer) => self.put(&pointer)?,
+            let [l1, l2] = u16::try_from(rdata.len()).ok()?.to_be_bytes();
+            match pointer {
+                Some([p1, p2]) => self.put(&[p1, p2, n1, n2, n3, n4, t1, t2, t3, t4, l1, l2])?,
                 None => {
                     let here = self.at;
-                    self.name(set.owner.as_ref(), true)?;
-                    owner_at = self.pointer_to(here);
+                    self.name(owner, true)?;
+                    pointer = self.pointer_to(here);
+                    self.put(&[n1, n2, n3, n4, t1, t2, t3, t4, l1, l2])?;
                 }
             }
-            self.put(&numbers)?;
-            self.put(&ttl)?;
-            let len_at = self.at;
-            self.put(&u16::try_from(rdata.len()).ok()?.to_be_bytes())?;
-            if !compressed || self.compressed(layout, rdata).is_none() {
-                // Not of the layout of its type, as text in the generic form may be: sent as it is.
-                self.at = len_at + 2;
+            let start = self.at;
+            if compressed && self.compressed(layout, rdata).is_some() {
+                let len = u16::try_from(self.at - start).ok()?;
+                put(self.out, start - 2, &len.to_be_bytes())?;
+            } else {
+                // Opaque, or not of the layout of its type, as text in the generic form may be: sent as it is.
+                self.at = start;
                 self.put(rdata)?;
             }
-            let len = u16::try_from(self.at - len_at - 2).ok()?;
-            put(self.out, len_at, &len.to_be_bytes())?;
         }
         Some(())
     }
@@ -379,19 +410,23 @@ impl Writer<'_> {
         });
         let options = plan.options + ede.map_or(0, |(_, text)| u16::try_from(text.len() + 6).unwrap_or(0));
         self.put(&opt_record(plan.edns.udp_size, rcode, do_bit, options))?;
+        if options == 0 {
+            return Some(());
+        }
+        let edns = if plan.options == 0 { &EdnsOut::default() } else { plan.edns };
         let mut option = |code: u16, parts: [&[u8]; 2]| {
             let len = u16::try_from(parts.iter().map(|part| part.len()).sum::<usize>()).ok()?;
             self.put(&code.to_be_bytes())?;
             self.put(&len.to_be_bytes())?;
             parts.into_iter().try_for_each(|part| self.put(part))
         };
-        if let Some(nsid) = plan.edns.nsid {
+        if let Some(nsid) = edns.nsid {
             option(option::NSID, [nsid, &[]])?;
         }
-        if let Some(cookie) = plan.edns.cookie {
+        if let Some(cookie) = edns.cookie {
             option(option::COOKIE, [&cookie, &[]])?;
         }
-        if let Some(time) = plan.edns.keepalive {
+        if let Some(time) = edns.keepalive {
             option(option::KEEPALIVE, [&time.to_be_bytes(), &[]])?;
         }
         if let Some((code, text)) = ede {
@@ -641,7 +676,7 @@ mod tests {
             out: &mut out,
             at: 12,
             limit: 65535,
-            targets: [Target { at: 0, len: 0 }; TARGETS],
+            targets: [Target { at: 0, len: 0, flat: false }; TARGETS],
             known: 0,
             left: COMPARISONS,
         };

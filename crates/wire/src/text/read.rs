@@ -855,6 +855,9 @@ fn param_value(param: &Word<'_>, key: u16, value: Option<Word<'_>>) -> Result<Ve
                 keys.push(param_key(&name).ok_or_else(|| value.wrong("a list of service parameter keys", None))?);
             }
             keys.sort_unstable();
+            if !keys.is_sorted_by(|a, b| a < b) {
+                return Err(value.wrong("a list of different keys", None));
+            }
             out.extend(keys.into_iter().flat_map(u16::to_be_bytes));
         }
         1 => {

@@ -293,22 +293,30 @@ impl<'a> Words<'a> {
         Some(())
     }
 
+    /// RFC 9460 2.2 and 8: keys strictly rising, those named mandatory given, or the text would not read back.
     fn params(&mut self) -> Option<()> {
-        let mut before = None;
+        let mut keys = Vec::new();
+        let mut mandatory: &[u8] = &[];
         while !self.rest.is_empty() {
             let key = self.u16()?;
             let len = self.u16()?;
             let value = self.take(usize::from(len))?;
-            if before.is_some_and(|before| before >= key) {
-                return None; // RFC 9460 2.2: strictly rising
+            if keys.last().is_some_and(|before| *before >= key) {
+                return None;
             }
-            before = Some(key);
+            keys.push(key);
+            if key == 0 {
+                mandatory = value;
+            }
             self.word(param_key(key))?;
             if let Some(value) = param_value(key, value)? {
                 write!(self.out, "={value}").ok()?;
             }
         }
-        Some(())
+        let mandatory = mandatory.chunks_exact(2).map(|key| key.try_into().map_or(0, u16::from_be_bytes));
+        let good = mandatory.clone().is_sorted_by(|a, b| a < b)
+            && mandatory.clone().all(|key| key != 0 && keys.binary_search(&key).is_ok());
+        good.then_some(())
     }
 
     fn gateway(&mut self) -> Option<()> {
