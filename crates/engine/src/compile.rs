@@ -30,11 +30,12 @@ pub struct Compiled {
 /// The document itself cannot be read.
 pub fn check(document: &[u8], scan: Option<&Scan>) -> Result<Vec<Message>, crate::Failure> {
     let document = Document::decode(document).map_err(crate::Failure::new)?;
-    Ok(compile(&document, scan).messages)
+    Ok(compile(&document, scan, CookieSecret([0; 16])).messages)
 }
 
-/// Builds the snapshot of a document and the bulk statements of a scan.
-pub fn compile(document: &Document, scan: Option<&Scan>) -> Compiled {
+/// Builds the snapshot of a document and the bulk statements of a scan. `cookie_secret` is what cookies are made with
+/// when the document brings none: random, the same for the life of the process, so that a reload keeps cookies valid.
+pub fn compile(document: &Document, scan: Option<&Scan>, cookie_secret: CookieSecret) -> Compiled {
     let mut messages = Messages { scan, list: Vec::new() };
     let forwards = forwards(document, &mut messages);
     let policy = Policy {
@@ -43,7 +44,7 @@ pub fn compile(document: &Document, scan: Option<&Scan>) -> Compiled {
         chaos: chaos(document),
         deny_any: document.serve.deny_any,
     };
-    let serve = serve(document, &mut messages);
+    let serve = serve(document, cookie_secret, &mut messages);
     let refused = messages.list.iter().any(|m| m.severity == Severity::Error);
     let snapshot = Snapshot {
         revision: document.revision,
@@ -178,7 +179,7 @@ fn forwards(document: &Document, messages: &mut Messages<'_>) -> Forwards {
     builder.build()
 }
 
-fn serve(document: &Document, messages: &mut Messages<'_>) -> Serve {
+fn serve(document: &Document, cookie_secret: CookieSecret, messages: &mut Messages<'_>) -> Serve {
     let (d, out, cache) = (&document.serve, &document.outgoing, &document.cache);
     let mut limits = Vec::with_capacity(d.tcp_connection_limits.len());
     for limit in &d.tcp_connection_limits {
@@ -195,6 +196,9 @@ fn serve(document: &Document, messages: &mut Messages<'_>) -> Serve {
             Ok(secret) => secrets.push(CookieSecret(secret)),
             Err(_) => messages.error(&At::default(), "cookie-secret: it takes 32 hex digits (128 bits)".to_owned()),
         }
+    }
+    if d.cookie_secrets.is_empty() {
+        secrets.push(cookie_secret);
     }
     let mut interfaces = Vec::with_capacity(out.interfaces.len());
     for text in &out.interfaces {
@@ -321,7 +325,7 @@ mod tests {
             at: at(9),
         });
         let scan = scan("server:\nlocal-zone: x. statik\nlocal-data: \"y. A 1\"\n");
-        let compiled = compile(&document, Some(&scan));
+        let compiled = compile(&document, Some(&scan), CookieSecret([0; 16]));
         let lines: Vec<u32> = compiled.messages.iter().map(|m| m.at.line).collect();
         assert_eq!(lines, [9, 7, 2, 3]);
         assert!(compiled.snapshot.is_none());
@@ -338,7 +342,7 @@ mod tests {
             no_cache: false,
             at: at(1),
         });
-        let snapshot = compile(&document, None).snapshot.expect("no mistakes");
+        let snapshot = compile(&document, None, CookieSecret([0; 16])).snapshot.expect("no mistakes");
         let zone = snapshot.forwards.zones().next().expect("one zone");
         let servers: Vec<String> = zone.servers.iter().map(|s| s.addr.to_string()).collect();
         assert_eq!(servers, ["192.0.2.1:5353", "[2001:db8::1]:5353", "[fe80::1%7]:5353"]);
@@ -356,7 +360,7 @@ mod tests {
     fn a_short_cookie_secret_is_refused() {
         let mut document = document();
         document.serve.cookie_secrets.push(serde_bytes::ByteBuf::from(vec![1; 15]));
-        let compiled = compile(&document, None);
+        let compiled = compile(&document, None, CookieSecret([0; 16]));
         assert!(compiled.messages.iter().any(|m| m.text.starts_with("cookie-secret: ")));
     }
 }

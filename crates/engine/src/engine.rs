@@ -13,6 +13,7 @@ use conf::Scan;
 use net::listen::ListenerSet;
 use net::pool::Pool;
 use store::Store;
+use wire::CookieSecret;
 use sys::log::{Level, Logger, Options, Shape, Target, TimeStyle};
 
 use crate::compile::{Compiled, compile};
@@ -90,6 +91,7 @@ struct State {
 /// The data plane.
 pub struct Engine {
     log: Arc<Logger>,
+    cookie_secret: CookieSecret,
     state: Mutex<State>,
 }
 
@@ -134,10 +136,12 @@ impl Engine {
     /// An engine that runs nothing yet and logs to standard error.
     ///
     /// # Errors
-    /// Standard error cannot be used.
+    /// Standard error or the system's random numbers cannot be used.
     pub fn new() -> Result<Self, Failure> {
         let log = Logger::open(Options::default()).map_err(|e| Failure::new(e.to_string()))?;
-        Ok(Self { log: Arc::new(log), state: Mutex::default() })
+        let mut secret = [0; 16];
+        getrandom::fill(&mut secret).map_err(|e| Failure::new(format!("no random numbers: {e}")))?;
+        Ok(Self { log: Arc::new(log), cookie_secret: CookieSecret(secret), state: Mutex::default() })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -188,7 +192,7 @@ impl Engine {
     /// The configuration is refused, or a thread cannot be started.
     pub fn start(&self, document: &[u8], scan: Option<&Scan>) -> Result<(), Failure> {
         let document = decode(document)?;
-        let snapshot = accepted(compile(&document, scan))?;
+        let snapshot = accepted(compile(&document, scan, self.cookie_secret.clone()))?;
         let mut state = self.state();
         if state.running.is_some() {
             return Err(Failure::new("the engine runs already"));
@@ -210,7 +214,7 @@ impl Engine {
     /// The configuration is refused or a new address cannot be opened: nothing has changed then.
     pub fn apply(&self, document: &[u8], scan: Option<&Scan>) -> Result<Vec<Change>, Failure> {
         let next = decode(document)?;
-        let snapshot = accepted(compile(&next, scan))?;
+        let snapshot = accepted(compile(&next, scan, self.cookie_secret.clone()))?;
         let mut state = self.state();
         let workers = state.workers;
         let running = state.running.as_mut().ok_or_else(|| Failure::new("the engine does not run"))?;
