@@ -350,7 +350,7 @@ impl Mesh {
             {
                 return self.finish_known(now, *state, &known);
             }
-            if !matches!(state.key.qtype, Rtype::CNAME | Rtype::ANY)
+            if !matches!(state.key.qtype, Rtype::CNAME | Rtype::DS | Rtype::ANY)
                 && let Some((sets, target)) = known(Rtype::CNAME).and_then(|known| known_link(aged(&known, now)))
             {
                 return self.follow(now, state, sets, target);

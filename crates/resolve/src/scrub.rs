@@ -129,9 +129,8 @@ pub(crate) fn known_link(answer: Answer) -> Option<(Vec<Rrset>, Name)> {
     Some((answer.answer, target))
 }
 
-/// The TTL of a record as this resolver counts it. RFC 2181 8: one with the highest bit set is 0.
+/// The TTL of a record as this resolver counts it. (`wire` has made those with the highest bit set 0, RFC 2181 8.)
 fn cap(ttl: u32, limits: &Limits) -> u32 {
-    let ttl = if ttl > i32::MAX.unsigned_abs() { 0 } else { ttl };
     ttl.max(limits.cache_min_ttl).min(limits.cache_max_ttl)
 }
 

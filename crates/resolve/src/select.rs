@@ -122,7 +122,8 @@ impl Servers {
                 best_rank = rank;
             }
             if rank == best_rank {
-                best.push((index, addr, health.map_or(unknown, |h| h.wait)));
+                // How long a dead one took before it died says nothing of the time after: it is as good as unknown.
+                best.push((index, addr, health.filter(|h| h.silences < DEAD_AFTER).map_or(unknown, |h| h.wait)));
             }
         }
         let fastest = best.iter().map(|(_, _, wait)| *wait).min()?;
@@ -224,6 +225,8 @@ mod tests {
         let mut servers = Servers::default();
         (0..4).for_each(|_| servers.silent(addr(0), Some(UNKNOWN), true, 0, UNKNOWN));
         assert_eq!(servers.wait(addr(0), UNKNOWN), 2 * UNKNOWN);
+        servers.silent(addr(0), Some(MIN_RTT), true, 0, UNKNOWN);
+        assert_eq!(servers.wait(addr(0), UNKNOWN), 2 * UNKNOWN, "a shorter wait tells nothing about a longer one");
     }
 
     #[test]

@@ -177,6 +177,22 @@ fn a_target_that_failed_a_moment_ago_fails_with_the_chain_as_unbound_shows_it() 
     assert_eq!(told.why.as_deref(), Some("SERVFAIL in cache"));
     assert!(told.answer.ede.is_some());
     assert_eq!(net.sent.len(), 7);
+    // Remembered no longer than the failure itself.
+    net.now += 4_000;
+    net.resolve("c3.tst.", Rtype::A);
+    net.now += 1_500;
+    net.resolve("c3.tst.", Rtype::A);
+    assert_eq!(net.names()[8..], ["bad.tst."; 5]);
+}
+
+#[test]
+fn rfc2181_10_1_of_several_cnames_the_first_is_taken() {
+    let mut net = FakeNet::new(forwards([zone(".", &[1])]), |asked| {
+        let mut two = cname("c.", 100, "one.");
+        two.rdata.push(name("two.").as_ref().as_wire());
+        soon(if asked.name() == "c." { asked.reply(Rcode::NOERROR, vec![two], vec![]) } else { asked.address() })
+    });
+    assert_eq!(net.resolve("c.", Rtype::A).answer.answer, [cname("c.", 100, "one."), a("one.", 300, 1)]);
 }
 
 #[test]

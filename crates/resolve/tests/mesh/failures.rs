@@ -81,6 +81,20 @@ fn a_dead_server_that_lives_again_is_asked_again() {
 }
 
 #[test]
+fn whether_a_dead_server_lives_again_is_found_out_quickly_where_others_can_answer() {
+    let table = forwards([zone("alone.", &[1]), zone("both.", &[1, 2])]);
+    let mut net = FakeNet::new(table, |asked| if asked.who() == 2 { soon(asked.address()) } else { vec![] });
+    net.resolve("x.alone.", Rtype::A);
+    for n in 0..20 {
+        net.now += 20_000;
+        let before = net.sent.len();
+        assert_eq!(net.resolve(&format!("n{n}.both."), Rtype::A).answer.rcode, Rcode::NOERROR);
+        assert!(net.sent[before..].iter().all(|asked| asked.deadline - asked.at <= 376));
+    }
+    assert!(net.sent.iter().filter(|asked| asked.who() == 1 && asked.name().ends_with(".both.")).count() > 1);
+}
+
+#[test]
 fn all_gone_and_back() {
     let alive = Rc::new(Cell::new(false));
     let switch = Rc::clone(&alive);

@@ -72,6 +72,22 @@ fn a_question_under_another_snapshot_is_not_joined() {
 }
 
 #[test]
+fn a_question_that_outlived_its_snapshot_leaves_the_newer_one_joinable() {
+    let mut net = FakeNet::new(forwards([zone(".", &[1])]), |asked| {
+        vec![(if asked.who() == 1 { 10 } else { 100 }, Fate::Bytes(asked.address()))]
+    });
+    net.ask(1, "www.example.", Rtype::A);
+    net.forwards = Arc::new(forwards([zone(".", &[2])]));
+    net.ask(2, "www.example.", Rtype::A);
+    net.run_until(net.now + 50);
+    assert_eq!((net.mesh.queries(), net.mesh.waiting()), (1, 1));
+    net.ask(3, "www.example.", Rtype::A);
+    net.run();
+    assert_eq!(net.sent.len(), 2);
+    (1..=3).for_each(|client| assert_eq!(net.the_answer(client).answer.rcode, Rcode::NOERROR));
+}
+
+#[test]
 fn the_closest_zone_is_asked() {
     let table = forwards([zone(".", &[1]), zone("example.", &[2]), zone("deep.example.", &[3])]);
     let mut net = FakeNet::new(table, |asked| soon(asked.address()));
@@ -306,6 +322,22 @@ fn what_a_reply_says_about_other_names_is_not_used() {
     assert_eq!(shown(&told.answer.authority), [""; 0]);
     assert_eq!(shown(&told.answer.additional), ["m.tst. 900 A"]);
     assert_eq!(net.store.entries(), 1);
+}
+
+#[test]
+fn records_of_other_classes_and_delegations_beside_an_answer_are_left_out() {
+    let mut net = FakeNet::new(forwards([zone(".", &[1])]), |asked| {
+        let mut chaos = a(&asked.name(), 300, 9);
+        chaos.class = Class::CH;
+        let ns = set("tst.", 900, Rtype::NS, name("ns.tst.").as_ref().as_wire());
+        let answer = if asked.query.qtype == Rtype::A { vec![chaos, a(&asked.name(), 300, 1)] } else { vec![] };
+        let additional = vec![a("ns.tst.", 900, 53)];
+        soon(asked.render(&Answer { answer, authority: vec![ns], additional, ..Answer::new(Rcode::NOERROR) }))
+    });
+    let told = net.resolve("x.tst.", Rtype::A).answer;
+    assert_eq!((&told.answer[..], told.authority.len(), told.additional.len()), (&[a("x.tst.", 300, 1)][..], 0, 0));
+    let told = net.resolve("x.tst.", Rtype::AAAA).answer;
+    assert_eq!((told.answer.len(), shown(&told.authority), told.additional.len()), (0, vec!["tst. 900 NS".into()], 1));
 }
 
 #[test]
