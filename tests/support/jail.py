@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import traceback
 from typing import TYPE_CHECKING, Any, TypedDict
 
 if TYPE_CHECKING:
@@ -97,12 +98,15 @@ def _main(folder: str) -> None:
         child = os.fork()
         if child == 0:
             os.close(read)
+            code = 1
             try:
                 _read(case, root, write)
-            except BaseException as error:
-                print(f"{case['id']}: {error!r}", file=sys.stderr)
-                os._exit(1)
-            os._exit(0)
+                code = 0
+            finally:
+                # The parent's buffers and handlers are not this child's to run.
+                if code:
+                    print(case["id"], traceback.format_exc(), file=sys.stderr, flush=True)
+                os._exit(code)
         os.close(write)
         with os.fdopen(read, "rb") as pipe:
             answer = pipe.read()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+
 from support.jail import examine
 
 if TYPE_CHECKING:
@@ -85,7 +86,11 @@ def test_the_verdict_is_unbounds(case: dict[str, Any], found: dict[str, Found]) 
 
 @pytest.mark.parametrize(
     "case",
-    [case for case in CASES if case["rc"] == 0 and case["value"] is not None and "unbound-checkconf" not in case["value"]],
+    [
+        case
+        for case in CASES
+        if case["rc"] == 0 and case["value"] is not None and "unbound-checkconf" not in case["value"]
+    ],
     ids=lambda case: case["id"],
 )
 def test_the_value_is_unbounds(case: dict[str, Any], found: dict[str, Found]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+
 from support.jail import examine
 
 if TYPE_CHECKING:

@@ -216,11 +216,15 @@ impl Scan {
                 std::iter::once(0).chain(ends.map(|(_, behind)| behind)).collect()
             })
         });
-        let start = starts.get(line.saturating_sub(1) as usize);
-        let rest = start.and_then(|start| file.text.get(*start as usize..));
-        let rest = rest.unwrap_or(&[]);
-        let end = rest.iter().position(|b| matches!(b, b'\n' | b'\r')).unwrap_or(rest.len());
-        rest.get(..end).unwrap_or(&[])
+        let number = line.saturating_sub(1) as usize;
+        let Some(start) = starts.get(number) else {
+            return &[];
+        };
+        // A word may hold a CR behind a backslash, so the line ends where the next one starts and not sooner.
+        let end = starts.get(number + 1).map_or(file.text.len(), |next| *next as usize);
+        let line = file.text.get(*start as usize..end).unwrap_or(&[]);
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        line.strip_suffix(b"\r").unwrap_or(line)
     }
 
     /// The clause a statement stands in.

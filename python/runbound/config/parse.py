@@ -28,7 +28,7 @@ class Scan(Protocol):
     def line(self, file: int, line: int) -> str: ...
 
 
-_CLASSES: Final[dict[str, type[msgspec.Struct]]] = {
+CLASSES: Final[dict[str, type[msgspec.Struct]]] = {
     "server": model.Server,
     "remote-control": model.RemoteControl,
     "python": model.Python,
@@ -43,6 +43,7 @@ _CLASSES: Final[dict[str, type[msgspec.Struct]]] = {
     "rpz": model.Rpz,
     "view": model.View,
 }
+"""The record of each clause."""
 
 _MUST_BE_NAMED: Final = ("forward-zone", "stub-zone", "view")
 """Items that are an error without a name; the others are skipped."""
@@ -113,7 +114,8 @@ class Findings:
             if found < 0:
                 return at
             if index == position:
-                return model.Position(at.file, at.line, found + 1)
+                quoted = octets[max(found - 1, 0) : found] in (b'"', b"'")
+                return model.Position(at.file, at.line, found if quoted else found + 1)
             start = found + len(word)
         return at
 
@@ -147,7 +149,7 @@ class _Item:
             self.fields[name] = tuple(entries)
         if self.clause in options.ITEM_CLAUSES:
             self.fields["at"] = self.at
-        return _CLASSES[self.clause](**self.fields)
+        return CLASSES[self.clause](**self.fields)
 
 
 def parse(scan: Scan) -> tuple[model.Config, Findings]:
