@@ -206,6 +206,7 @@ mod tests {
             ("x.test. IN IN A 192.0.2.1", 11, "not a record type", "twice"),
             ("x.test. 192.0.2.1", 8, "not a record type", "A 192.0.2.1"),
             ("x.test. 2001:db8::1", 8, "not a record type", "AAAA 2001:db8::1"),
+            ("x.test. 1x A 1.2.3.4", 8, "not a record type", "units"),
             ("x.test. FOO 1", 8, "not a record type", "TYPE123"),
             ("x.test. ANY", 11, "before its type", ""),
             ("x..test. A 1.2.3.4", 0, "empty label", ""),

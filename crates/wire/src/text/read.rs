@@ -21,7 +21,7 @@ const MAX_RDATA: usize = 65535;
 /// malformed records for them: data that stop halfway, numbers out of range, base64 with foreign characters, generic
 /// data that do not have the layout of a known type, service parameters given twice or named mandatory and missing.
 pub fn parse_record(text: &str, default_ttl: u32) -> Result<Record, RecordError> {
-    let mut words = Words::new(text.as_bytes())?;
+    let mut words = Words::new(text.as_bytes());
     let Some(owner) = words.next() else {
         return Err(error(0, "the record is empty", Some("write: owner [ttl] [class] type data")));
     };
@@ -48,12 +48,15 @@ pub fn parse_record(text: &str, default_ttl: u32) -> Result<Record, RecordError>
         return Err(no_type(&word));
     };
     let rdata = words.rdata(rtype)?;
+    words.finish()?;
     Ok(Record { owner, ttl: Some(ttl.unwrap_or(default_ttl)), class, rtype, rdata })
 }
 
 /// Reads record data alone, as they stand after the type in a record; see [`parse_record`].
 pub fn parse_rdata(rtype: Rtype, text: &str) -> Result<Vec<u8>, RecordError> {
-    Words::new(text.as_bytes())?.rdata(rtype)
+    let mut words = Words::new(text.as_bytes());
+    let rdata = words.rdata(rtype)?;
+    words.finish().map(|()| rdata)
 }
 
 fn error(at: usize, what: impl Into<String>, hint: Option<&str>) -> RecordError {
@@ -67,6 +70,9 @@ fn no_type(word: &Word<'_>) -> RecordError {
         (_, Some(text)) if text.parse::<Ipv4Addr>().is_ok() => Some(format!("the type is missing: A {text}")),
         (_, Some(text)) if text.parse::<Ipv6Addr>().is_ok() => Some(format!("the type is missing: AAAA {text}")),
         (_, Some(text)) if text.parse::<Class>().is_ok() => Some("the class is given twice".to_owned()),
+        (_, Some(text)) if text.starts_with(|first: char| first.is_ascii_digit()) => {
+            Some("a TTL is a number of seconds, or one with units: 1w 2d 3h 4m 5s".to_owned())
+        }
         _ => Some("types without a name are written TYPE123, with data as \\# length hex (RFC 3597)".to_owned()),
     };
     RecordError { at: word.at, what: format!("{} is not a record type", word.shown()), hint }
@@ -247,42 +253,38 @@ impl<'t> Word<'t> {
 struct Words<'t> {
     text: &'t [u8],
     at: usize,
+    /// Where the parenthesis stands that is open.
+    open: Option<usize>,
 }
 
 impl<'t> Words<'t> {
-    /// Looks at the whole line first: an open parenthesis that is never closed is an error, as in Unbound.
-    fn new(text: &'t [u8]) -> Result<Words<'t>, RecordError> {
-        let mut open = None;
-        let mut words = Words { text, at: 0 };
-        loop {
-            while let Some(&octet) = words.text.get(words.at).filter(|octet| is_blank(**octet)) {
-                match octet {
-                    b'(' => open = open.or(Some(words.at)),
-                    b')' => open = None,
-                    _ => {}
-                }
-                words.at += 1;
-            }
-            if words.next().is_none() {
-                break;
-            }
-        }
-        match open {
+    fn new(text: &'t [u8]) -> Words<'t> {
+        Words { text, at: 0, open: None }
+    }
+
+    /// Reads what is left, which is ignored but for a parenthesis that is never closed: an error, as in Unbound.
+    fn finish(mut self) -> Result<(), RecordError> {
+        while self.next().is_some() {}
+        match self.open {
             Some(at) => Err(error(at, "the parenthesis is never closed", None)),
-            None => Ok(Words { text, at: 0 }),
+            None => Ok(()),
         }
     }
 
     fn skip_blanks(&mut self) {
         while let Some(&octet) = self.text.get(self.at) {
             match octet {
-                octet if is_blank(octet) => self.at += 1,
+                b'(' => self.open = self.open.or(Some(self.at)),
+                b')' => self.open = None,
                 b';' => {
                     let rest = self.text.get(self.at..).unwrap_or_default();
                     self.at += rest.iter().position(|octet| *octet == b'\n').unwrap_or(rest.len());
+                    continue;
                 }
+                octet if is_blank(octet) => {}
                 _ => return,
             }
+            self.at += 1;
         }
     }
 
