@@ -79,7 +79,97 @@ CONFIGURATION: tuple[Elsewhere, ...] = (
 """What differs besides answers."""
 
 
-DIFFERENCES: tuple[Difference, ...] = ()
+FORWARDED_ANY = "the answer to ANY when the name is not local data"
+NEWER_NAMES = ("resolver.arpa.", "ipv4only.arpa.", "service.arpa.", "internal.", "alt.")
+"""Names set apart after Unbound 1.17.1 was written."""
+
+
+UPSTREAM_ZONES = ("example.com.", "example.net.", "example.org.", "in-addr.arpa.")
+
+
+def _below(name: str, zones: tuple[str, ...]) -> bool:
+    return any(name.lower() == zone or (zone != "." and name.lower().endswith("." + zone)) for zone in zones)
+
+
+def _local(seen: Seen) -> bool:
+    return "aa" in seen.fields.get("flags", "").split()
+
+
+def _only_older(unbound: Seen, runbound: Seen) -> bool:
+    """Whether TTLs differ only in records from the upstream, and Unbound's have counted down further."""
+    shared = unbound.ttls.keys() & runbound.ttls.keys()
+    unequal = {key for key in shared if abs(unbound.ttls[key] - runbound.ttls[key]) > 1}
+    return all(
+        runbound.ttls[key] > unbound.ttls[key] and _below(key[1].split()[0], (*UPSTREAM_ZONES, ".")) for key in unequal
+    )
+
+
+DIFFERENCES: tuple[Difference, ...] = (
+    Difference(
+        what="`version.server` and `version.bind` in class CH without `version:`",
+        unbound="its name and version",
+        runbound="our name and version",
+        why="each says what it is; `hide-version` and `version:` work alike",
+        applies=lambda _, ask, field, *__: field == "answer" and ask.name.startswith("version.") and ask.rclass == "CH",
+    ),
+    Difference(
+        what="special-use names set apart since Unbound 1.17.1: " + ", ".join(f"`{name}`" for name in NEWER_NAMES),
+        unbound="asks the forward zone",
+        runbound="answers itself, as for the other default zones; a `local-zone` of yours comes first",
+        why="questions about them must not leave the site (RFC 9462, 8880, 9665, 9476; ICANN's decision on .internal)",
+        applies=lambda scene, ask, *_: scene.startswith("defaults") and _below(ask.name, NEWER_NAMES),
+    ),
+    Difference(
+        what="TTL of a record set that came in several upstream answers",
+        unbound="counts down from the first of them: record sets are shared between answers",
+        runbound="counts down from the answer it came in",
+        why="the cache holds whole answers; no TTL is ever longer than the upstream gave it",
+        applies=lambda _, __, field, unbound, runbound: field == "ttl" and _only_older(unbound, runbound),
+    ),
+    Difference(
+        what=FORWARDED_ANY,
+        unbound="puts together whatever its cache holds of the name, else asks the forward zone",
+        runbound="asks the forward zone and keeps that answer; with `deny-any` always NOTIMP",
+        why="the answer does not depend on what others asked before",
+        applies=lambda _, ask, __, unbound, ___: ask.rtype == "ANY" and ask.rclass == "IN" and not _local(unbound),
+    ),
+    Difference(
+        what="default of `max-udp-size`",
+        unbound="4096 in 1.17.1, 1232 since 1.20",
+        runbound="1232",
+        why="larger answers may be fragmented (RFC 9715)",
+        applies=lambda scene, ask, *_: (
+            scene in ("sizes-default", "hardening") and ask.edns is not None and ask.edns.size > 1232 and not ask.tcp
+        ),
+    ),
+    Difference(
+        what="refusal by `refuse_non_local`",
+        unbound="a header that counts no question, followed by what stood in the buffer before",
+        runbound="a REFUSED reply that ends where it says",
+        why="Unbound's reply cannot be parsed and shows octets of other clients' packets",
+        applies=lambda scene, ask, field, unbound, runbound: (
+            scene == "acl"
+            and field not in ("rcode", "flags", "opcode", "id", "reply")
+            and "unparsed" in unbound.fields
+            and "unparsed" not in runbound.fields
+            and ask.source == "127.0.0.8"
+        ),
+    ),
+    Difference(
+        what="type DS at the apex of a forward zone with no forward zone above",
+        unbound="asks the servers of the Internet, for the record belongs to the parent",
+        runbound="SERVFAIL with an extended error",
+        why="iteration is not built yet",
+        applies=lambda scene, ask, field, *_: scene == "forward-many" and ask.rtype == "DS" and field == "reply",
+    ),
+    Difference(
+        what="an EDNS size too small for header and question, with `harden-short-bufsize: no`",
+        unbound="SERVFAIL without a question",
+        runbound="the answer's code and question with TC",
+        why="the client can come back over TCP",
+        applies=lambda scene, ask, *_: scene == "hardening" and ask.edns is not None and ask.edns.size < 512,
+    ),
+)
 """Every difference allowed."""
 
 

@@ -692,15 +692,16 @@ SCENES = (
     Scene("zones-flags", _zones_conf(), _zones_flags_asks, share=50),
     Scene("data", DATA + FORWARD, _data_asks),
     Scene("acl", ACL, _acl_asks),
-    Scene("sizes", _sizes(""), _sizes_asks, share=50),
+    Scene("sizes", _sizes("max-udp-size: 4096"), _sizes_asks, share=50),
+    Scene("sizes-default", _sizes(""), _sizes_asks, share=20),
     Scene("sizes-max-udp", _sizes("max-udp-size: 1200"), _sizes_asks, share=20),
     Scene("sizes-edns", _sizes("edns-buffer-size: 4096\n    max-udp-size: 4096"), _sizes_asks, share=20),
-    Scene("sizes-full", _sizes("minimal-responses: no"), _sizes_asks, share=20),
+    Scene("sizes-full", _sizes("max-udp-size: 4096\n    minimal-responses: no"), _sizes_asks, share=20),
     Scene("defaults", FORWARD, _defaults_asks, share=50),
     Scene("defaults-changed", DEFAULTS_CHANGED, _defaults_asks, share=30),
     Scene(
         "defaults-unblocked",
-        "\nserver:\n    unblock-lan-zones: yes\n    insecure-lan-zones: yes\n" + FORWARD,
+        "\nserver:\n    unblock-lan-zones: yes\n" + FORWARD,
         _defaults_asks,
         share=20,
     ),
@@ -725,7 +726,7 @@ SCENES = (
     Scene("no-rotation", _options("rrset-roundrobin: no"), _options_asks),
     Scene("keepalive", _options("edns-tcp-keepalive: yes\nedns-tcp-keepalive-timeout: 5000"), _options_asks),
     Scene("ttls", _options("cache-max-ttl: 100\ncache-min-ttl: 20\ncache-max-negative-ttl: 30"), _options_asks),
-    Scene("no-negative", _options("harden-large-queries: yes\nharden-short-bufsize: no"), _sizes_asks, share=20),
+    Scene("hardening", _sizes("harden-large-queries: yes\n    harden-short-bufsize: no"), _sizes_asks, share=40),
 )
 """Every scene, in the order in which the report lists them."""
 

@@ -224,6 +224,8 @@ class Upstream:
                 packet, client = self.socket.recvfrom(4096)
             except OSError:
                 return
+            if client is None:  # the socket was shut down
+                return
             self.seen.append((packet, client[1]))
             for reply in self.script(len(self.seen), packet):
                 with contextlib.suppress(OSError):

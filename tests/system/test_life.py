@@ -199,12 +199,13 @@ class TestRefusals:
         "body",
         [
             'forward-zone:\n    name: "."\n    forward-addr: 192.0.2.1@853\n    forward-tls-upstream: yes\n',
-            'rpz:\n    name: "rpz.example."\n    zonefile: "rpz.zone"\n',
+            '    module-config: "respip iterator"\nrpz:\n    name: "rpz.example."\n    zonefile: "rpz.zone"\n',
             "    private-address: 10.0.0.0/8\n",
         ],
         ids=["encrypts", "filters", "changes answers"],
     )
     def test_an_option_that_protects_and_is_not_built_yet(self, tmp_path: Path, body: str) -> None:
+        (tmp_path / "rpz.zone").write_text("@ 60 IN SOA . . 1 1 1 1 1\n")
         conf = write(tmp_path, QUIET + body, free_port())
         result = run(["-c", conf], tmp_path)
         assert result.returncode == EXIT_CONFIG, result.stderr

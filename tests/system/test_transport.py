@@ -61,12 +61,12 @@ class TestInterfaces:
             assert exchange(Ask("a.example.", tcp=True), ("127.0.0.1", port)) is not None
 
     def test_all_addresses_answer_from_the_one_asked(self, tmp_path: Path) -> None:
-        port = free_port("0.0.0.0")
-        with Resolver(DATA + f"    interface: 0.0.0.0@{port}\n    interface-automatic: no\n", tmp_path) as resolver:
-            assert resolver.process.poll() is None
+        head = HEAD.replace("interface: {address}@{port}", "interface-automatic: yes\n    port: {port}")
+        with Resolver(DATA, tmp_path, head=head) as resolver:
             # A connected socket takes an answer from that very address alone.
             for address in ("127.0.0.1", "127.0.0.3", "127.9.9.9"):
-                assert exchange(Ask("a.example."), (address, port)) is not None, address
+                for tcp in (False, True):
+                    assert exchange(Ask("a.example.", tcp=tcp), (address, resolver.port)) is not None, address
 
     def test_several_workers_share_a_port(self, tmp_path: Path) -> None:
         head = HEAD.replace("num-threads: 1", "num-threads: 2")
