@@ -6,7 +6,7 @@
 //! is rendered. 10: `udp` or `stream` sends it; counters and log lines are written here.
 //!
 //! Owns the order of the rooms and what belongs to none of them: which clients without RD are served, cookies, sizes,
-//! the flags Unbound sets. It never reads a clock twice for one packet, never waits, and never panics the worker.
+//! the flags Unbound sets. It never reads a clock (the batch's time counts), never waits, and never panics the worker.
 
 use crate::lines::{self, Destination};
 use crate::pending::{Route, Waiting};
@@ -124,13 +124,14 @@ fn steps(w: &Worker, snapshot: &Snapshot, p: &Packet<'_>, out: &mut [u8]) -> Out
     let (alias, target) = match decision.verdict {
         Verdict::Answer(answer) => return replied(w, serve, p, &ask, &answer, 0, decision.local, out),
         Verdict::Drop => return Outcome::Nothing,
-        Verdict::Alias { answer, target } => (answer, target.lower()),
-        Verdict::Pass => (Vec::new(), q.qname.lower().to_name()),
+        Verdict::Alias { answer, target } => (answer, Some(target)),
+        Verdict::Pass => (Vec::new(), None),
     };
+    let name = target.as_ref().map_or(q.qname.as_ref(), |target| target.as_ref());
 
     // 6. The cache.
     let now = p.received_us / 1_000;
-    if let Some(known) = w.store.get(target.as_ref(), q.qtype, q.qclass, q.cd(), now) {
+    if let Some(known) = w.store.get(name, q.qtype, q.qclass, q.cd(), now) {
         if !ask.q.rd() {
             ask.q.flags |= flag::RD; // Unbound answers with the flags it remembers: a forwarder's reply had RD
         }
@@ -143,7 +144,7 @@ fn steps(w: &Worker, snapshot: &Snapshot, p: &Packet<'_>, out: &mut [u8]) -> Out
     }
 
     // 7. The mesh. The client waits.
-    wait(w, snapshot, p, &ask, alias, target, proven)
+    wait(w, snapshot, p, &ask, alias, name.lower().to_name(), proven)
 }
 
 /// A query on its way through the steps.
@@ -167,7 +168,7 @@ fn wait(
     w.stats.cache_misses.add(1);
     let mut pending = w.pending.borrow_mut();
     let limit = if proven { serve.wait_limit_cookie } else { serve.wait_limit };
-    if pending.waiting_for(p.peer.ip()) >= limit {
+    if serve.wait_limit > 0 && pending.waiting_for(p.peer.ip()) >= limit {
         w.stats.wait_limit.add(1);
         return Outcome::Nothing;
     }
@@ -193,9 +194,16 @@ fn wait(
 }
 
 /// Renders the answer for a client that waited; returns its octets, 0 if there is none to send.
-pub(crate) fn finish(w: &Worker, snapshot: &Snapshot, waiting: &Waiting, answer: &Answer, out: &mut [u8]) -> usize {
+pub(crate) fn finish(
+    w: &Worker,
+    snapshot: &Snapshot,
+    waiting: &Waiting,
+    answer: &Answer,
+    now_us: u64,
+    out: &mut [u8],
+) -> usize {
     let serve = &*snapshot.serve;
-    let us = sys::clock::monotonic_us().saturating_sub(waiting.received_us);
+    let us = now_us.saturating_sub(waiting.received_us);
     let tcp = waiting.route.is_tcp();
     let discard_us = u64::from(serve.discard_timeout_ms) * 1_000;
     if !tcp && discard_us > 0 && us > discard_us {
@@ -259,8 +267,8 @@ fn render(w: &Worker, serve: &Serve, route: &Route, ask: &Asked, answer: &Answer
     let how = Render {
         max_size: if ask.tcp { MAX_MESSAGE } else { ask.limit },
         minimal: serve.minimal_responses,
-        // Unbound takes the id's octets as the machine's own integer, which makes the order of records the same here.
-        rotate: serve.rrset_roundrobin.then(|| u32::from(u16::from_ne_bytes(ask.q.id.to_be_bytes()))),
+        // Unbound's sum, seen by asking it: the same id gets the next order each second.
+        rotate: serve.rrset_roundrobin.then(|| w.unix_s.get().wrapping_add(u32::from(ask.q.id))),
         age,
         ra: true,
         edns,
@@ -375,7 +383,7 @@ fn udp_limit(serve: &Serve, p: &Packet<'_>, q: &Query) -> usize {
 fn cookies(w: &Worker, serve: &Serve, client: IpAddr, ask: &mut Asked) -> bool {
     let Some(theirs) = ask.q.edns.and_then(|edns| edns.cookie) else { return false };
     let (true, Some(secret)) = (serve.answer_cookie, serve.cookie_secrets.first()) else { return false };
-    let now = sys::clock::unix().as_secs() as u32; // RFC 9018 4.3: serial arithmetic over 32 bits
+    let now = w.unix_s.get();
     let state = cookie::verify(&serve.cookie_secrets, &theirs, client, now);
     let counter = match state {
         CookieState::Valid { .. } => &w.stats.cookie_valid,

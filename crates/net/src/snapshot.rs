@@ -87,7 +87,8 @@ pub struct Serve {
     pub sock_queue_timeout_ms: u32,
     /// `discard-timeout`, in milliseconds: UDP clients that waited longer get no answer; 0 is off.
     pub discard_timeout_ms: u32,
-    /// `wait-limit`: answers one client address may wait for on one worker. Loopback is exempt, as in Unbound.
+    /// `wait-limit`: answers one client address may wait for on one worker; 0 sets no limit, not even
+    /// `wait-limit-cookie`. Loopback is exempt, as in Unbound.
     pub wait_limit: u32,
     /// `wait-limit-cookie`: the same for a client with a valid cookie.
     pub wait_limit_cookie: u32,

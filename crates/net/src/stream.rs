@@ -288,7 +288,7 @@ fn read(stream: &TcpStream, inbox: &mut Vec<u8>) -> io::Result<usize> {
 /// and whether more are to be read: a message that gets no answer ends the connection, as in Unbound.
 fn messages(worker: &Rc<Worker>, route: &Route, conn: &Conn, inbox: &mut Vec<u8>, mut reading: bool) -> (bool, bool) {
     let snapshot = worker.snapshot();
-    let received_us = sys::clock::monotonic_us();
+    let received_us = worker.tick();
     let mut held = false;
     let mut done = 0;
     while let Some(bytes) = inbox.get(done..).and_then(whole) {

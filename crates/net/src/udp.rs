@@ -68,7 +68,7 @@ fn turn(worker: &Rc<Worker>, listener: &Rc<UdpListener>, readiness: Readiness) -
         if taken == 0 {
             return 0;
         }
-        let received_us = sys::clock::monotonic_us();
+        let received_us = worker.tick();
         let queue_limit_us = u64::from(snapshot.serve.sock_queue_timeout_ms) * 1_000;
         let unix_us = if queue_limit_us > 0 { sys::clock::unix().as_micros() as u64 } else { 0 };
         worker.aim(listener);

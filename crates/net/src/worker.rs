@@ -65,6 +65,8 @@ pub(crate) struct Worker {
     pub(crate) stats: Arc<WorkerStats>,
     pub(crate) connections: Arc<ConnectionCounts>,
     snapshot: RefCell<Arc<Snapshot>>,
+    /// Seconds since 1970, read by `tick`; modulo 2^32, as cookies have it (RFC 9018 4.3).
+    pub(crate) unix_s: Cell<u32>,
     pub(crate) mesh: RefCell<Mesh>,
     pub(crate) pending: RefCell<Pending>,
     pub(crate) recv: RefCell<RecvBatch>,
@@ -117,6 +119,7 @@ impl Worker {
             stats: setup.stats,
             connections: setup.connections,
             snapshot: RefCell::new(setup.snapshot),
+            unix_s: Cell::new(0),
             mesh: RefCell::new(mesh),
             pending: RefCell::new(Pending::default()),
             recv: RefCell::new(RecvBatch::new(MAX_MESSAGE)),
@@ -163,6 +166,12 @@ impl Worker {
     /// The snapshot in force. Taken once a batch.
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.snapshot.borrow())
+    }
+
+    /// Reads the clocks, once a batch or event. Returns microseconds of the monotonic one.
+    pub(crate) fn tick(&self) -> u64 {
+        self.unix_s.set(sys::clock::unix().as_secs() as u32);
+        sys::clock::monotonic_us()
     }
 
     fn apply(&self, snapshot: Arc<Snapshot>) {
@@ -243,6 +252,7 @@ impl Worker {
                     }
                     Effect::Answer { clients, answer, why } => {
                         let snapshot = self.snapshot();
+                        let now_us = self.tick();
                         let mut why = why;
                         for client in clients {
                             let Some(waiting) = self.pending.borrow_mut().take(client.0) else { continue };
@@ -251,7 +261,7 @@ impl Worker {
                                 let q = (q.qname.as_ref(), q.qtype, q.qclass);
                                 self.log.line(Level::Error, self.id, &crate::lines::servfail(q, &why));
                             }
-                            self.answer(&snapshot, &waiting, &answer);
+                            self.answer(&snapshot, &waiting, &answer, now_us);
                         }
                     }
                 }
@@ -270,7 +280,7 @@ impl Worker {
     }
 
     /// Renders and sends one answer to a client that waited.
-    fn answer(self: &Rc<Self>, snapshot: &Snapshot, waiting: &Waiting, answer: &wire::Answer) {
+    fn answer(self: &Rc<Self>, snapshot: &Snapshot, waiting: &Waiting, answer: &wire::Answer, now_us: u64) {
         match &waiting.route {
             Route::Udp { listener, local } => {
                 self.aim(listener);
@@ -279,7 +289,7 @@ impl Worker {
                     self.count_sent(out.send(listener.socket.as_fd()));
                 }
                 let Some(slot) = out.slot() else { return };
-                let finish = AssertUnwindSafe(|| pipeline::finish(self, snapshot, waiting, answer, slot));
+                let finish = AssertUnwindSafe(|| pipeline::finish(self, snapshot, waiting, answer, now_us, slot));
                 let len = catch_unwind(finish).unwrap_or_else(|_| self.panicked());
                 if len > 0 {
                     out.commit(len, waiting.peer, *local);
@@ -287,7 +297,8 @@ impl Worker {
             }
             Route::Tcp(conn) => {
                 let mut scratch = self.scratch.borrow_mut();
-                let finish = AssertUnwindSafe(|| pipeline::finish(self, snapshot, waiting, answer, &mut scratch));
+                let finish =
+                    AssertUnwindSafe(|| pipeline::finish(self, snapshot, waiting, answer, now_us, &mut scratch));
                 let len = catch_unwind(finish).unwrap_or_else(|_| self.panicked());
                 if let Some(message) = scratch.get(..len).filter(|message| !message.is_empty()) {
                     conn.push(self, message, snapshot.serve.stream_wait_size);
