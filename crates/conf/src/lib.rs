@@ -18,6 +18,6 @@ pub mod source;
 pub mod suggest;
 
 pub use scan::{
-    At, Bulk, BulkKind, Clause, File, MAX_DEPTH, MAX_FILES, MAX_MESSAGES, Message, Scan, Severity, Statement, Value,
-    scan, scan_in, scan_text,
+    At, Bulk, BulkKind, Clause, File, MAX_DEPTH, MAX_FILES, MAX_MESSAGES, MAX_OCTETS, Message, Scan, Severity,
+    Statement, Value, scan, scan_in, scan_text,
 };

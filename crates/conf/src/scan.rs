@@ -26,6 +26,10 @@ pub const MAX_FILES: usize = 100_000;
 /// Messages kept of one scan; a binary file would give one for every other octet. The number left out is told.
 pub const MAX_MESSAGES: usize = 1000;
 
+/// Octets of all files of a scan together, a file as often as it is included: 2 GiB. What includes could multiply
+/// stays within memory; a configuration of forty million `local-zone` lines fits.
+pub const MAX_OCTETS: u64 = 2 << 30;
+
 /// Octets of a word shown in a message.
 const MAX_SHOWN: usize = 60;
 
@@ -292,6 +296,8 @@ fn read(source: &dyn Source, name: &Path, path: PathBuf, text: Vec<u8>, cwd: &Pa
         last: None,
         quiet: None,
         left_out: 0,
+        failed: false,
+        octets: 0,
     };
     reader.open(name.to_owned(), path, text, false);
     reader.run();
@@ -342,6 +348,10 @@ struct Reader<'a> {
     /// After an error: leftovers up to this line of this file are its consequence and not told.
     quiet: Option<(u32, u32)>,
     left_out: usize,
+    /// An error is among the messages.
+    failed: bool,
+    /// Octets read so far, of [`MAX_OCTETS`].
+    octets: u64,
 }
 
 impl Reader<'_> {
@@ -378,6 +388,7 @@ impl Reader<'_> {
 
     fn open(&mut self, name: PathBuf, path: PathBuf, text: Vec<u8>, toplevel: bool) {
         let file = u32::try_from(self.out.files.len()).unwrap_or(u32::MAX);
+        self.octets += text.len() as u64;
         let text = Arc::new(text);
         let lines = text.contains(&b'\r').then(|| vec![0]);
         self.out.files.push(File { name, text: Arc::clone(&text), lines, index: OnceLock::new() });
@@ -551,6 +562,12 @@ impl Reader<'_> {
     /// A word where a keyword is expected: one message for the whole slip, its colon and its value included.
     fn unknown(&mut self, file: u32, token: Token) {
         if self.is_quiet(file, token) {
+            return;
+        }
+        if self.failed && self.out.messages.len() >= MAX_MESSAGES {
+            // Guessing what a million lines may have meant would take minutes for nobody to read.
+            self.left_out += 1;
+            self.quiet = Some((file, token.line));
             return;
         }
         let octets = self.out.text(file, token.start, token.end).to_vec();
@@ -744,6 +761,10 @@ impl Reader<'_> {
             return;
         }
         match self.source.read(&path) {
+            Ok(text) if self.octets + text.len() as u64 > MAX_OCTETS => {
+                let text = "the files of this configuration have more than 2 GiB together".to_owned();
+                self.error_at(file, token, text, None);
+            }
             Ok(text) => self.open(name, path, text, toplevel),
             Err(error) => {
                 let relative = name
@@ -785,10 +806,11 @@ impl Reader<'_> {
         if self.out.messages.len() >= MAX_MESSAGES {
             self.left_out += 1;
             // An error must not be lost among warnings: the verdict hangs on it.
-            if severity == Severity::Warning || self.out.has_errors() {
+            if severity == Severity::Warning || self.failed {
                 return;
             }
         }
+        self.failed |= severity == Severity::Error;
         self.out.messages.push(Message { severity, at, length, text, hint });
     }
 }

@@ -23,3 +23,17 @@ fn a_million_local_zones_stay_ranges() {
     // Far more than it takes even without optimisation; a quadratic step would blow it.
     assert!(took.as_secs() < 20, "{took:?}");
 }
+
+#[test]
+fn a_list_in_a_wrong_format_is_refused_quickly() {
+    let mut text = b"server:\n".to_vec();
+    for number in 0..200_000 {
+        text.extend_from_slice(format!("0.0.0.0 name{number}.example\n").as_bytes());
+    }
+    let begin = Instant::now();
+    let scan = conf::scan_text(text, "hosts", Path::new("/"));
+    let took = begin.elapsed();
+    assert_eq!(scan.messages.len(), conf::MAX_MESSAGES + 1);
+    assert_eq!(scan.messages.last().unwrap().text, "199000 more messages are not shown");
+    assert!(took.as_secs() < 10, "{took:?}");
+}

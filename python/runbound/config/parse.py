@@ -52,15 +52,18 @@ _DECOMMISSIONED: Final = {"dlv-anchor": "DLV is decommissioned", "dlv-anchor-fil
 
 
 class Findings:
-    """Collects diagnostics of one scan; positions become file names and source lines here."""
+    """Collects diagnostics of one scan; positions become file names and, given the scan, source lines here."""
 
-    def __init__(self, scan: Scan) -> None:
+    def __init__(self, scan: Scan | None) -> None:
         self._scan = scan
-        self._files = scan.files
+        self._files = scan.files if scan is not None else []
         self._order: dict[str, int] = {}
         for number, name in enumerate(self._files):
             self._order.setdefault(name, number)
         self.found: list[Diagnostic] = []
+
+    def _line(self, file: int, line: int) -> str:
+        return "" if self._scan is None else self._scan.line(file, line)
 
     def position(self, file: int, line: int, column: int) -> model.Position:
         """A place with the name of its file."""
@@ -81,7 +84,7 @@ class Findings:
             self.found.append(Diagnostic(severity, self._files[0] if self._files else "", 0, 0, 0, text, hint))
             return
         number = self._order.get(at.file, 0) if file is None else file
-        source = self._scan.line(number, at.line)
+        source = self._line(number, at.line)
         if not length:
             length = _word_length(source, at.column)
         self.found.append(Diagnostic(severity, at.file, at.line, at.column, length, text, hint, source))
@@ -105,7 +108,7 @@ class Findings:
         """The place of a value, given that of the first: the scan tells only where the first stands."""
         if position == 0:
             return at
-        source = self._scan.line(self._order.get(at.file, 0), at.line)
+        source = self._line(self._order.get(at.file, 0), at.line)
         octets = source.encode("utf-8", "surrogateescape")
         start = at.column - 1
         for index, text in enumerate(texts[: position + 1]):

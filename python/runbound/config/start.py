@@ -4,16 +4,17 @@ Owns the rule: an option that encrypts, filters, restricts clients or changes an
 an effect in Unbound; the others are told. It must never guess what is honoured: the registry of `options` knows.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, Literal
 
 import msgspec
 
 from runbound.config import options
 from runbound.config.check import modules
-from runbound.config.diagnostics import Diagnostic
+from runbound.config.diagnostics import Diagnostic, Severity
 from runbound.config.model import Config, Position
 from runbound.config.options import Effect, Option
+from runbound.config.parse import Findings, Scan
 
 State = Literal["honoured", "mapped", "without effect", "not yet"]
 
@@ -189,20 +190,27 @@ def _default(kind: type, field: str) -> object:
     raise LookupError(field)
 
 
-def refusals(config: Config) -> tuple[Diagnostic, ...]:
-    """What forbids the start, an error for each line; `--allow-missing` starts all the same."""
-    return tuple(_tell("error", use, at) for use in uses(config) if use.stops for at in use.places)
+def refusals(config: Config, scan: Scan | None = None) -> tuple[Diagnostic, ...]:
+    """What forbids the start, an error for each line; `--allow-missing` starts all the same.
+
+    With the scan, messages show the line.
+    """
+    return _tell("error", (use for use in uses(config) if use.stops), scan)
 
 
-def warnings(config: Config) -> tuple[Diagnostic, ...]:
+def warnings(config: Config, scan: Scan | None = None) -> tuple[Diagnostic, ...]:
     """What is not honoured yet and does not forbid the start, a warning for each line. Defaults are not told."""
     silent = "the value is the default"
     missing = (use for use in uses(config) if use.state == "not yet" and not use.stops and use.why != silent)
-    return tuple(_tell("warning", use, at) for use in missing for at in use.places)
+    return _tell("warning", missing, scan)
 
 
-def _tell(severity: Literal["error", "warning"], use: Use, at: Position) -> Diagnostic:
-    subject = use.name or use.clause
+def _tell(severity: Severity, missing: Iterable[Use], scan: Scan | None) -> tuple[Diagnostic, ...]:
     hint = "take the line out, or start with --allow-missing" if severity == "error" else None
-    text = f"{subject}: is not honoured yet, {use.why}"
-    return Diagnostic(severity, at.file, at.line, at.column, len(subject) + 1, text, hint)
+    findings = Findings(scan)
+    for use in missing:
+        subject = use.name or use.clause
+        for at in use.places:
+            text = f"{subject}: is not honoured yet, {use.why}"
+            findings.add(severity, at, text, hint, length=len(subject) + 1)
+    return findings.sorted()

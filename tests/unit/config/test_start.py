@@ -77,8 +77,16 @@ def test_every_line_is_named(read: Read) -> None:
 def test_what_starts_without_is_told(read: Read) -> None:
     loaded = read('server:\n prefetch: yes\n harden-glue: yes\n trust-anchor: ". DS 1 8 2 00"\n port: 1\n')
     assert [item.headline for item in start.warnings(loaded.config)] == [
-        "unbound.conf:4:2: warning: trust-anchor: is not honoured yet, DNSSEC is not validated yet",
         "unbound.conf:2:2: warning: prefetch: is not honoured yet, answers do not depend on it",
+        "unbound.conf:4:2: warning: trust-anchor: is not honoured yet, DNSSEC is not validated yet",
+    ]
+
+
+def test_a_refusal_shows_its_line(read: Read) -> None:
+    loaded = read("server:\n tls-upstream: yes\n")
+    assert str(start.refusals(loaded.config, loaded.scan)[0]).splitlines()[1:3] == [
+        "     2 |  tls-upstream: yes",
+        "       |  ^^^^^^^^^^^^^",
     ]
 
 
