@@ -41,10 +41,10 @@ class FileSource:
         config = loaded.config
         found = loaded.diagnostics
         if loaded.ok:
-            missing = start.refusals(config)
+            missing = start.refusals(config, loaded.scan)
             if self._allow_missing:
                 missing = tuple(msgspec.structs.replace(item, severity="warning", hint=None) for item in missing)
-            found = (*found, *missing, *start.warnings(config))
+            found = (*found, *missing, *start.warnings(config, loaded.scan))
         if self._extra_verbosity:
             verbosity = min(config.server.verbosity + self._extra_verbosity, MAX_VERBOSITY)
             config = msgspec.structs.replace(config, server=msgspec.structs.replace(config.server, verbosity=verbosity))
