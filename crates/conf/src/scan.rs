@@ -583,7 +583,7 @@ impl Reader<'_> {
         let (text, hint) = match (glued, exact) {
             (true, _) => {
                 guess = self.guess(&octets);
-                (format!("unknown keyword {word}:"), guess.map(|name| format!("did you mean {name}: ?")))
+                (format!("unknown keyword {word}:"), guess.map(|name| format!("did you mean {name}:")))
             }
             (false, Some(name)) if apart || lower != octets || leftover.is_none() => {
                 guess = Some(name);
