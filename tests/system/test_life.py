@@ -136,7 +136,7 @@ class TestEnd:
                     target=lambda: got.append(exchange(Ask("slow.example.com."), resolver.at, 4.0))
                 )
                 asking.start()
-                time.sleep(0.3)
+                time.sleep(0.1)
                 resolver.signal(signal.SIGTERM)
                 asking.join()
                 assert got[0] is not None, resolver.log()
