@@ -19,7 +19,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use sys::log::Level;
 use wire::types::flag;
-use wire::{Answer, CookieState, Ede, EdnsOut, Name, NameRef, Query, Rcode, Reject, Render, Rrset, cookie};
+use wire::{
+    Answer, Class, CookieState, Ede, EdnsOut, EdnsQuery, Name, NameRef, Query, Rcode, Reject, Render, Rrset, Rtype,
+    cookie,
+};
 
 /// Octets of the largest UDP answer to a client without EDNS (RFC 1035 4.2.1); also what `harden-large-queries` lets in.
 const CLASSIC_UDP: usize = 512;
@@ -122,7 +125,12 @@ fn steps(w: &Worker, snapshot: &Snapshot, p: &Packet<'_>, out: &mut [u8]) -> Out
         }
     }
     let (alias, target) = match decision.verdict {
-        Verdict::Answer(answer) => return replied(w, serve, p, &ask, &answer, 0, decision.local, out),
+        Verdict::Answer(answer) => {
+            if !decision.local {
+                by_mesh(w);
+            }
+            return replied(w, serve, p, &ask, &answer, 0, decision.local, out);
+        }
         Verdict::Drop => return Outcome::Nothing,
         Verdict::Alias { answer, target } => (answer, Some(target)),
         Verdict::Pass => (Vec::new(), None),
@@ -136,15 +144,26 @@ fn steps(w: &Worker, snapshot: &Snapshot, p: &Packet<'_>, out: &mut [u8]) -> Out
             ask.q.flags |= flag::RD; // Unbound answers with the flags it remembers: a forwarder's reply had RD
         }
         let age = known.age_s(now);
+        let cached = q.qtype != Rtype::ANY || known.answer.answer.is_empty();
+        if !cached {
+            by_mesh(w);
+        }
         return if alias.is_empty() {
-            replied(w, serve, p, &ask, &known.answer, age, true, out)
+            replied(w, serve, p, &ask, &known.answer, age, cached, out)
         } else {
-            replied(w, serve, p, &ask, &aliased(&alias, &known.answer, age), 0, true, out)
+            replied(w, serve, p, &ask, &aliased(&alias, &known.answer, age), 0, cached, out)
         };
     }
 
     // 7. The mesh. The client waits.
     wait(w, snapshot, p, &ask, alias, name.lower().to_name(), proven)
+}
+
+/// Counts an answer that is there at once but that Unbound's mesh gives: records to ANY from what is remembered, and to
+/// classes that are not resolved. In its statistics and logs these are no cache hits.
+fn by_mesh(w: &Worker) {
+    w.stats.cache_misses.add(1);
+    w.stats.resolved(0);
 }
 
 /// A query on its way through the steps.
@@ -312,35 +331,49 @@ fn refused_client(w: &Worker, serve: &Serve, p: &Packet<'_>, q: Option<&Query>, 
     sized(len)
 }
 
-/// What is not a query. As in Unbound, what fails by its header alone is neither counted nor logged; what has a question
-/// is both.
+/// What is not a query. As in Unbound, what fails by its header alone is neither counted nor logged, what has a question
+/// is both; of transfers and meta types the type is counted, of a NOTIFY everything, of bad EDNS nothing more.
 fn rejected(w: &Worker, serve: &Serve, p: &Packet<'_>, reject: &Reject, out: &mut [u8]) -> Outcome {
-    let question = p.bytes.get(HEADER..).and_then(|body| NameRef::split_from(body).ok());
     let len = wire::query::reject_with(p.bytes, reject, serve.edns_buffer_size, out);
-    let query = question.filter(|_| counted(p.bytes)).and_then(|(qname, rest)| {
-        let (&[t0, t1, c0, c1], _) = rest.split_first_chunk::<4>()?;
-        let (&[i0, i1, f0, f1], _) = p.bytes.split_first_chunk::<4>()?;
-        Some(Query {
-            id: u16::from_be_bytes([i0, i1]),
-            flags: u16::from_be_bytes([f0, f1]),
-            qname: qname.to_buf(),
-            qtype: wire::Rtype(u16::from_be_bytes([t0, t1])),
-            qclass: wire::Class(u16::from_be_bytes([c0, c1])),
-            edns: None,
-        })
-    });
-    if counted(p.bytes) {
-        w.stats.queries.add(1);
-        if let Some(q) = &query {
-            w.stats.question(q.qtype);
-            w.stats.transport(p.route.is_tcp(), p.peer.is_ipv6());
-            if serve.log_queries {
-                w.log.line(tag(serve, Level::Query), w.id, &lines::query(p.peer.ip(), q));
-            }
-        }
-        sent(w, serve, p.route, p.peer.ip(), query.as_ref(), 0, true, out.get(..len).unwrap_or_default());
+    if !counted(p.bytes) {
+        return sized(len);
     }
+    w.stats.queries.add(1);
+    let query = rejected_query(p.bytes, reject);
+    if let Some(q) = &query {
+        match *reject {
+            Reject::Reflect { .. } => w.stats.question(q.qtype),
+            Reject::Reply { rcode: Rcode::REFUSED, .. } => {
+                w.stats.question(q.qtype);
+                w.stats.query(q, p.route.is_tcp(), p.peer.is_ipv6());
+            }
+            _ => {}
+        }
+        if serve.log_queries {
+            w.log.line(tag(serve, Level::Query), w.id, &lines::query(p.peer.ip(), q));
+        }
+    }
+    sent(w, serve, p.route, p.peer.ip(), query.as_ref(), 0, true, out.get(..len).unwrap_or_default());
     sized(len)
+}
+
+/// As much of a query as a rejected packet has, for counters and log lines.
+fn rejected_query(bytes: &[u8], reject: &Reject) -> Option<Query> {
+    let (&[i0, i1, f0, f1], _) = bytes.split_first_chunk::<4>()?;
+    let (qname, rest) = NameRef::split_from(bytes.get(HEADER..)?).ok()?;
+    let (&[t0, t1, c0, c1], _) = rest.split_first_chunk::<4>()?;
+    let edns = match *reject {
+        Reject::Reply { edns: true, do_bit, .. } => Some(EdnsQuery { do_bit, ..EdnsQuery::default() }),
+        _ => None,
+    };
+    Some(Query {
+        id: u16::from_be_bytes([i0, i1]),
+        flags: u16::from_be_bytes([f0, f1]),
+        qname: qname.to_buf(),
+        qtype: Rtype(u16::from_be_bytes([t0, t1])),
+        qclass: Class(u16::from_be_bytes([c0, c1])),
+        edns,
+    })
 }
 
 /// Whether the header is that of a query with one question, which Unbound counts whatever is wrong behind it.

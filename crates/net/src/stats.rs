@@ -158,7 +158,7 @@ impl Default for WorkerStats {
 }
 
 impl WorkerStats {
-    /// Counts a question by type: all that had a question, also those refused for their type.
+    /// Counts a question by type; also those that are refused for their type.
     pub fn question(&self, qtype: Rtype) {
         self.types.get(usize::from(qtype.0)).unwrap_or(&self.type_other).add(1);
     }
@@ -180,11 +180,6 @@ impl WorkerStats {
         if q.do_bit() {
             self.edns_do.add(1);
         }
-        self.transport(tcp, ipv6);
-    }
-
-    /// Counts a query's transport and family.
-    pub fn transport(&self, tcp: bool, ipv6: bool) {
         if tcp {
             self.tcp.add(1);
         }
