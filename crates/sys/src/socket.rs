@@ -6,7 +6,7 @@
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 /// Connections the kernel keeps for us until accepted; Unbound's TCP_BACKLOG.
 const TCP_BACKLOG: i32 = 256;
@@ -256,23 +256,9 @@ fn set(socket: &Socket, level: i32, name: i32, value: i32) -> io::Result<()> {
     if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Octets waiting in a socket's receive queue (SIOCINQ): for a UDP socket the size of the next datagram.
-///
-/// # Errors
-/// What `ioctl(2)` reports.
-pub fn bytes_waiting(fd: BorrowedFd<'_>) -> io::Result<usize> {
-    let mut n: libc::c_int = 0;
-    // SAFETY: FIONREAD writes one int to the pointer given.
-    if unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &mut n) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(usize::try_from(n).unwrap_or(0))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::AsFd;
 
     const LOOPBACK: &str = "127.0.0.1:0";
 
@@ -328,6 +314,5 @@ mod tests {
         let mut buffer = [0; 16];
         let n = ours.recv(&mut buffer).unwrap();
         assert_eq!(&buffer[..n], b"true");
-        assert_eq!(bytes_waiting(ours.as_fd()).unwrap(), 0);
     }
 }
