@@ -99,12 +99,7 @@ fn acl(document: &Document, messages: &mut Messages<'_>) -> Acl {
     builder.build()
 }
 
-fn local(
-    document: &Document,
-    scan: Option<&Scan>,
-    forwards: &Forwards,
-    messages: &mut Messages<'_>,
-) -> LocalZones {
+fn local(document: &Document, scan: Option<&Scan>, forwards: &Forwards, messages: &mut Messages<'_>) -> LocalZones {
     let mut builder = LocalZonesBuilder::new();
     for bulk in scan.map_or(&[][..], |scan| &scan.bulk) {
         let Some(scan) = scan else { break };

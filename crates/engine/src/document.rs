@@ -302,13 +302,7 @@ pub(crate) mod tests {
                 unknown_server_time_limit: 376,
                 max_query_restarts: 11,
             },
-            cache: Cache {
-                bytes: 8 << 20,
-                min_ttl: 0,
-                max_ttl: 86400,
-                min_negative_ttl: 0,
-                max_negative_ttl: 3600,
-            },
+            cache: Cache { bytes: 8 << 20, min_ttl: 0, max_ttl: 86400, min_negative_ttl: 0, max_negative_ttl: 3600 },
         }
     }
 

@@ -13,8 +13,8 @@ use conf::Scan;
 use net::listen::ListenerSet;
 use net::pool::Pool;
 use store::Store;
-use wire::CookieSecret;
 use sys::log::{Level, Logger, Options, Shape, Target, TimeStyle};
+use wire::CookieSecret;
 
 use crate::compile::{Compiled, compile};
 use crate::document::{Document, Log};
@@ -154,9 +154,9 @@ impl Engine {
     /// The file cannot be opened.
     pub fn open_log(&self, document: &[u8]) -> Result<(), Failure> {
         let document = decode(document)?;
-        self.log.configure(log_options(&document.log)).map_err(|e| {
-            Failure::new(e.to_string()).advise("check logfile: and whether its folder may be written")
-        })
+        self.log
+            .configure(log_options(&document.log))
+            .map_err(|e| Failure::new(e.to_string()).advise("check logfile: and whether its folder may be written"))
     }
 
     /// Opens the listening sockets, those handed over by a service manager first.
