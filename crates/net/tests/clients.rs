@@ -256,6 +256,30 @@ fn large_queries_are_dropped_where_hardened() {
 }
 
 #[test]
+fn what_lay_too_long_in_the_socket_is_dropped() {
+    let serve = Serve { sock_queue_timeout_ms: 20, ..Setup::default().serve };
+    let options = net::SocketOptions { timestamps: true, ..net::SocketOptions::default() };
+    let mut early = None;
+    let r = Setup { serve, options, ..local() }.start_after(|addr| {
+        let client = Client::new(addr);
+        client.send(&a_query(1, "www.here.example."));
+        std::thread::sleep(std::time::Duration::from_millis(30)); // longer than the time allowed
+        early = Some(client);
+    });
+    eventually("the old query was seen", || r.stat("total.num.queries_timed_out") == 1);
+    assert!(r.stat("total.query.queue_time_us.max") >= 20_000);
+    // On a machine under load a young query may be late too: ask until one is not.
+    let client = early.unwrap();
+    client.socket.set_read_timeout(Some(std::time::Duration::from_millis(200))).unwrap();
+    let mut reply = [0; 512];
+    eventually("a young query is answered", || {
+        client.send(&a_query(2, "www.here.example."));
+        client.socket.recv(&mut reply).is_ok()
+    });
+    assert_eq!(reply[..2], [0, 2]);
+}
+
+#[test]
 fn many_queries_in_one_write_are_all_answered() {
     let r = local().start();
     let mut stream = Stream::new(r.addr);

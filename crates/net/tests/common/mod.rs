@@ -81,9 +81,15 @@ impl Setup {
     }
 
     pub fn start(self) -> Resolver {
+        self.start_after(|_| ())
+    }
+
+    /// Starts the workers only when `meanwhile` has returned; the sockets are open before.
+    pub fn start_after(self, meanwhile: impl FnOnce(SocketAddr)) -> Resolver {
         let spec = ListenSpec { addr: self.listen.parse().unwrap(), options: self.options };
         let sets = listen::open(&spec, self.workers).unwrap();
         let addr = sets[0].addr;
+        meanwhile(addr);
         let log = Arc::new(Logger::open(self.log.clone()).unwrap());
         let store = Arc::new(Store::new(1 << 20));
         let pool = Pool::start(self.workers, self.snapshot(1), Arc::clone(&store), log, vec![sets]).unwrap();
