@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 KEY_HELP = "give it in the environment as RUNBOUND_API_KEY, or leave it out and use the generated one"
 
+IMPORT_HELP = "the account the resolver serves as must be able to read Python's files and the installed packages"
+
 
 class Listeners(msgspec.Struct, frozen=True):
     """The open sockets of the API. TLS is spoken on the TCP ones; the Unix ones are protected by their mode."""
@@ -42,17 +44,13 @@ class Api:
     def __init__(self, engine: "Figures") -> None:
         self._engine = engine
         self._started = time.monotonic()
+        self.urls: list[str] = []
+        """Where it listens, for people."""
         self._settings: ApiSettings | None = None
         self._key: ApiKey | None = None
         self._listeners = Listeners()
         self._thread: threading.Thread | None = None
         self._stop_requested = threading.Event()
-
-    @property
-    def urls(self) -> list[str]:
-        """Where it listens, for people."""
-        scheme = "https" if self._listeners.tls else "http"
-        return [f"{scheme}://{_authority(listener)}" for listener in self._listeners.tcp]
 
     def wanted(self, config: Config) -> bool:
         """Whether the file wants an API."""
@@ -85,6 +83,7 @@ class Api:
         tls = tls_context(*settings.tls) if settings.tls else None
         tcp, unix = bind(settings, opening.owner, log.error)
         self._listeners = Listeners(tuple(tcp), tuple(unix), tls)
+        self.urls = [f"{'https' if tls else 'http'}://{_authority(listener)}" for listener in tcp]
         self._settings = settings
 
     def start(self, changes: Changes, log: ControlLog, path: str) -> None:
@@ -101,8 +100,12 @@ class Api:
                 log.structure()
                 context = Context(self._engine, changes, log, self._started, settings.node, path)
                 server.serve(context, key, listeners, self._stop_requested)
+            except ImportError as error:
+                log.error("the API is off: a part of it cannot be loaded", error=str(error), help=IMPORT_HELP)
             except Exception as error:  # noqa: BLE001  # whatever it is, DNS goes on
                 log.error("the API failed; the resolver goes on without it", error=repr(error))
+            finally:
+                self._release()
 
         self._thread = threading.Thread(target=body, name="api", daemon=True)
         self._thread.start()
@@ -116,11 +119,15 @@ class Api:
         self.stop()
         if self._thread is not None:
             self._thread.join(seconds)
-        for listener in (*self._listeners.tcp, *self._listeners.unix):
-            listener.close()
+        self._release()
         if self._listeners.unix and self._settings is not None and self._settings.socket_path:
             with contextlib.suppress(OSError):
                 os.unlink(self._settings.socket_path)
+
+    def _release(self) -> None:
+        """Closes the sockets, so that nobody waits for an answer that will not come."""
+        for listener in (*self._listeners.tcp, *self._listeners.unix):
+            listener.close()
 
 
 def _authority(listener: socket.socket) -> str:

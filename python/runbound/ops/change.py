@@ -133,13 +133,21 @@ class Changes:
             except EngineError as error:
                 return self._rejected(change, (*candidate.diagnostics, Diagnostic("error", "", 0, 0, 0, str(error))))
             self._running = Running(revision, candidate.config, time.time())
+            self._log.verbosity = candidate.config.server.verbosity
             changes = self._changes(before.config, candidate.config, reported)
         for finding in candidate.warnings:
             self._log.warning(finding.headline)
-        self._log.info("change applied", revision=revision, actor=change.actor, reason=change.reason)
-        for item in changes:
-            effect = "needs a restart" if item.effect == "restart" else "changed"
-            self._log.info(f"{item.option} {effect}", revision=revision)
+        fields = {
+            title: ", ".join(item.option for item in changes if item.effect == effect)
+            for title, effect in (("changed", "live"), ("needs_restart", "restart"))
+        }
+        self._log.info(
+            "change applied",
+            revision=revision,
+            actor=change.actor,
+            reason=change.reason,
+            **{title: names for title, names in fields.items() if names},
+        )
         return Applied(revision, changes, candidate.warnings)
 
     def _rejected(self, change: Change, diagnostics: tuple[Diagnostic, ...]) -> Rejected:

@@ -145,9 +145,9 @@ def configuration(port: int, api_port: int | None, servers: Sequence[str], lab_p
 def hints(plan: Plan, api_urls: Iterable[str]) -> str:
     """What to try, printed once the resolver answers."""
     source = (
-        f"asked of {', '.join(plan.servers)}, the second time from the cache"
+        f"asked of {', '.join(plan.servers)}; again, from the cache"
         if plan.servers
-        else "from the lab: no resolver of this machine answers, so a small world of our own stands in"
+        else "from the lab (this machine's resolvers do not answer)"
     )
     lines = [
         "",

@@ -198,7 +198,6 @@ class Service:
             self.engine.reopen_log()
             result = self.changes.reload(Change("signal", "SIGHUP"))
             if isinstance(result, Applied):
-                self.log.verbosity = self.changes.running.config.server.verbosity
                 status = f"answering, revision {result.revision}"
             else:
                 status = "answering, the last reload was refused: see the log"

@@ -4,11 +4,11 @@ It must never hand a secret to a log line or leave a file readable by others, an
 naming the first: two writers of one journal would each be right and both be lost.
 """
 
+import base64
 import contextlib
 import errno
 import fcntl
 import os
-import secrets
 import stat
 from collections.abc import Mapping
 from typing import Final
@@ -94,7 +94,7 @@ class StateDirectory:
         try:
             with contextlib.suppress(FileNotFoundError):
                 return _read_key(path), path
-            key = secrets.token_urlsafe(API_KEY_BYTES)
+            key = base64.urlsafe_b64encode(os.urandom(API_KEY_BYTES)).decode().rstrip("=")
             self._write(API_KEY_NAME, f"{key}\n".encode())
         except OSError as error:
             raise StateUnusableError(f"state-dir: cannot use {path}: {error.strerror}") from error

@@ -40,8 +40,7 @@ def test_a_reload_says_what_changed_and_how() -> None:
     assert [finding.text for finding in result.warnings] == ["odd"]
     assert engine.documents == [b"revision 2"]
     assert changes.running.revision == 2
-    assert engine.said("verbosity changed")
-    assert engine.said("num-threads needs a restart")
+    assert engine.said('changed="verbosity, access-control, local-data" needs_restart="num-threads, port"')
 
 
 def test_what_needs_a_restart_is_named_until_it_is_back() -> None:

@@ -1,0 +1,101 @@
+"""`runbound check`: unbound-checkconf's exit codes and options, every error in one run, and data for programs."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from runbound import cli
+
+GOOD = """\
+server:
+    interface: 127.0.0.1
+    interface: ::1@5353
+    port: 5300
+    pidfile: "run/x.pid"
+    local-data: "a.test. A 192.0.2.1"
+"""
+BAD = """\
+server:
+    port: many
+    prot: 53
+    local-data: "a.test. A 192.0.2.999"
+"""
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> str:
+    path = tmp_path / "good.conf"
+    path.write_text(GOOD)
+    return str(path)
+
+
+@pytest.fixture
+def bad(tmp_path: Path) -> str:
+    path = tmp_path / "bad.conf"
+    path.write_text(BAD)
+    return str(path)
+
+
+def test_a_good_file(good: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check", good]) == 0
+    assert f"no errors in {good}" in capsys.readouterr().out
+    assert cli.main(["check", "-q", good]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_every_error_in_one_run(bad: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check", bad]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    for line in (2, 3, 4):
+        assert f"{bad}:{line}:" in said.err
+    assert f"3 errors in {bad}" in said.err
+
+
+def test_as_data(good: str, bad: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check", "--json", bad]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert document["ok"] is False
+    assert [d["line"] for d in document["diagnostics"] if d["severity"] == "error"] == [2, 3, 4]
+    assert cli.main(["check", "--json", "--report", good]) == 0
+    rows = json.loads(capsys.readouterr().out)["report"]
+    assert {row["directive"]: row["state"] for row in rows}["port"] == "honoured"
+
+
+def test_report(good: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check", good, "--report"]) == 0
+    out = capsys.readouterr().out
+    assert "interface" in out
+    assert "honoured" in out
+
+
+@pytest.mark.parametrize(
+    ("flags", "printed"),
+    [
+        (["-o", "port"], "5300"),
+        (["-o", "interface"], "::1@5353\n127.0.0.1"),
+        (["-o", "do-ip4"], "yes"),
+        (["-o", "pidfile"], "run/x.pid"),
+        (["-f", "-o", "port"], "5300"),
+    ],
+)
+def test_one_option(good: str, flags: list[str], printed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check", *flags, good]) == 0
+    assert capsys.readouterr().out == f"{printed}\n"
+
+
+def test_whole_paths(good: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check", "-f", "-o", "pidfile", good]) == 0
+    assert capsys.readouterr().out == f"{Path(good).parent}/run/x.pid\n"
+
+
+@pytest.mark.parametrize("arguments", [["-o", "nope", "{}"], ["/nonexistent.conf"], ["--bogus", "{}"], ["{}", "{}"]])
+def test_what_cannot_be_done(good: str, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check", *(word.format(good) for word in arguments)]) == 1
+    assert capsys.readouterr().err.startswith("runbound: ")
+
+
+def test_help_of_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["help", "check"]) == 0
+    assert "--report" in capsys.readouterr().out
