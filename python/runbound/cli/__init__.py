@@ -240,7 +240,6 @@ def _run(invocation: Invocation) -> int:
 def _serve(invocation: Invocation, path: str, ready: "Callable[[Service, list[str]], None] | None" = None) -> int:
     from runbound.api.companion import Api
     from runbound.engine import Engine
-    from runbound.engine.compile import compile_document
     from runbound.ops.service import Service
     from runbound.ops.source import FileSource
 

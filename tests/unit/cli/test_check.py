@@ -25,6 +25,7 @@ server:
 
 @pytest.fixture
 def good(tmp_path: Path) -> str:
+    (tmp_path / "run").mkdir()
     path = tmp_path / "good.conf"
     path.write_text(GOOD)
     return str(path)
