@@ -53,7 +53,7 @@ pub struct Change {
 pub struct Health {
     /// Upstream servers configured.
     pub upstreams_total: u64,
-    /// Those not in back-off on every worker.
+    /// Those that some worker still expects to answer.
     pub upstreams_healthy: u64,
     /// Messages in the cache.
     pub cache_entries: u64,
@@ -198,6 +198,16 @@ impl Engine {
             return Err(Failure::new("the engine runs already"));
         }
         let store = Arc::new(Store::new(cache_bytes(&document)));
+        let wanted = descriptors(&document, state.workers);
+        match sys::limits::raise_descriptors(wanted) {
+            Ok(limit) if limit < wanted => {
+                let text =
+                    format!("only {limit} of {wanted} file descriptors: busy hours may lack sockets (LimitNOFILE)");
+                self.log.line(Level::Warning, 0, &text);
+            }
+            Ok(_) => {}
+            Err(error) => self.log.line(Level::Warning, 0, &format!("file descriptors cannot be raised: {error}")),
+        }
         let bound = std::mem::take(&mut state.bound);
         let listening = bound.iter().map(|b| b.addr).collect();
         let sets = bound.into_iter().map(|b| b.sets).collect();
@@ -271,11 +281,10 @@ impl Engine {
     pub fn health(&self) -> Health {
         let state = self.state();
         let Some(running) = &state.running else { return Health::default() };
-        let total: usize = running.pool.snapshot().forwards.zones().map(|zone| zone.servers.len()).sum();
-        let healthy = total;
+        let upstreams = running.pool.upstreams().unwrap_or_default();
         Health {
-            upstreams_total: total as u64,
-            upstreams_healthy: healthy as u64,
+            upstreams_total: upstreams.len() as u64,
+            upstreams_healthy: upstreams.values().filter(|alive| **alive).count() as u64,
             cache_entries: running.store.entries() as u64,
             cache_bytes: running.store.bytes() as u64,
             workers: state.workers as u64,
@@ -322,6 +331,16 @@ impl Engine {
             running.pool.stop();
         }
     }
+}
+
+/// Descriptors the workers may need at once: every upstream socket and client connection the document permits, the
+/// listeners, and a reserve for log, control plane and libraries.
+fn descriptors(document: &Document, workers: usize) -> u64 {
+    const RESERVE: u64 = 128;
+    let out = &document.outgoing;
+    let each = u64::from(out.range) + u64::from(out.num_tcp) + u64::from(document.serve.incoming_num_tcp);
+    let listening = document.listen.len() as u64 * 2;
+    (each + listening) * workers as u64 + RESERVE
 }
 
 /// A worker does not answer its channel any more.

@@ -37,11 +37,7 @@ pub struct PortSet {
 impl Default for PortSet {
     /// 1024 to 65535 without the ports of well-known services.
     fn default() -> Self {
-        let mut permitted = PermittedPorts::new();
-        for port in SERVICE_PORTS {
-            permitted.avoid(port, port);
-        }
-        permitted.build()
+        PermittedPorts::new().build()
     }
 }
 
@@ -87,10 +83,13 @@ impl Default for PermittedPorts {
 }
 
 impl PermittedPorts {
-    /// Begins with 1024 to 65535.
+    /// Begins with 1024 to 65535 without the ports of well-known services.
     pub fn new() -> PermittedPorts {
         let mut all = PermittedPorts::none();
         all.permit(1024, u16::MAX);
+        for port in SERVICE_PORTS {
+            all.avoid(port, port);
+        }
         all
     }
 

@@ -141,6 +141,22 @@ impl Pool {
         stats::total(&self.stats, self.snapshot().serve.extended_statistics)
     }
 
+    /// The upstream servers of the snapshot in force, each once, and whether any worker still trusts it to answer.
+    ///
+    /// # Errors
+    /// `BrokenPipe` if a worker has ended.
+    pub fn upstreams(&self) -> io::Result<BTreeMap<SocketAddr, bool>> {
+        let snapshot = self.snapshot();
+        let servers = snapshot.forwards.zones().flat_map(|zone| &zone.servers);
+        let mut known: BTreeMap<SocketAddr, bool> = servers.map(|server| (server.addr, false)).collect();
+        for dead in self.ask(Command::Dead)? {
+            for (server, alive) in &mut known {
+                *alive |= !dead.contains(server);
+            }
+        }
+        Ok(known)
+    }
+
     /// The counters of each worker, in order.
     pub fn worker_stats(&self) -> &[Arc<WorkerStats>] {
         &self.stats

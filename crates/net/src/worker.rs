@@ -42,6 +42,8 @@ pub(crate) enum Command {
     Add(Vec<ListenerSet>, Sender<io::Result<()>>),
     Remove(Arc<[SocketAddr]>, Sender<()>),
     Drain(Duration, Sender<()>),
+    /// Which upstream servers were silent so often that others are preferred.
+    Dead(Sender<Vec<SocketAddr>>),
     Stop,
 }
 
@@ -158,6 +160,9 @@ impl Worker {
                     worker.drain(limit).await;
                     let _ = done.send(());
                 }
+                Command::Dead(done) => {
+                    let _ = done.send(worker.dead());
+                }
                 Command::Stop => break,
             }
         }
@@ -187,6 +192,13 @@ impl Worker {
         }
         *self.snapshot.borrow_mut() = snapshot;
         self.place_free.notify_waiters(); // there may be more places than before
+    }
+
+    fn dead(&self) -> Vec<SocketAddr> {
+        let mesh = self.mesh.borrow();
+        let snapshot = self.snapshot.borrow();
+        let servers = snapshot.forwards.zones().flat_map(|zone| &zone.servers);
+        servers.map(|server| server.addr).filter(|addr| mesh.dead(*addr)).collect()
     }
 
     /// Waits until no client waits and no connection is open, at most `limit`.

@@ -32,6 +32,9 @@ options.honour(
     *("outgoing-interface", "outgoing-port-permit", "outgoing-port-avoid", "outgoing-tcp-mss", "tcp-upstream"),
     *("do-not-query-address", "do-not-query-localhost", "outbound-msg-retry", "unknown-server-time-limit"),
     *("max-query-restarts", "udp-upstream-without-downstream"),
+    # room for it all
+    *("msg-cache-size", "rrset-cache-size", "num-queries-per-thread", "outgoing-range", "outgoing-num-tcp"),
+    *("incoming-num-tcp", "stream-wait-size"),
     # what is written down
     *("verbosity", "logfile", "use-syslog", "log-identity", "log-time-ascii", "log-time-iso", "log-format"),
     *(
@@ -45,6 +48,11 @@ options.honour(
     ),
 )
 options.honour("forward-zone", "name", "forward-addr", "forward-tcp-upstream", "forward-no-cache")
+
+
+CLIENT_STREAMS = 1000
+"""Client TCP connections a worker keeps where `incoming-num-tcp` says nothing. Unbound's default of 10 was made for a
+fallback; RFC 9210 expects streams to be ordinary. Each costs a descriptor and, idle, about a kilobyte."""
 
 
 def _at(position: Position | None) -> doc.At:
@@ -169,7 +177,7 @@ def compile_document(config: Config, revision: int) -> doc.Document:
             tcp_idle_timeout=server.tcp_idle_timeout,
             edns_tcp_keepalive=server.edns_tcp_keepalive,
             edns_tcp_keepalive_timeout=server.edns_tcp_keepalive_timeout,
-            incoming_num_tcp=server.incoming_num_tcp,
+            incoming_num_tcp=server.incoming_num_tcp if config.given("server", "incoming-num-tcp") else CLIENT_STREAMS,
             tcp_connection_limits=tuple(
                 doc.ConnectionLimit(e.values[0], int(e.values[1]), _at(e.at)) for e in server.tcp_connection_limit
             ),
