@@ -78,6 +78,7 @@ class Process:
     ) -> None:
         self.folder = folder
         self.log_path = folder / f"{Path(command[0]).name}.log"
+        self.begun = time.monotonic()
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [str(part) for part in command],
@@ -170,10 +171,9 @@ class Server(Process):
         return self.conf.parent
 
     def _wait(self, ready: Ask | None) -> float:
-        for _ in range(int(START_SECONDS * 2)):
-            taken = wait_for_answer(self.at, 0.5, ready)
-            if taken is not None:
-                return taken
+        while time.monotonic() < self.begun + START_SECONDS:
+            if wait_for_answer(self.at, 0.5, ready) is not None:
+                return time.monotonic() - self.begun
             if self.process.poll() is not None:
                 break
         code = self.stop()
