@@ -135,8 +135,7 @@ class Changes:
             self._running = Running(revision, candidate.config, time.time())
             self._log.verbosity = candidate.config.server.verbosity
             changes = self._changes(before.config, candidate.config, reported)
-        for finding in candidate.warnings:
-            self._log.warning(finding.headline)
+        tell(self._log, candidate.warnings)
         fields = {
             title: ", ".join(item.option for item in changes if item.effect == effect)
             for title, effect in (("changed", "live"), ("needs_restart", "restart"))
@@ -151,8 +150,7 @@ class Changes:
         return Applied(revision, changes, candidate.warnings)
 
     def _rejected(self, change: Change, diagnostics: tuple[Diagnostic, ...]) -> Rejected:
-        for finding in diagnostics:
-            (self._log.error if finding.severity == "error" else self._log.warning)(finding.headline)
+        tell(self._log, diagnostics)
         self._log.error("change refused, nothing changed", actor=change.actor, reason=change.reason)
         return Rejected(diagnostics)
 
@@ -173,6 +171,14 @@ class Changes:
             if effect == "restart" or option not in found:
                 found[option] = "restart" if effect == "restart" else "live"
         return tuple(Changed(option, effect) for option, effect in found.items())
+
+
+def tell(log: ControlLog, diagnostics: Iterable[Diagnostic]) -> None:
+    """Writes errors and warnings to the log, a line each: place and text; the level says how bad it is."""
+    for finding in diagnostics:
+        if finding.severity != "note":
+            where = f"{finding.where}: " if finding.where else ""
+            (log.error if finding.severity == "error" else log.warning)(f"{where}{finding.text}")
 
 
 def needs_restart(clause: str, option: str) -> bool:

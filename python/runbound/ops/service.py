@@ -32,7 +32,7 @@ from runbound.config.model import Config
 from runbound.engine import EngineError, Scan, drop_privileges
 from runbound.errors import ConfigError, RunboundError
 from runbound.ops import privileges
-from runbound.ops.change import Applied, Candidate, Change, Changes, Running
+from runbound.ops.change import Applied, Candidate, Change, Changes, Running, tell
 from runbound.ops.logging import ControlLog
 from runbound.ops.notify import Notifier, inherited_sockets
 from runbound.ops.pidfile import PidFile
@@ -169,8 +169,7 @@ class Service:
             self._enter(config)
             self.log.verbosity = server.verbosity
             self.engine.open_log(document)
-            for finding in candidate.warnings:
-                self.log.warning(finding.headline)
+            tell(self.log, candidate.warnings)
             plan = privileges.plan(*_username(config))
             if plan.note:
                 self.log.warning(plan.note)

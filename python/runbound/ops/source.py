@@ -35,7 +35,7 @@ class FileSource:
         try:
             loaded = load(self.name, self._folder, scan, check_in_engine)
         except OSError as error:
-            unreadable = RunboundError(f"cannot read it: {error.strerror or error}", self.name)
+            unreadable = RunboundError(f"cannot read it: {reason(error)}", self.name)
             unreadable.exit_code = EXIT_CONFIG
             raise unreadable from error
         config = loaded.config
@@ -57,6 +57,11 @@ class FileSource:
             logfile = paths.resolve(config, self.path, server.logfile)
             config = msgspec.structs.replace(config, server=msgspec.structs.replace(server, logfile=logfile))
         return compile_document(config, revision).encode()
+
+
+def reason(error: OSError) -> str:
+    """What the system says, without the number that Rust adds."""
+    return os.strerror(error.errno) if error.errno else str(error).partition(" (os error ")[0]
 
 
 def check_in_engine(config: Config, scanned: Scan) -> list[Message]:

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -101,7 +102,8 @@ def test_hints_say_what_to_type(tmp_path: Path) -> None:
     assert "$(cat .runbound/api.key)" in text
 
 
-def test_the_lab_starts_and_stops() -> None:
+def test_the_lab_starts_and_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     port = quickstart._free_port()
     lab = quickstart.Lab(port)
     try:
