@@ -72,7 +72,7 @@ struct Bound {
 }
 
 struct Running {
-    pool: Pool,
+    pool: Arc<Pool>,
     store: Arc<Store>,
     document: Document,
     listening: Vec<SocketAddr>,
@@ -214,7 +214,7 @@ impl Engine {
         let pool = Pool::start(state.workers, Arc::new(snapshot), Arc::clone(&store), Arc::clone(&self.log), sets)
             .map_err(|e| Failure::new(format!("the workers cannot start: {e}")))?;
         let inherited = std::mem::take(&mut state.inherited);
-        state.running = Some(Running { pool, store, document, listening, inherited });
+        state.running = Some(Running { pool: Arc::new(pool), store, document, listening, inherited });
         Ok(())
     }
 
@@ -317,10 +317,10 @@ impl Engine {
 
     /// Takes no new work, finishes what is in flight, for at most `limit`.
     pub fn drain(&self, limit: Duration) {
-        if let Some(running) = &self.state().running {
-            if let Err(error) = running.pool.drain(limit) {
-                self.log.line(Level::Error, 0, &lost(error).to_string());
-            }
+        // Not under the lock: the control plane must be able to look while this takes its time.
+        let pool = self.state().running.as_ref().map(|running| Arc::clone(&running.pool));
+        if let Some(Err(error)) = pool.map(|pool| pool.drain(limit)) {
+            self.log.line(Level::Error, 0, &lost(error).to_string());
         }
     }
 
