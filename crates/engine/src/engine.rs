@@ -5,6 +5,7 @@
 //! fail (compiling, opening sockets) happens before the workers hear of it.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -76,6 +77,8 @@ struct Running {
     store: Arc<Store>,
     document: Document,
     listening: Vec<SocketAddr>,
+    /// Of the bulk statements in force, to tell whether a reload changes them.
+    bulk: u64,
     /// Addresses the service manager opened: they stay whatever the file says.
     inherited: Vec<SocketAddr>,
 }
@@ -209,12 +212,14 @@ impl Engine {
             Err(error) => self.log.line(Level::Warning, 0, &format!("file descriptors cannot be raised: {error}")),
         }
         let bound = std::mem::take(&mut state.bound);
-        let listening = bound.iter().map(|b| b.addr).collect();
+        let mut listening: Vec<SocketAddr> = bound.iter().map(|b| b.addr).collect();
+        listening.dedup(); // a service manager hands over UDP and TCP of one address one by one
         let sets = bound.into_iter().map(|b| b.sets).collect();
         let pool = Pool::start(state.workers, Arc::new(snapshot), Arc::clone(&store), Arc::clone(&self.log), sets)
             .map_err(|e| Failure::new(format!("the workers cannot start: {e}")))?;
         let inherited = std::mem::take(&mut state.inherited);
-        state.running = Some(Running { pool: Arc::new(pool), store, document, listening, inherited });
+        let bulk = scan.map_or(0, digest);
+        state.running = Some(Running { pool: Arc::new(pool), store, document, listening, bulk, inherited });
         Ok(())
     }
 
@@ -268,6 +273,11 @@ impl Engine {
             running.listening.retain(|open| *open != addr);
             changed(format!("interface {}@{} closed", addr.ip(), addr.port()), Effect::Live);
         }
+        let bulk = scan.map_or(0, digest);
+        if bulk != running.bulk {
+            changed("local-zone, local-data".to_owned(), Effect::Live);
+        }
+        running.bulk = bulk;
         running.document = next;
         Ok(changes)
     }
@@ -346,6 +356,16 @@ fn descriptors(document: &Document, workers: usize) -> u64 {
 /// A worker does not answer its channel any more.
 fn lost(error: std::io::Error) -> Failure {
     Failure::new(format!("the workers do not answer: {error}")).advise("restart the resolver; this is a defect")
+}
+
+/// A digest of the bulk statements and their order. Equal digests of different statements would leave a line out of a
+/// report, nothing more, so a fast hash with fixed keys does.
+fn digest(scan: &Scan) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for bulk in &scan.bulk {
+        (bulk.kind.as_str(), scan.bulk_values(bulk)).hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 fn cache_bytes(document: &Document) -> usize {

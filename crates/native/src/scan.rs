@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 
 /// Severity, file index, line, column, length, text, hint.
@@ -73,7 +74,17 @@ impl Scan {
 /// Reads a configuration and what it includes.
 #[pyfunction]
 pub(crate) fn scan(py: Python<'_>, path: PathBuf, cwd: PathBuf) -> PyResult<Scan> {
-    py.detach(|| conf::scan(&path, &cwd)).map(|scan| Scan(Arc::new(scan))).map_err(Into::into)
+    match py.detach(|| conf::scan(&path, &cwd)) {
+        Ok(scan) => Ok(Scan(Arc::new(scan))),
+        // With number and file name, as Python's own open() would raise it.
+        Err(error) => match error.raw_os_error() {
+            Some(number) => {
+                let reason = PyModule::import(py, "os")?.call_method1("strerror", (number,))?.unbind();
+                Err(PyOSError::new_err((number, reason, path)))
+            }
+            None => Err(error.into()),
+        },
+    }
 }
 
 /// The same for text in memory.

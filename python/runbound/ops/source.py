@@ -60,8 +60,8 @@ class FileSource:
 
 
 def reason(error: OSError) -> str:
-    """What the system says, without the number that Rust adds."""
-    return os.strerror(error.errno) if error.errno else str(error).partition(" (os error ")[0]
+    """What the system says, without number and name."""
+    return error.strerror or str(error)
 
 
 def check_in_engine(config: Config, scanned: Scan) -> list[Message]:
