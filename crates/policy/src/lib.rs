@@ -23,4 +23,4 @@ pub use acl::{Acl, AclAction, AclBuilder};
 pub use chaos::Chaos;
 pub use local::{Defaults, LocalZones, LocalZonesBuilder, ZoneKind};
 pub use problem::{Origin, Problem, Severity};
-pub use verdict::{Decision, LocalHit, Policy, Verdict, unaskable};
+pub use verdict::{Decision, LocalHit, Policy, Verdict};

@@ -100,15 +100,3 @@ impl Policy {
         Decision { verdict: Verdict::Pass, log, local: false }
     }
 }
-
-/// The answer to types that are no question of data: REFUSED for zone transfers, FORMERR for the other meta-types (RFC
-/// 6895 3.1) but ANY. As Unbound has it, this comes after the access list and before all of [`Policy::decide`], and the
-/// reply has neither AA nor RA.
-pub fn unaskable(qtype: Rtype) -> Option<Rcode> {
-    match qtype {
-        Rtype::AXFR | Rtype::IXFR => Some(Rcode::REFUSED),
-        Rtype::ANY => None,
-        Rtype::OPT | Rtype(128..=254) => Some(Rcode::FORMERR),
-        _ => None,
-    }
-}

@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use policy::{Acl, Chaos, Defaults, LocalZones, LocalZonesBuilder, Origin, Policy, Severity, Verdict, unaskable};
-use wire::{Class, Name, NameBuf, Query, Rcode, Rtype, rdata_to_text};
+use policy::{Acl, Chaos, Defaults, LocalZones, LocalZonesBuilder, Origin, Policy, Severity, Verdict};
+use wire::{Class, Name, NameBuf, Query, Rtype, rdata_to_text};
 
 fn build(zones: &[(&str, &str)], data: &[&str], defaults: Defaults) -> LocalZones {
     let mut builder = LocalZonesBuilder::new();
@@ -181,23 +181,5 @@ fn only_what_is_local_holds_for_clients_of_local_data_alone() {
     ] {
         let decision = policy.decide(&query(name, qtype, class), IpAddr::V4(Ipv4Addr::LOCALHOST));
         assert_eq!(decision.local, local, "{name} {qtype} {class}");
-    }
-}
-
-#[test]
-fn meta_types_are_no_questions() {
-    for (qtype, rcode) in [
-        (Rtype::AXFR, Some(Rcode::REFUSED)),
-        (Rtype::IXFR, Some(Rcode::REFUSED)),
-        (Rtype::OPT, Some(Rcode::FORMERR)),
-        (Rtype(128), Some(Rcode::FORMERR)),
-        (Rtype(250), Some(Rcode::FORMERR)),
-        (Rtype(254), Some(Rcode::FORMERR)),
-        (Rtype::ANY, None),
-        (Rtype(127), None),
-        (Rtype(256), None),
-        (Rtype(0), None),
-    ] {
-        assert_eq!(unaskable(qtype), rcode, "{qtype}");
     }
 }

@@ -42,5 +42,5 @@ mod why;
 
 pub use forward::{ForwardZone, Forwards, ForwardsBuilder, Server};
 pub use limits::Limits;
-pub use mesh::{ClientId, Effect, Mesh, Question, SendId, Transport, unaskable};
+pub use mesh::{ClientId, Effect, Mesh, Question, SendId, Transport};
 pub use store::{Key, Message, Millis};

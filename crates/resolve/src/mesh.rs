@@ -169,7 +169,7 @@ struct Flight {
 
 /// The code to answer a question with whose type or class cannot be resolved, as Unbound does: transfers are refused,
 /// types that are no data are format errors (RFC 6895 3.1).
-pub fn unaskable(qtype: Rtype, qclass: Class) -> Option<Rcode> {
+fn unaskable(qtype: Rtype, qclass: Class) -> Option<Rcode> {
     match (qtype, qclass) {
         (Rtype::AXFR | Rtype::IXFR, _) => Some(Rcode::REFUSED),
         (Rtype::OPT | Rtype::TKEY | Rtype::TSIG | Rtype::MAILA | Rtype::MAILB, _) => Some(Rcode::FORMERR),
