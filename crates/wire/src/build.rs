@@ -723,7 +723,8 @@ mod tests {
                         Rtype::SOA => [one, two, &[5; 20]].concat(),
                         _ => octets,
                     };
-                    if !rdata.contains(&all) {
+                    // Compression may give one name the other's case, and what is the same is read once.
+                    if !rdata.iter().any(|known| known.eq_ignore_ascii_case(&all)) {
                         rdata.push(&all);
                     }
                 }
