@@ -196,3 +196,10 @@ def test_locks_hold_hashes_and_no_addresses(lock: str) -> None:
     assert "--index" not in text
     for name in re.findall(r"^([\w.\-]+)==", text, re.MULTILINE):
         assert re.search(rf"^{re.escape(name)}==[^\n]*\\\n +--hash=sha256:", text, re.MULTILINE), f"{name} has no hash"
+
+
+def test_the_rust_lock_is_cargos_without_addresses() -> None:
+    kept = (ROOT / "requirements-rust.lock").read_text(encoding="utf-8")
+    assert "://" not in kept
+    used = (ROOT / "Cargo.lock").read_text(encoding="utf-8")
+    assert kept == re.sub(r'^source = "[^"]*"\n', "", used, flags=re.MULTILINE), "./dev lock --keep records what is new"
