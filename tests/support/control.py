@@ -14,7 +14,6 @@ import msgspec
 from runbound.config.diagnostics import Diagnostic
 from runbound.config.model import Config, Entry, Position
 from runbound.engine import EngineError
-from runbound.errors import RunboundError
 from runbound.ops.change import Candidate
 
 if TYPE_CHECKING:
@@ -92,10 +91,10 @@ class FakeSource:
 
     def __init__(self, config: Config, path: str = "/nonexistent/test.conf") -> None:
         self.path = path
-        self.next: Candidate | RunboundError = Candidate(config, ())
+        self.next: Candidate | Exception = Candidate(config, ())
 
     def load(self) -> Candidate:
-        if isinstance(self.next, RunboundError):
+        if isinstance(self.next, Exception):
             raise self.next
         return self.next
 

@@ -6,6 +6,7 @@ names of interfaces and files are checked elsewhere.
 
 import base64
 import binascii
+import difflib
 import ipaddress
 import re
 from collections.abc import Callable
@@ -331,8 +332,8 @@ def choice(words: tuple[str, ...]) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text in words:
             return text
-        lower = text.lower()
-        hint = f"did you mean {lower}?" if lower in words else f"one of {', '.join(words)}"
+        near = difflib.get_close_matches(text.lower(), words, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(words)}"
         raise BadValue(f"{quote(text)} is not allowed here", hint)
 
     return read
@@ -431,6 +432,15 @@ def _text(text: str) -> str:
     return text
 
 
+def _is_utf8(text: str) -> bool:
+    """Whether the octets of a value are text. Files are read with surrogates in the place of those that are not."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 Reader = Callable[[str], object] | Callable[[str, Warn], object]
 
 _PLAIN: Final[dict[str, Callable[[str], object]]] = {
@@ -495,6 +505,11 @@ TYPES: Final = frozenset(_PLAIN) | frozenset(_WARNING) | {"tag", "tags"}
 
 def read(kind: str, text: str, warn: Warn, known_tags: frozenset[str]) -> object:
     """The value of a text of this type. Raises BadValue."""
+    if not _is_utf8(text):
+        # Not quoted: it may be a secret.
+        raise BadValue(
+            "the value is not UTF-8", r"save the file as UTF-8; an octet in a name is written \DDD: b\252cher"
+        )
     plain = _PLAIN.get(kind)
     if plain is not None:
         return plain(text)

@@ -193,8 +193,8 @@ class Service:
     def reload(self) -> None:
         """Reads the file again, as SIGHUP asks. A broken file changes nothing and the log says why."""
         self.notifier.reloading()
+        self._reopen_log()
         try:
-            self.engine.reopen_log()
             result = self.changes.reload(Change("signal", "SIGHUP"))
             if isinstance(result, Applied):
                 status = f"answering, revision {result.revision}"
@@ -202,6 +202,9 @@ class Service:
                 status = "answering, the last reload was refused: see the log"
         except (RunboundError, EngineError) as error:
             self.log.error("reload failed, nothing changed", error=str(error))
+            status = "answering, the last reload failed: see the log"
+        except Exception as error:  # noqa: BLE001  # a mistake of ours; what runs goes on running
+            self.log.error("reload failed, nothing changed", error=repr(error))
             status = "answering, the last reload failed: see the log"
         self.notifier.ready(status)
 
@@ -266,7 +269,14 @@ class Service:
             if received.si_signo == signal.SIGHUP:
                 self.reload()
             else:
-                self.engine.reopen_log()
+                self._reopen_log()
+
+    def _reopen_log(self) -> None:
+        """Opens the log file anew after somebody moved it. If that fails, lines go where they went."""
+        try:
+            self.engine.reopen_log()
+        except EngineError as error:
+            self.log.error(str(error))
 
     def _drain(self) -> None:
         """Finishes what is in flight, for `drain-timeout` seconds at most or until a second signal."""

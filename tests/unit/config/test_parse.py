@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from runbound.config import load
 from runbound.engine import scan_text
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from support.reading import Read
 
 
@@ -150,3 +153,13 @@ def test_any_octets_are_read(data: bytes) -> None:
     scan = scan_text(data, "x", "/nonexistent")
     for _, file, line, *_ in scan.messages():
         assert isinstance(scan.line(file, line), str)
+
+
+def test_octets_that_are_no_text_are_an_error_with_a_place(tmp_path: Path) -> None:
+    text = b'server:\n identity: "\xff"\nforward-zone:\n name: b\xfccher.example\n forward-addr: 192.0.2.1\n'
+    scan = scan_text(text, "unbound.conf", str(tmp_path))
+    found = load.examine(scan, str(tmp_path / "unbound.conf")).diagnostics
+    assert [item.headline for item in found] == [
+        "unbound.conf:2:12: identity: the value is not UTF-8",
+        "unbound.conf:4:8: name: the value is not UTF-8",
+    ]

@@ -110,6 +110,12 @@ def test_refused(kind: str, text: str, what: str) -> None:
     assert what in caught.value.text
 
 
+@pytest.mark.parametrize("kind", sorted({*values.TYPES, "enum{a,b}"}))
+def test_octets_that_are_no_text_are_refused(kind: str) -> None:
+    with pytest.raises(values.BadValue, match="not UTF-8"):
+        take(kind, "b\udcfccher")
+
+
 def test_a_secret_stays_out_of_its_message() -> None:
     with pytest.raises(values.BadValue) as caught:
         take("cookie", "geheim")
@@ -124,6 +130,8 @@ def test_hints_say_what_to_write() -> None:
         ("yesno", "true", "did you mean yes?"),
         ("netblock", "10/8", "write 10.0.0.0/8"),
         ("acl", "ALLOW", "did you mean allow?"),
+        ("acl", "alow", "did you mean allow?"),
+        ("acl", "drop", f"one of {', '.join(values.ACL_ACTIONS)}"),
         ("interface", "127.0.0.1:53", "no brackets; a port is written behind @: 127.0.0.1@5353, ::1@5353"),
     ):
         with pytest.raises(values.BadValue) as caught:

@@ -106,6 +106,40 @@ def test_a_broken_reload_goes_on(tmp_path: Path) -> None:
     assert engine.said("test.conf:3:5: bad")
 
 
+def test_a_mistake_of_ours_in_a_reload_does_not_end_the_service(tmp_path: Path) -> None:
+    engine, source, service = make(tmp_path, quiet())
+
+    def ready(_service: Service) -> None:
+        source.next = UnicodeEncodeError("utf-8", "x", 0, 1, "surrogates not allowed")
+        service.reload()
+        send(signal.SIGTERM)
+
+    assert service.run(ready) == 0
+    assert "drain" in engine.calls
+    assert engine.said("reload failed, nothing changed")
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGHUP])
+def test_a_log_that_cannot_be_opened_anew_ends_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    engine, _, service = make(tmp_path, quiet())
+    engine.refuse = "reopen_log"
+    helper: list[threading.Thread] = []
+
+    def ready(_service: Service) -> None:
+        send(number)
+        helper.append(threading.Thread(target=end))
+        helper[0].start()
+
+    def end() -> None:
+        while not engine.said("reopen_log does not work"):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    assert service.run(ready) == 0
+    helper[0].join()
+    assert ("apply" in engine.calls) is (number is signal.SIGHUP)
+
+
 def test_what_the_engine_cannot_open_ends_the_start_clean(tmp_path: Path) -> None:
     engine, _, service = make(tmp_path, quiet(pidfile=str(tmp_path / "pid"), state_dir=str(tmp_path / "state")))
     engine.refuse = "bind"
