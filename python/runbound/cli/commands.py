@@ -14,7 +14,7 @@ import msgspec
 from cyclopts import App, CycloptsError, Parameter
 
 from runbound import __version__
-from runbound.config import paths, report, start
+from runbound.config import options, paths, report, start
 from runbound.config.diagnostics import count_errors
 from runbound.config.load import Loaded, load
 from runbound.config.model import Config
@@ -118,6 +118,8 @@ def check(
 
 
 def _print_option(config: Config, path: str, name: str, *, full: bool) -> int:
+    if name in options.SECRETS:
+        raise RunboundError(f"{name} is a secret and is not printed", fix="read it in the file")
     value = report.value_of(config, name)
     if value is None:
         raise RunboundError(f"cannot print option {name}", fix="name an option that has one value or a list")
@@ -129,8 +131,6 @@ def _print_option(config: Config, path: str, name: str, *, full: bool) -> int:
 
 
 def _names_files(name: str) -> bool:
-    from runbound.config import options
-
     return any(
         found.types[0] in FILE_TYPES
         for clause in options.SINGLE_CLAUSES

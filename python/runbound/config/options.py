@@ -25,6 +25,21 @@ ITEM_CLAUSES: Final = ("forward-zone", "stub-zone", "auth-zone", "rpz", "view")
 """Clauses of which every opening is an item of its own."""
 
 
+SECRETS: Final = frozenset(
+    {
+        "api-key",
+        "audit-log-hmac-key",
+        "cookie-secret",
+        "hsm-pin",
+        "redis-server-password",
+        "redis-replica-server-password",
+        "secret-seed",
+        "sync-key",
+    }
+)
+"""Options whose value is a secret itself (not a path to one): it is never shown, nor a line that holds it."""
+
+
 class Option(msgspec.Struct, frozen=True):
     """One row of the table."""
 

@@ -4,6 +4,7 @@ Owns aliases, repetition, names of items, and tags (the one option that must be 
 look at the system or compare options with each other: that is `check`.
 """
 
+import re
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -48,6 +49,8 @@ CLASSES: Final[dict[str, type[msgspec.Struct]]] = {
 _MUST_BE_NAMED: Final = ("forward-zone", "stub-zone", "view")
 """Items that are an error without a name; the others are skipped."""
 
+_SECRET: Final = re.compile(rf"\b({'|'.join(sorted(options.SECRETS))})\b")
+
 _DECOMMISSIONED: Final = {"dlv-anchor": "DLV is decommissioned", "dlv-anchor-file": "DLV is decommissioned"}
 
 
@@ -87,7 +90,7 @@ class Findings:
         source = self._line(number, at.line)
         if not length:
             length = _word_length(source, at.column)
-        self.found.append(Diagnostic(severity, at.file, at.line, at.column, length, text, hint, source))
+        self.found.append(Diagnostic(severity, at.file, at.line, at.column, length, text, hint, _shown(source)))
 
     def error(self, at: model.Position | None, text: str, hint: str | None = None) -> None:
         """One more error."""
@@ -127,6 +130,11 @@ class Findings:
         return tuple(
             sorted(self.found, key=lambda d: (not d.line, self._order.get(d.file, len(self._order)), d.line, d.column))
         )
+
+
+def _shown(source: str) -> str:
+    """The line as messages may show it: not at all if it holds a secret."""
+    return "" if _SECRET.search(source) else source
 
 
 def _word_length(source: str, column: int) -> int:

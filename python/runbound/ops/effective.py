@@ -1,29 +1,16 @@
 """The effective configuration as a flat list: every option with its value and where it was said.
 
-Used twice: `ops.change` compares two lists to tell what a change changed, and the API shows one. Secrets are marked
-here, once, and their values never leave this module except for the comparison.
+Used twice: `ops.change` compares two lists to tell what a change changed, and the API shows one. It must never change
+anything, and marks secrets (`options.SECRETS`), which nobody may show.
 """
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
+from runbound.config import options
 from runbound.config.model import Config, Entry, Position
-
-SECRETS: Final = frozenset(
-    {
-        "api-key",
-        "audit-log-hmac-key",
-        "cookie-secret",
-        "hsm-pin",
-        "redis-server-password",
-        "redis-replica-server-password",
-        "secret-seed",
-        "sync-key",
-    }
-)
-"""Options whose value is a secret itself (not a path to one)."""
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -38,7 +25,7 @@ class Setting(msgspec.Struct, frozen=True):
     @property
     def secret(self) -> bool:
         """Whether the value must not be shown."""
-        return self.option in SECRETS
+        return self.option in options.SECRETS
 
     @property
     def title(self) -> str:

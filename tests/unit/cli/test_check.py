@@ -97,6 +97,24 @@ def test_what_cannot_be_done(good: str, arguments: list[str], capsys: pytest.Cap
     assert capsys.readouterr().err.startswith("runbound: ")
 
 
+@pytest.mark.parametrize(
+    ("clause", "option"), [("server", "api-key"), ("server", "cookie-secret"), ("cachedb", "redis-server-password")]
+)
+def test_a_secret_is_never_printed(
+    clause: str, option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "secret.conf"
+    # In one line with a mistake, whose message would show the line.
+    path.write_text(f"{clause}: {option}: {'5ec4e7' * 5} prot: 1\n")
+    for arguments in (["-o", option], [], ["--json"], ["--report"]):
+        cli.main(["check", *arguments, str(path)])
+        said = capsys.readouterr()
+        assert "5ec4e7" not in said.out + said.err
+    path.write_text(f"{clause}: {option}: {'5ec4e7ab' * 4}\n")
+    assert cli.main(["check", "-o", option, str(path)]) == 1
+    assert f"{option} is a secret" in capsys.readouterr().err
+
+
 def test_help_of_a_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["help", "check"]) == 0
     assert "--report" in capsys.readouterr().out
