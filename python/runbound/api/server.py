@@ -10,11 +10,15 @@ import logging
 import socket
 import threading
 from collections.abc import Generator, Sequence
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
+import h11
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from runbound.api import problems
 from runbound.api.app import build
 from runbound.api.auth import KeyCheck
 from runbound.api.companion import Listeners
@@ -27,8 +31,13 @@ if TYPE_CHECKING:
 
 KEEP_ALIVE_SECONDS: Final = 15
 """How long an idle connection is kept."""
+REQUEST_SECONDS: Final = 30
+"""How long a client may take to send a request, body and all, counted from the connection or from the request before:
+one that only connects would keep its descriptor for ever. Longer than KEEP_ALIVE_SECONDS, so the last idle moment
+leaves time for a request."""
 MAX_CONNECTIONS: Final = 512
-"""Connections and running requests at once; beyond it uvicorn answers 503. Strangers cannot take all descriptors."""
+"""Connections at once, all listeners of a kind together; one more is closed unread. Strangers cannot take the
+descriptors that DNS needs."""
 STOP_SECONDS: Final = 1
 """How long a running request may take when the API stops."""
 STOP_POLL_SECONDS: Final = 0.1
@@ -64,11 +73,51 @@ class _Server(uvicorn.Server):
         yield
 
 
+class _Protocol(H11Protocol):
+    """uvicorn's, with bounds on what a client that sends nothing, or slowly, may hold."""
+
+    _patience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        super().connection_made(transport)
+        if len(self.connections) > MAX_CONNECTIONS:
+            transport.abort()
+        else:
+            self._expect_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._request_came()
+        super().connection_lost(exc)
+
+    def handle_events(self) -> None:
+        super().handle_events()
+        if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
+            self._request_came()
+        elif self._patience is None:
+            self._expect_request()
+
+    def send_400_response(self, msg: str) -> None:
+        """What is no HTTP is answered with a problem too."""
+        answer = problems.response(problems.problem("VALIDATION_FAILED", msg, status=HTTPStatus.BAD_REQUEST))
+        head = h11.Response(status_code=answer.status_code, headers=[*answer.raw_headers, (b"connection", b"close")])
+        for event in (head, h11.Data(data=bytes(answer.body)), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+    def _expect_request(self) -> None:
+        self._patience = self.loop.call_later(REQUEST_SECONDS, self.transport.abort)
+
+    def _request_came(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+
 def _config(app: FastAPI, tls: "ssl.SSLContext | None") -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="asyncio",
-        http="h11",
+        http=_Protocol,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -77,7 +126,6 @@ def _config(app: FastAPI, tls: "ssl.SSLContext | None") -> uvicorn.Config:
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=STOP_SECONDS,
-        limit_concurrency=MAX_CONNECTIONS,
         ssl_context_factory=(lambda _config, _default: tls) if tls is not None else None,
     )
 
@@ -91,12 +139,12 @@ def _names(sockets: Sequence[socket.socket]) -> list[str]:
 
 
 def _carry_library_logs(log: ControlLog) -> None:
-    """Sends what uvicorn and asyncio log at warning and above to our log."""
+    """Sends what uvicorn and asyncio log to our log: of uvicorn errors alone, its warnings are of clients' nonsense."""
     handler = _Handler(log)
-    for name in ("uvicorn", "asyncio"):
+    for name, level in (("uvicorn", logging.ERROR), ("asyncio", logging.WARNING)):
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]
-        logger.setLevel(logging.WARNING)
+        logger.setLevel(level)
         logger.propagate = False
 
 
