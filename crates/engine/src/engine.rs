@@ -246,17 +246,16 @@ impl Engine {
                 opened.push((*addr, listening::open(*addr, options, workers)?));
             }
             closing = running.listening.iter().filter(|addr| !wanted.contains(addr)).copied().collect();
+        } else if listening::wanted(&next)? != listening::wanted(&running.document)? {
+            // The service manager's sockets are all there is until it hands over others.
+            changed("interface".to_owned(), Effect::Restart);
         }
         if log_options(&next.log) != log_options(&running.document.log) {
             self.log.configure(log_options(&next.log)).map_err(|e| Failure::new(e.to_string()))?;
-            changed("log".to_owned(), Effect::Live);
         }
 
         if self::workers(&next) != workers {
             changed("num-threads".to_owned(), Effect::Restart);
-        }
-        if next.cache.bytes != running.document.cache.bytes {
-            changed("msg-cache-size, rrset-cache-size".to_owned(), Effect::Restart);
         }
         if options != listening::options(&running.document) {
             changed("options of sockets that stay open".to_owned(), Effect::Restart);

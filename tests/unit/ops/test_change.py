@@ -56,6 +56,17 @@ def test_what_needs_a_restart_is_named_until_it_is_back() -> None:
     assert result.changes == ()
 
 
+@pytest.mark.parametrize(
+    ("option", "value"), [("api_key", "k" * 32), ("msg_cache_size", 1 << 20), ("rrset_cache_size", 1 << 20)]
+)
+def test_what_is_read_at_start_alone_is_not_called_live(option: str, value: object) -> None:
+    _, source, changes = make(server_config())
+    source.next = Candidate(server_config(**{option: value}), ())
+    result = changes.reload(BY_TEST)
+    assert isinstance(result, Applied)
+    assert result.changes == (Changed(option.replace("_", "-"), "restart"),)
+
+
 def test_a_moved_line_is_no_change() -> None:
     config = server_config(interface=(entry("127.0.0.1"),))
     _, source, changes = make(config)
