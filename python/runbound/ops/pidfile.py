@@ -54,10 +54,13 @@ class PidFile:
         self._fd = None
 
     def remove(self) -> None:
-        """Takes the file away; where the folder is no longer ours, empties it. Leaves a successor's file alone."""
+        """Takes the file away; where the folder is no longer ours, empties it. Leaves another process's file alone."""
         if self._fd is not None:
+            ours = os.fstat(self._fd).st_size == 0
             os.close(self._fd)
             self._fd = None
+            if not ours:
+                return
         elif read_pid(self.path) != os.getpid():
             return
         try:

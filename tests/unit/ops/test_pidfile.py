@@ -31,6 +31,15 @@ def test_a_living_process_is_warned_about_and_overwritten(tmp_path: Path) -> Non
     assert path.read_text() == f"{os.getpid()}\n"
 
 
+def test_a_start_that_failed_leaves_the_file_of_the_one_that_runs(tmp_path: Path) -> None:
+    path = tmp_path / "pid"
+    path.write_text("1\n")
+    pidfile = PidFile(str(path))
+    pidfile.open(None)
+    pidfile.remove()
+    assert path.read_text() == "1\n"
+
+
 def test_a_dead_process_is_not_worth_a_word(tmp_path: Path) -> None:
     path = tmp_path / "pid"
     path.write_text("999999999\n")
