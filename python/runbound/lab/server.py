@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 DATAGRAM_LIMIT = 1232
 """Octets of the largest UDP answer, whatever the asker allows: the size that is never fragmented (RFC 9715)."""
+MAX_PORT = 65535
 PORT_TRIES = 20
 """Tries to find one free port for both UDP and TCP when the port asked for is 0."""
 
@@ -36,7 +37,9 @@ class Lab:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self, address: str, port: int) -> None:
-        """Binds both sockets. Raises OSError if one cannot be had."""
+        """Binds both sockets. Raises OSError if one cannot be had, ValueError if that is no port."""
+        if not 0 <= port <= MAX_PORT:
+            raise ValueError(f"{port} is not a port (0 to {MAX_PORT})")
         loop = asyncio.get_running_loop()
         tries = 1 if port else PORT_TRIES
         for left in reversed(range(tries)):

@@ -20,12 +20,11 @@ from typing import Final
 import msgspec
 
 from runbound.errors import RunboundError
-from runbound.state.directory import API_KEY_NAME, DIRECTORY_MODE, FILE_MODE, StateDirectory
+from runbound.state.directory import API_KEY_NAME, FILE_MODE, StateDirectory
 
 FOLDER: Final = ".runbound"
 FILE: Final = "runbound.conf"
 DNS_PORT: Final = 5335
-API_PORT: Final = 8081
 RESOLV_CONF: Final = "/etc/resolv.conf"
 MAX_SERVERS: Final = 3
 """Servers taken from resolv.conf, as the C library does."""
@@ -89,14 +88,13 @@ class Lab:
 def prepare(port: int = DNS_PORT, api_port: int | None = None, folder: str = FOLDER) -> Plan:
     """Asks the machine's resolvers and writes the configuration. Nothing listens yet.
 
-    Raises RunboundError if the folder cannot be used or another quickstart runs in it.
+    Raises RunboundError if the folder cannot be used, another quickstart runs in it, or the port is taken.
     """
     probe = Probe(system_servers())
     shown, folder = folder, os.path.abspath(folder)
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(folder, DIRECTORY_MODE)
     state = StateDirectory.open(folder)
     try:
+        _must_be_free(port)
         servers = probe.answered()
         lab_port = None if servers else _free_port()
         path = os.path.join(folder, FILE)
@@ -240,10 +238,28 @@ def _is_good(channel: socket.socket, query_id: bytes) -> bool:
 
 def _free_port() -> int:
     """A port of 127.0.0.1 that nobody uses, for UDP and TCP, at this moment."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp:
-        tcp.bind(("127.0.0.1", 0))
-        port: int = tcp.getsockname()[1]
-    return port
+    while True:
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
+        ):
+            tcp.bind(("127.0.0.1", 0))
+            port: int = tcp.getsockname()[1]
+            with contextlib.suppress(OSError):
+                udp.bind(("127.0.0.1", port))
+                return port
+
+
+def _must_be_free(port: int) -> None:
+    """Looks whether the port is taken. Our own sockets would not notice: they share a port with another runbound's."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        try:
+            udp.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise RunboundError(
+                f"quickstart: cannot listen on 127.0.0.1 port {port}: {error.strerror}",
+                fix="stop who listens there, or choose another with --port",
+            ) from error
 
 
 def _die_with_parent() -> None:

@@ -89,3 +89,9 @@ def test_the_way_to_the_first_answer_imports_nothing_heavy() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": ":".join(sys.path)}
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("port", ["70000", "-1", "x"])
+def test_the_lab_refuses_what_is_no_port(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["lab", "--port", port]) == 1
+    assert capsys.readouterr().err.startswith("runbound: runbound lab: ")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from runbound.errors import RunboundError
 from runbound.ops import quickstart
 from runbound.state.directory import StateDirectory, StateInUseError
 
@@ -91,6 +92,22 @@ def test_prepare_refuses_a_second_quickstart(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(StateInUseError):
         quickstart.prepare(folder=str(tmp_path / "q"))
     state.close()
+
+
+def test_prepare_refuses_a_port_that_somebody_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quickstart, "system_servers", list)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # as another runbound's
+        other.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+        with pytest.raises(RunboundError, match=f"port {port}: Address already in use"):
+            quickstart.prepare(port, folder=str(tmp_path / "q"))
+
+
+def test_prepare_says_where_it_may_not_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quickstart, "system_servers", list)
+    with pytest.raises(RunboundError, match="cannot use /proc/q"):
+        quickstart.prepare(folder="/proc/q")
 
 
 def test_hints_say_what_to_type(tmp_path: Path) -> None:
