@@ -23,7 +23,6 @@ def never() -> tuple[str, str]:
 
 def test_defaults() -> None:
     settings = ApiSettings.of(server_config(), same)
-    assert settings.enable
     assert settings.addresses == (Address("127.0.0.1", 8081),)
     assert not settings.explicit
     assert settings.tls is None
@@ -65,7 +64,7 @@ def test_unusable_keys(key: str) -> None:
 
 
 def settings_for(port: int, path: str | None = None, *, explicit: bool = False) -> ApiSettings:
-    return ApiSettings(True, (Address("127.0.0.1", port),), path, explicit, None, "n")
+    return ApiSettings((Address("127.0.0.1", port),), path, explicit, None, "n")
 
 
 def test_a_taken_port(tmp_path: Path) -> None:

@@ -27,7 +27,6 @@ CODES: Final[Mapping[str, tuple[int, str]]] = {
     "VALIDATION_FAILED": (422, "The request does not fit the schema"),
     "RATE_LIMITED": (429, "Too many requests from this address"),
     "INTERNAL_ERROR": (500, "The control plane failed; DNS goes on"),
-    "ENGINE_ERROR": (503, "The engine could not do that"),
 }
 """Every code with its status and title. A code never changes its meaning."""
 

@@ -53,7 +53,6 @@ class Address(msgspec.Struct, frozen=True):
 class ApiSettings(msgspec.Struct, frozen=True):
     """The API's part of the configuration, resolved."""
 
-    enable: bool
     addresses: tuple[Address, ...]
     socket_path: str | None
     explicit: bool
@@ -78,7 +77,6 @@ class ApiSettings(msgspec.Struct, frozen=True):
                 fix="TLS on the API needs both, api-tls-cert and api-tls-key",
             )
         return cls(
-            enable=server.api_enable,
             addresses=tuple(_address(text, server.api_port) for text in listed),
             socket_path=resolve(server.api_socket) if server.api_socket else None,
             explicit=explicit,

@@ -1,6 +1,6 @@
 """`check --report`: what became of every directive that a file uses.
 
-Owns the rows and their two forms, a table in plain text and JSON. It must never decide what is honoured: `start` and
+Owns the rows and their form as a table of plain text. It must never decide what is honoured: `start` and
 the registry in `options` do. Before calling it, import every room that registers options, or nothing is honoured.
 """
 
@@ -36,11 +36,6 @@ def rows(config: Config, bulk_counts: dict[str, tuple[int, int, int, int]] | Non
         directive = use.name or f"{use.clause}:"
         found.append(Row(use.clause, directive, times, str(use.places[0]), use.state, use.why, use.stops))
     return tuple(found)
-
-
-def as_json(found: Iterable[Row]) -> str:
-    """The rows as a JSON array."""
-    return msgspec.json.format(msgspec.json.encode(list(found)), indent=2).decode()
 
 
 def as_table(found: Iterable[Row]) -> str:

@@ -24,11 +24,6 @@ class Notifier:
         self._address = _socket_address(environ.get("NOTIFY_SOCKET", ""))
         self.watchdog_seconds = _watchdog_seconds(environ)
 
-    @property
-    def enabled(self) -> bool:
-        """Whether a service manager listens."""
-        return self._address is not None
-
     def ready(self, status: str) -> None:
         """The service answers: after start, and again when a reload is done."""
         self._send(f"READY=1\nSTATUS={_one_line(status)}\nMAINPID={os.getpid()}")
@@ -40,10 +35,6 @@ class Notifier:
     def stopping(self) -> None:
         """The service drains."""
         self._send("STOPPING=1")
-
-    def status(self, text: str) -> None:
-        """One line for `systemctl status`."""
-        self._send(f"STATUS={_one_line(text)}")
 
     def watchdog(self) -> None:
         """Feeds the watchdog; to be called every `watchdog_seconds`."""
