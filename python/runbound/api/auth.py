@@ -96,7 +96,11 @@ class Gate:
         scope["runbound.request_id"] = request_id
         scope["runbound.actor"] = ACTOR if self._authenticated(scope) else None
 
+        started = False
+
         async def send_with_headers(message: Message) -> None:
+            nonlocal started
+            started = True
             if message["type"] == "http.response.start":
                 present = {name for name, _ in message["headers"]}
                 extra = [pair for pair in HEADERS if pair[0] not in present]
@@ -121,7 +125,11 @@ class Gate:
             except Exception as error:
                 trace = " | ".join(part.strip() for part in traceback.format_tb(error.__traceback__)[-3:])
                 self._log.error("API call failed", path=scope["path"], error=repr(error), trace=trace)
-                raise
+                if started:
+                    raise
+                # What went wrong is in the log under the request id; the client learns only that.
+                body = problems.problem("INTERNAL_ERROR", request_id=request_id)
+                await problems.response(body)(scope, receive, send_with_headers)
 
     def _authenticated(self, scope: Scope) -> bool:
         presented = [value for name, value in scope["headers"] if name == b"authorization"]

@@ -1,8 +1,8 @@
 """Errors as `application/problem+json` (RFC 9457), each with a stable `code` that a program may rely on.
 
-Owns the list of codes, the shape of a problem, and the handlers that turn every error of the framework into one: no
-response with a status of 400 or more leaves the API in another shape. A problem never carries a secret, a traceback or
-what the client sent.
+Owns the list of codes, the shape of a problem, and the handlers that turn every error of the framework into one (the
+gate makes those of our own mistakes, the server those of broken HTTP): no response with a status of 400 or more leaves
+the API in another shape. A problem never carries a secret, a traceback or what the client sent.
 """
 
 from collections.abc import Callable, Mapping
@@ -117,7 +117,6 @@ def install(app: FastAPI, methods: Callable[[str], list[str]]) -> None:
 
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _validation)
-    app.add_exception_handler(Exception, _unexpected)
 
 
 def documented(*codes: str) -> dict[int | str, dict[str, Any]]:
@@ -162,8 +161,3 @@ async def _validation(request: Request, error: Exception) -> Response:
         FieldError(field=".".join(str(part) for part in item["loc"]), message=item["msg"]) for item in error.errors()
     ]
     return response(problem("VALIDATION_FAILED", request_id=_request_id(request), errors=errors))
-
-
-async def _unexpected(request: Request, error: Exception) -> Response:
-    # What went wrong is in the log under the request id (the gate writes it); the client learns only that.
-    return response(problem("INTERNAL_ERROR", request_id=_request_id(request)))
