@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from runbound.errors import EXIT_FAILURE, EXIT_OK, RunboundError
+from runbound.errors import EXIT_FAILURE, EXIT_OK, ConfigError, RunboundError
 
 if TYPE_CHECKING:
     from runbound.ops.service import Service
@@ -90,6 +90,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments and arguments[0] in (*COMMANDS, "help"):
             return _command(arguments)
         return _run(parse(arguments))
+    except ConfigError as error:
+        print(*error.diagnostics, f"runbound: {RunboundError.__str__(error)}", sep="\n", file=sys.stderr)
+        return error.exit_code
     except RunboundError as error:
         print(f"runbound: {error}", file=sys.stderr)
         return error.exit_code

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
         code = app(list(arguments), exit_on_error=False, print_error=False)
     except CycloptsError as error:
         raise RunboundError(
-            " ".join(str(error).split()), f"runbound {arguments[0]}", f"see runbound {arguments[0]} --help"
+            " ".join(str(error).split()), arguments[0], f"see runbound {arguments[0]} --help"
         ) from error
     return code if isinstance(code, int) else EXIT_OK
 
@@ -153,5 +153,5 @@ def lab(
     try:
         asyncio.run(run(address, port, world))
     except (OSError, ValueError) as error:
-        raise RunboundError(str(error), "runbound lab") from error
+        raise RunboundError(str(error), "lab") from error
     return EXIT_OK

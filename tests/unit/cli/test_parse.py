@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from runbound import cli
-from runbound.errors import EXIT_FAILURE, EXIT_OK
+from runbound.errors import EXIT_CONFIG, EXIT_FAILURE, EXIT_OK
 
 
 @pytest.mark.parametrize(
@@ -94,4 +94,13 @@ def test_the_way_to_the_first_answer_imports_nothing_heavy() -> None:
 @pytest.mark.parametrize("port", ["70000", "-1", "x"])
 def test_the_lab_refuses_what_is_no_port(port: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["lab", "--port", port]) == 1
-    assert capsys.readouterr().err.startswith("runbound: runbound lab: ")
+    assert capsys.readouterr().err.startswith("runbound: lab: ")
+
+
+def test_findings_come_first_and_the_verdict_last(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "x.conf"
+    path.write_text("server:\n prot: 1\n")
+    assert cli.main([str(path)]) == EXIT_CONFIG
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == f'{path}:2:2: unknown keyword "prot":'
+    assert said[-1] == f"runbound: {path}: the configuration has errors"
