@@ -127,6 +127,7 @@ pub(crate) struct ConnectionCounts(Mutex<HashMap<(IpAddr, u8), u32>>);
 impl ConnectionCounts {
     /// Counts a connection in; `None` when its netblock is full. The guard counts it out.
     fn admit(self: &std::sync::Arc<Self>, limits: &[ConnectionLimit], ip: IpAddr) -> Option<Admission> {
+        let ip = ip.to_canonical(); // a socket handed over may serve both families
         let Some(limit) = limits.iter().filter(|l| l.contains(ip)).max_by_key(|l| l.prefix) else {
             return Some(Admission { counts: None });
         };
@@ -256,6 +257,8 @@ async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, local: S
                         if inbox.len() < before {
                             deadline = idle(&worker); // a whole message: half of one is no sign of life
                         }
+                        // A client that never pauses finds the stream readable each time: the others come first.
+                        tokio::task::yield_now().await;
                     }
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                     Err(_) => break,
@@ -349,5 +352,6 @@ mod tests {
         assert!(counts.admit(&limits, ip("198.51.100.1")).is_some());
         drop(first);
         assert!(counts.admit(&limits, ip("192.0.2.2")).is_some());
+        assert!(counts.admit(&limits, ip("::ffff:192.0.2.7")).is_none(), "IPv4 by way of an IPv6 socket");
     }
 }

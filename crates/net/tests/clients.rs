@@ -7,6 +7,9 @@ use net::{ConnectionLimit, Serve};
 use policy::AclAction;
 use std::io::Write;
 use std::net::Shutdown;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use sys::log::{Options, Target};
 use wire::types::{flag, option};
 use wire::{CookieSecret, Rcode, Reply, Rtype};
@@ -405,4 +408,36 @@ fn log_lines_are_unbounds() {
     assert!(lines[7].ends_with(" 0 26"), "{}", lines[7]);
     assert_eq!(lines[8], "reply: 127.0.0.3 null TYPE0 CLASS0 REFUSED 0.000000 1 12");
     std::fs::remove_dir_all(&dir).unwrap();
+}
+
+#[test]
+fn a_stream_that_never_pauses_leaves_the_others_their_turn() {
+    let r = local().start();
+    let mut busy = Stream::new(r.addr);
+    let query = framed(&a_query(1, "nothing.invalid."));
+    let burst = query.repeat(2_000);
+    let mut reader = busy.stream.try_clone().unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let end = Arc::clone(&stop);
+    let reads = std::thread::spawn(move || {
+        let mut buffer = vec![0; 1 << 20];
+        while !end.load(Ordering::Relaxed) && std::io::Read::read(&mut reader, &mut buffer).is_ok_and(|n| n > 0) {}
+    });
+    let end = Arc::clone(&stop);
+    let writes = std::thread::spawn(move || {
+        while !end.load(Ordering::Relaxed) && busy.stream.write_all(&burst).is_ok() {}
+        let _ = busy.stream.shutdown(std::net::Shutdown::Both);
+    });
+    std::thread::sleep(Duration::from_millis(300));
+    let client = Client::new(r.addr);
+    let mut slowest = Duration::ZERO;
+    for id in 0..50 {
+        let begin = std::time::Instant::now();
+        client.ask(&a_query(id, "nothing.invalid."));
+        slowest = slowest.max(begin.elapsed());
+    }
+    stop.store(true, Ordering::Relaxed);
+    writes.join().unwrap();
+    reads.join().unwrap();
+    assert!(slowest < Duration::from_millis(500), "{slowest:?}");
 }
