@@ -87,15 +87,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The entry point. Returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        if arguments and arguments[0] in (*COMMANDS, "help"):
-            return _command(arguments)
-        return _run(parse(arguments))
+        command = bool(arguments) and arguments[0] in (*COMMANDS, "help")
+        code = _command(arguments) if command else _run(parse(arguments))
+        sys.stdout.flush()
+        return code
     except ConfigError as error:
         print(*error.diagnostics, f"runbound: {RunboundError.__str__(error)}", sep="\n", file=sys.stderr)
         return error.exit_code
     except RunboundError as error:
         print(f"runbound: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; what is left of it goes nowhere, not even at the interpreter's end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return EXIT_FAILURE
     except KeyboardInterrupt:
         return EXIT_FAILURE
 

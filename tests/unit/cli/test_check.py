@@ -1,6 +1,9 @@
 """`runbound check`: unbound-checkconf's exit codes and options, every error in one run, and data for programs."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -118,3 +121,16 @@ def test_a_secret_is_never_printed(
 def test_help_of_a_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["help", "check"]) == 0
     assert "--report" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [["check", "{}", "-o", "interface"], ["--help"]])
+def test_a_reader_that_has_seen_enough_is_no_traceback(good: str, arguments: list[str]) -> None:
+    gone, ours = os.pipe()
+    os.close(gone)
+    words = [word.format(good) for word in arguments]
+    with os.fdopen(ours, "wb") as output:
+        done = subprocess.run(
+            [sys.executable, "-m", "runbound", *words], stdout=output, stderr=subprocess.PIPE, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr == b""
