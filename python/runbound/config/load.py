@@ -57,6 +57,5 @@ def examine(
         # Rust expects a configuration that passed. With errors it gets an empty one, so that what stands in the scan
         # alone (local zones and data) is checked in the same run all the same.
         told = check(Config() if has_errors(findings.found) else config, scan)
-        # It knows where a statement starts, not how long its words are: length 0 marks the word there.
-        findings.messages(tuple((*message[:4], 0, *message[5:]) for message in told))
+        findings.statements(told)
     return Loaded(config, findings.sorted(), scan)

@@ -5,6 +5,7 @@ look at the system or compare options with each other: that is `check`.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -106,6 +107,23 @@ class Findings:
             word: Severity = "error" if severity == "error" else "warning" if severity == "warning" else "note"
             at = self.position(file, line, column) if line and 0 <= file < len(self._files) else None
             self.add(word, at, text, hint, length=length, file=file)
+
+    def statements(self, messages: Sequence[Message]) -> None:
+        """Takes over messages that know where a statement starts and not where its values are.
+
+        The word they quote is marked if it stands behind that place, the last one first: it is the narrowest. Else the
+        word at the place is, which length 0 asks for.
+        """
+        for severity, file, line, column, _, text, hint in messages:
+            octets = self._line(file, line).encode("utf-8", "surrogateescape") if line else b""
+            behind = column - 1 + _word_length(octets.decode("utf-8", "surrogateescape"), column)
+            place, length = column, 0
+            for word in reversed(re.findall(r'"([^"]+)"', text)):
+                found = octets.find(word.encode(), behind)
+                if found >= 0:
+                    place, length = found + 1, len(word.encode())
+                    break
+            self.messages(((severity, file, line, place, length, text, hint),))
 
     def value(self, at: model.Position, position: int, texts: tuple[str, ...]) -> model.Position:
         """The place of a value, given that of the first: the scan tells only where the first stands."""

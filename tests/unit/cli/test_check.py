@@ -1,5 +1,6 @@
 """`runbound check`: unbound-checkconf's exit codes and options, every error in one run, and data for programs."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -134,3 +135,18 @@ def test_a_reader_that_has_seen_enough_is_no_traceback(good: str, arguments: lis
         )
     assert done.returncode == 1
     assert done.stderr == b""
+
+
+def test_the_wrong_value_is_marked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "local.conf"
+    path.write_text(
+        'server:\n local-zone: "a." statc\n local-data: "a. IN A 1.2.3"\n local-data-ptr: "1.2.3 a."\n'
+        ' local-zone: "a..b" static\n local-data: "b. IN\tXYZ foo"\n'
+    )
+    assert cli.main(["check", str(path)]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    marked = []
+    for above, below in itertools.pairwise(lines):
+        if "^" in below:
+            marked.append(above[below.index("^") : below.rindex("^") + 1])
+    assert marked == ["statc", "1.2.3", "1.2.3 a.", "a..b", "XYZ"]
