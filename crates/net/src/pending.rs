@@ -126,6 +126,18 @@ impl Pending {
     }
 }
 
+impl Pending {
+    /// Takes all clients out.
+    pub(crate) fn take_all(&mut self) -> Vec<Waiting> {
+        let ids: Vec<u64> = (0_u64..)
+            .zip(&self.slots)
+            .filter(|(_, (_, slot))| slot.is_some())
+            .map(|(index, (generation, _))| u64::from(*generation) << 32 | index)
+            .collect();
+        ids.into_iter().filter_map(|id| self.take(id)).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -88,7 +88,7 @@ fn steps(w: &Worker, snapshot: &Snapshot, p: &Packet<'_>, out: &mut [u8]) -> Out
         Err(reject) => return rejected(w, serve, p, &reject, out),
     };
     #[cfg(test)]
-    tests::maybe_panic(&q);
+    tests::maybe_panic(&q, b"panic-here");
     w.stats.queries.add(1);
     w.stats.question(q.qtype);
     w.stats.query(&q, tcp, client.is_ipv6());
@@ -206,13 +206,17 @@ fn wait(
     });
     drop(pending);
     let question = Question { name: target, qtype: ask.q.qtype, qclass: ask.q.qclass, cd: ask.q.cd(), rd: ask.q.rd() };
-    let mut mesh = w.mesh.borrow_mut();
-    mesh.query(p.received_us / 1_000, &snapshot.forwards, question, ClientId(id));
-    w.stats.list(mesh.queries() as u64);
+    w.with_mesh(|mesh| {
+        #[cfg(test)]
+        tests::maybe_panic(&ask.q, b"panic-asking");
+        mesh.query(p.received_us / 1_000, &snapshot.forwards, question, ClientId(id));
+        w.stats.list(mesh.queries() as u64);
+    });
     Outcome::Waiting
 }
 
-/// Renders the answer for a client that waited; returns its octets, 0 if there is none to send.
+/// Renders the answer for a client that waited; returns its octets, 0 if there is none to send. A panic on the way is
+/// contained as in `handle`.
 pub(crate) fn finish(
     w: &Worker,
     snapshot: &Snapshot,
@@ -221,6 +225,24 @@ pub(crate) fn finish(
     now_us: u64,
     out: &mut [u8],
 ) -> usize {
+    let last_steps = AssertUnwindSafe(|| last_steps(w, snapshot, waiting, answer, now_us, &mut *out));
+    catch_unwind(last_steps).unwrap_or_else(|_| {
+        w.panicked();
+        let how = Render { max_size: CLASSIC_UDP, minimal: true, rotate: None, age: 0, ra: true, edns: None };
+        wire::render(&waiting.query, &Answer::new(Rcode::SERVFAIL), &how, out)
+    })
+}
+
+fn last_steps(
+    w: &Worker,
+    snapshot: &Snapshot,
+    waiting: &Waiting,
+    answer: &Answer,
+    now_us: u64,
+    out: &mut [u8],
+) -> usize {
+    #[cfg(test)]
+    tests::maybe_panic(&waiting.query, b"panic-late");
     let serve = &*snapshot.serve;
     let us = now_us.saturating_sub(waiting.received_us);
     let tcp = waiting.route.is_tcp();
@@ -474,41 +496,80 @@ mod tests {
     use std::net::UdpSocket;
     use std::sync::Arc;
 
-    /// The hook of the test below: a name that panics.
-    pub(super) fn maybe_panic(q: &Query) {
-        assert!(!q.qname.as_ref().labels().any(|label| label == b"panic-here"), "asked to");
+    /// The hook of the tests below: a label that panics.
+    pub(super) fn maybe_panic(q: &Query, at: &[u8]) {
+        assert!(!q.qname.as_ref().labels().any(|label| label == at), "asked to");
     }
 
     #[test]
     fn a_panic_is_one_servfail_and_the_worker_goes_on() {
+        let upstream = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let mut forwards = resolve::Forwards::builder();
+        forwards.zone(resolve::ForwardZone {
+            name: Name::from_text("fwd.example.").unwrap(),
+            servers: vec![resolve::Server { addr: upstream.local_addr().unwrap(), tls_name: None }],
+            tcp_only: false,
+            no_cache: false,
+        });
         let spec = ListenSpec { addr: "127.0.0.1:0".parse().unwrap(), options: SocketOptions::default() };
         let sets = open(&spec, 1).unwrap();
         let addr = sets[0].addr;
         let snapshot = Arc::new(Snapshot {
             revision: 1,
             policy: Arc::default(),
-            forwards: Arc::new(resolve::Forwards::builder().build()),
+            forwards: Arc::new(forwards.build()),
             serve: Arc::default(),
         });
         let log = Arc::new(sys::log::Logger::open(sys::log::Options::default()).unwrap());
         let pool = Pool::start(1, snapshot, Arc::new(store::Store::new(0)), log, vec![sets]).unwrap();
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let ask = |name: &str| {
+        client.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+        let send = |name: &str| {
             let mut packet = [0; 512];
             let name = Name::from_text(name).unwrap();
             let (qtype, qclass) = (wire::Rtype::A, wire::Class::IN);
             let n = wire::question(&mut packet, 7, flag::RD, name.as_ref(), qtype, qclass, None);
             client.send_to(&packet[..n], addr).unwrap();
+        };
+        let recv = || {
             let mut reply = [0; 512];
             let n = client.recv(&mut reply).unwrap();
             assert!(n >= HEADER && reply[..2] == [0, 7]);
             reply[3] & 0x0f
+        };
+        let ask = |name: &str| {
+            send(name);
+            recv()
         };
         assert_eq!(ask("panic-here.example."), 2);
         assert_eq!(ask("panic-here.example."), 2);
         assert_eq!(pool.stats()["total.num.panics"], 2);
         assert_eq!(ask("nowhere.example."), 2); // no forward zone: SERVFAIL, but not by a panic
         assert_eq!(pool.stats()["total.num.panics"], 2);
+        assert_eq!(ask("panic-late.example."), 2);
+        assert_eq!(pool.stats()["total.num.panics"], 3);
+
+        // After a panic inside the mesh all who wait get SERVFAIL, once, and new questions are resolved.
+        let mut packet = [0; 512];
+        send("waits.fwd.example.");
+        upstream.recv_from(&mut packet).unwrap();
+        assert_eq!(ask("panic-asking.fwd.example."), 2);
+        assert_eq!(recv(), 2);
+        send("other.fwd.example.");
+        let (_, from) = upstream.recv_from(&mut packet).unwrap();
+        crate::worker::tests::PANIC.store(true, std::sync::atomic::Ordering::Relaxed);
+        upstream.send_to(&packet[..40], from).unwrap();
+        assert_eq!(recv(), 2);
+        send("www.fwd.example.");
+        let (n, from) = upstream.recv_from(&mut packet).unwrap();
+        packet[2] |= 0x80;
+        packet[3] = 3;
+        upstream.send_to(&packet[..n], from).unwrap();
+        assert_eq!(recv(), 3);
+        assert_eq!(pool.stats()["total.num.panics"], 5);
+        let begin = std::time::Instant::now();
+        pool.drain(std::time::Duration::from_secs(20)).unwrap();
+        assert!(begin.elapsed() < std::time::Duration::from_secs(10), "nobody is left waiting");
     }
 
     #[test]

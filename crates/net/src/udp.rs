@@ -18,6 +18,10 @@ use tokio::net::UdpSocket;
 /// answers.
 const BATCHES_PER_TURN: usize = 8;
 
+/// Microseconds that a socket about to be closed is read at most: what a full receive buffer holds takes a tenth of it,
+/// and a flood must not keep the address open and the worker from everything else.
+const MAX_DRAIN_US: u64 = 200_000;
+
 /// A listening UDP socket of one worker.
 pub(crate) struct UdpListener {
     pub(crate) addr: SocketAddr,
@@ -41,7 +45,8 @@ pub(crate) async fn serve(worker: Rc<Worker>, listener: Rc<UdpListener>) {
 
 /// Answers what already waits in the socket: called before it is closed, so that no query that arrived is lost.
 pub(crate) fn drain(worker: &Rc<Worker>, listener: &Rc<UdpListener>) {
-    while turn(worker, listener, Readiness::Unknown) == BATCH {}
+    let end = worker.tick() + MAX_DRAIN_US;
+    while turn(worker, listener, Readiness::Unknown) == BATCH && sys::clock::monotonic_us() < end {}
 }
 
 /// Whether the runtime has said that the socket can be read.

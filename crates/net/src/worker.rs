@@ -69,7 +69,9 @@ pub(crate) struct Worker {
     snapshot: RefCell<Arc<Snapshot>>,
     /// Seconds since 1970, read by `tick`; modulo 2^32, as cookies have it (RFC 9018 4.3).
     pub(crate) unix_s: Cell<u32>,
-    pub(crate) mesh: RefCell<Mesh>,
+    mesh: RefCell<Mesh>,
+    /// A panic left the mesh in a state that is not to be trusted.
+    mesh_broken: Cell<bool>,
     pub(crate) pending: RefCell<Pending>,
     pub(crate) recv: RefCell<RecvBatch>,
     /// Answers on their way out, all through `send_by`.
@@ -123,6 +125,7 @@ impl Worker {
             snapshot: RefCell::new(setup.snapshot),
             unix_s: Cell::new(0),
             mesh: RefCell::new(mesh),
+            mesh_broken: Cell::new(false),
             pending: RefCell::new(Pending::default()),
             recv: RefCell::new(RecvBatch::new(MAX_MESSAGE)),
             send: RefCell::new(SendBatch::new(MAX_MESSAGE)),
@@ -142,6 +145,7 @@ impl Worker {
         drop(serve);
         let _ = ready.send(Ok(()));
         let mut listening = Listening::default();
+        let mut draining: Vec<Sender<()>> = Vec::new();
         while let Some(command) = commands.recv().await {
             match command {
                 Command::Apply(snapshot, done) => {
@@ -152,19 +156,27 @@ impl Worker {
                     let _ = done.send(listening.add(&worker, sets));
                 }
                 Command::Remove(addrs, done) => {
-                    listening.remove(&worker, |addr| addrs.contains(addr)).await;
+                    listening.remove(&worker, |addr| addrs.contains(addr), Closing::Address).await;
                     let _ = done.send(());
                 }
                 Command::Drain(limit, done) => {
-                    listening.remove(&worker, |_| true).await;
-                    worker.drain(limit).await;
-                    let _ = done.send(());
+                    listening.remove(&worker, |_| true, Closing::ForGood).await;
+                    draining.push(done.clone());
+                    let worker = Rc::clone(&worker);
+                    // in a task of its own: other commands need not wait for it
+                    tokio::task::spawn_local(async move {
+                        worker.drain(limit).await;
+                        let _ = done.send(());
+                    });
                 }
                 Command::Dead(done) => {
                     let _ = done.send(worker.dead());
                 }
                 Command::Stop => break,
             }
+        }
+        for done in draining {
+            let _ = done.send(()); // what drained still is over
         }
     }
 
@@ -247,6 +259,9 @@ impl Worker {
 
     /// Performs what the mesh asks for, until it asks for nothing more, and sends what that produced.
     pub(crate) fn pump(self: &Rc<Self>) {
+        if self.mesh_broken.take() {
+            self.abandon();
+        }
         for _ in 0..MAX_ROUNDS {
             let effects: Vec<Effect> = self.mesh.borrow_mut().effects().collect();
             if effects.is_empty() {
@@ -279,8 +294,9 @@ impl Worker {
                 }
             }
         }
-        if let Some(listener) = self.send_by.borrow().as_ref() {
-            self.flush(listener);
+        // Not kept: a listener that was removed closes with the last who needs it.
+        if let Some(listener) = self.send_by.take() {
+            self.flush(&listener);
         }
         let mesh = self.mesh.borrow();
         self.stats.list_current.set(mesh.queries() as u64);
@@ -301,17 +317,14 @@ impl Worker {
                     self.count_sent(out.send(listener.socket.as_fd()));
                 }
                 let Some(slot) = out.slot() else { return };
-                let finish = AssertUnwindSafe(|| pipeline::finish(self, snapshot, waiting, answer, now_us, slot));
-                let len = catch_unwind(finish).unwrap_or_else(|_| self.panicked());
+                let len = pipeline::finish(self, snapshot, waiting, answer, now_us, slot);
                 if len > 0 {
                     out.commit(len, waiting.peer, *local);
                 }
             }
             Route::Tcp(conn) => {
                 let mut scratch = self.scratch.borrow_mut();
-                let finish =
-                    AssertUnwindSafe(|| pipeline::finish(self, snapshot, waiting, answer, now_us, &mut scratch));
-                let len = catch_unwind(finish).unwrap_or_else(|_| self.panicked());
+                let len = pipeline::finish(self, snapshot, waiting, answer, now_us, &mut scratch);
                 if let Some(message) = scratch.get(..len).filter(|message| !message.is_empty()) {
                     conn.push(self, message, snapshot.serve.stream_wait_size);
                 }
@@ -320,10 +333,31 @@ impl Worker {
     }
 
     /// Counts a contained panic and says so in the log; a defect of ours must be seen.
-    pub(crate) fn panicked(&self) -> usize {
+    pub(crate) fn panicked(&self) {
         self.stats.panics.add(1);
         self.log.line(Level::Error, self.id, "internal error: handling a packet panicked; the worker goes on");
-        0
+    }
+
+    /// Lets `event` happen to the mesh. A panic inside is contained: what the mesh was doing is abandoned by the next
+    /// `pump`.
+    pub(crate) fn with_mesh(&self, event: impl FnOnce(&mut Mesh)) {
+        if catch_unwind(AssertUnwindSafe(|| event(&mut self.mesh.borrow_mut()))).is_err() {
+            self.panicked();
+            self.mesh_broken.set(true);
+        }
+    }
+
+    /// Ends everything the mesh was doing: whoever waits gets SERVFAIL, for nobody could tell whose state is lost.
+    fn abandon(self: &Rc<Self>) {
+        self.mesh.borrow_mut().abandon();
+        for (_, task) in self.flights.borrow_mut().drain() {
+            task.abort();
+        }
+        let waiting = self.pending.borrow_mut().take_all();
+        let (snapshot, now_us) = (self.snapshot(), self.tick());
+        for client in &waiting {
+            self.answer(&snapshot, client, &wire::Answer::new(wire::Rcode::SERVFAIL), now_us);
+        }
     }
 
     /// Starts an exchange with an upstream server, in a task of its own.
@@ -380,18 +414,29 @@ impl Worker {
         }
     }
 
-    /// Gives the mesh an event and performs what follows. A panic inside is contained: the question then ends by its
-    /// clients' patience, the worker goes on.
+    /// Gives the mesh an event and performs what follows.
     fn tell_mesh(self: &Rc<Self>, event: impl FnOnce(&mut Mesh)) {
-        if catch_unwind(AssertUnwindSafe(|| event(&mut self.mesh.borrow_mut()))).is_err() {
-            self.panicked();
-        }
+        self.with_mesh(|mesh| {
+            #[cfg(test)]
+            assert!(!tests::PANIC.swap(false, std::sync::atomic::Ordering::Relaxed), "asked to");
+            event(mesh);
+        });
         self.pump();
     }
 }
 
 /// Octets of the receive buffer for upstream replies at least: servers may send more than they were told to take.
 const UDP_REPLY_MIN: usize = 4096;
+
+/// Why listeners are closed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Closing {
+    /// The configuration names the address no longer; the sockets are ours alone.
+    Address,
+    /// The process is about to end. The next one may take over the same sockets from a service manager, so they are left
+    /// as they are.
+    ForGood,
+}
 
 /// The listeners of a worker, by address.
 #[derive(Default)]
@@ -421,17 +466,27 @@ impl Listening {
 
     /// Stops listening; the sockets are closed when this returns. What already waits in a UDP socket is answered first;
     /// open connections live on. (A UDP socket that clients still wait on closes with the last of them.)
-    async fn remove(&mut self, worker: &Rc<Worker>, which: impl Fn(&SocketAddr) -> bool) {
+    async fn remove(&mut self, worker: &Rc<Worker>, which: impl Fn(&SocketAddr) -> bool, closing: Closing) {
         let (gone, kept) = std::mem::take(&mut self.tasks).into_iter().partition(|(addr, ..)| which(addr));
         self.tasks = kept;
         for (_, udp_listener, task) in gone {
             task.abort();
             let _ = task.await; // until then it owns its socket
             if let Some(listener) = udp_listener {
+                if closing == Closing::Address && !listener.addr.ip().is_unspecified() {
+                    // Connected to itself it can send, but takes no datagram from another socket of its address: as
+                    // long as a client waits for it, the interface that replaces it would lose queries to it. (The
+                    // source address of an unspecified one would change; it yields to specific ones by itself.)
+                    let _ = listener.socket.connect(listener.addr).await;
+                }
                 udp::drain(worker, &listener);
-                // the batch must not keep the socket open
-                worker.send_by.borrow_mut().take_if(|held| Rc::ptr_eq(held, &listener));
             }
         }
     }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    /// The hook of the pipeline's test of panics: what is next told to the mesh panics.
+    pub(crate) static PANIC: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
 }

@@ -186,3 +186,64 @@ fn a_start_that_cannot_be_is_an_error() {
     }
     assert!(start(2).is_ok());
 }
+
+/// A resolver that listens at a second address too, and a client that waits there for an upstream server behind `gate`.
+fn waited_on(gate: &Arc<Barrier>) -> (Upstream, Resolver, ListenSpec, Client) {
+    let open = Arc::clone(gate);
+    let upstream = Upstream::start(move |q, _| {
+        open.wait();
+        Act::Answer(address_answer(q, &[[192, 0, 2, 9]]))
+    });
+    let r = Setup { forwards: vec![(".", vec![upstream.addr])], ..version(1) }.start();
+    let spec = ListenSpec { addr: "127.0.0.9:0".parse().unwrap(), options: SocketOptions::default() };
+    let sets = listen::open(&spec, 2).unwrap();
+    let spec = ListenSpec { addr: sets[0].addr, ..spec };
+    r.pool.add_listeners(vec![sets]).unwrap();
+    let client = Client::new(spec.addr);
+    client.send(&a_query(7, "www.example.org."));
+    eventually("it is under way", || !upstream.asked().is_empty());
+    (upstream, r, spec, client)
+}
+
+#[test]
+fn a_removed_address_is_free_once_its_last_client_has_its_answer() {
+    let gate = Arc::new(Barrier::new(2));
+    let (_upstream, r, spec, client) = waited_on(&gate);
+    r.pool.remove_listeners(&[spec.addr]).unwrap();
+    gate.wait();
+    assert_eq!(client.recv()[..2], [0, 7]);
+    eventually("the socket is closed", || std::net::UdpSocket::bind(spec.addr).is_ok());
+}
+
+#[test]
+fn a_removed_address_that_clients_wait_on_takes_no_queries_from_the_one_that_replaces_it() {
+    let gate = Arc::new(Barrier::new(2));
+    let (_upstream, r, spec, waiting) = waited_on(&gate);
+    let options = SocketOptions { pktinfo: true, ..spec.options }; // to answer from the address asked
+    let wild = ListenSpec { addr: SocketAddr::from(([0, 0, 0, 0], spec.addr.port())), options };
+    r.pool.add_listeners(vec![listen::open(&wild, 2).unwrap()]).unwrap();
+    r.pool.remove_listeners(&[spec.addr]).unwrap();
+    for id in 0..16 {
+        assert_eq!(address(&Client::new(spec.addr), id), 1);
+    }
+    gate.wait();
+    assert_eq!(waiting.recv()[..2], [0, 7]);
+}
+
+#[test]
+fn draining_does_not_hold_up_those_who_ask_for_the_state_of_servers() {
+    let upstream = Upstream::start(|_, _| Act::Silence);
+    let r = Arc::new(Setup { forwards: vec![(".", vec![upstream.addr])], ..version(1) }.start());
+    let mut client = Stream::new(r.addr);
+    client.send(&a_query(7, "www.example.org."));
+    eventually("it is under way", || r.stat("total.requestlist.current.user") == 1);
+    let drain = {
+        let r = Arc::clone(&r);
+        std::thread::spawn(move || r.pool.drain(PATIENCE))
+    };
+    eventually("nobody listens", || TcpStream::connect(r.addr).is_err());
+    assert_eq!(r.pool.upstreams().unwrap().len(), 1);
+    assert!(!drain.is_finished());
+    r.pool.stop();
+    let _ = drain.join().unwrap();
+}

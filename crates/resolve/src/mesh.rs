@@ -201,6 +201,17 @@ impl Mesh {
         self.limits = limits;
     }
 
+    /// Forgets every question in progress and every exchange, and tells nobody: for a driver that contained a panic, after
+    /// which no state is to be trusted. Numbers go on, so a report of an old exchange reaches no new one.
+    pub fn abandon(&mut self) {
+        self.states.clear();
+        self.joined.clear();
+        self.flights.clear();
+        self.effects.clear();
+        self.servers = Servers::default();
+        self.waiting = 0;
+    }
+
     /// Questions in progress.
     pub fn queries(&self) -> usize {
         self.states.len()
