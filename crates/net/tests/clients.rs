@@ -265,11 +265,14 @@ fn what_lay_too_long_in_the_socket_is_dropped() {
     let mut early = None;
     let r = Setup { serve, options, ..local() }.start_after(|addr| {
         let client = Client::new(addr);
-        client.send(&a_query(1, "www.here.example."));
-        std::thread::sleep(std::time::Duration::from_millis(30)); // longer than the time allowed
+        for _ in 0..10 {
+            // Several: the kernel begins to note times a moment after it was asked to.
+            client.send(&a_query(1, "www.here.example."));
+            std::thread::sleep(std::time::Duration::from_millis(30)); // longer than the time allowed
+        }
         early = Some(client);
     });
-    eventually("the old query was seen", || r.stat("total.num.queries_timed_out") == 1);
+    eventually("the old query was seen", || r.stat("total.num.queries_timed_out") >= 1);
     assert!(r.stat("total.query.queue_time_us.max") >= 20_000);
     // On a machine under load a young query may be late too: ask until one is not.
     let client = early.unwrap();
@@ -277,9 +280,8 @@ fn what_lay_too_long_in_the_socket_is_dropped() {
     let mut reply = [0; 512];
     eventually("a young query is answered", || {
         client.send(&a_query(2, "www.here.example."));
-        client.socket.recv(&mut reply).is_ok()
+        client.socket.recv(&mut reply).is_ok() && reply[..2] == [0, 2]
     });
-    assert_eq!(reply[..2], [0, 2]);
 }
 
 #[test]
