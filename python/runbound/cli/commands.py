@@ -4,6 +4,7 @@ Loaded only when one of them is asked for: the start of the resolver has its own
 and returns an exit code; what things mean is decided in the rooms it calls.
 """
 
+import json as json_  # `check` takes a flag of that name
 import os
 import sys
 from collections.abc import Sequence
@@ -94,7 +95,7 @@ def check(
         document = {"file": path, "ok": loaded.ok, "diagnostics": loaded.diagnostics, "report": rows}
         if not report_:
             del document["report"]
-        print(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+        print(_as_json(document))
         return EXIT_OK if loaded.ok else EXIT_FAILURE
     color = sys.stderr.isatty() and "NO_COLOR" not in os.environ
     for finding in loaded.diagnostics:
@@ -115,6 +116,12 @@ def check(
                 f"  {stopping} line{'s' if stopping > 1 else ''} would stop a start: see runbound check --report {path}"
             )
     return EXIT_OK
+
+
+def _as_json(document: object) -> str:
+    """The document as JSON; octets of the file that are no text become the replacement character."""
+    text = json_.dumps(msgspec.to_builtins(document), indent=2, ensure_ascii=False)
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _print_option(config: Config, path: str, name: str, *, full: bool) -> int:

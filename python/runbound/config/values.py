@@ -37,11 +37,17 @@ MAX_NAME: Final = 255
 """Longest name in octets on the wire (RFC 1035 2.3.4)."""
 MAX_LABEL: Final = 63
 
+MAX_SIZE: Final = 2**62
+"""Largest size, in octets: two of them still fit into 63 bits."""
+MAX_DIGITS: Final = 1000
+"""Most digits in a row in a value that is not free text: far beyond any number, far below where Python gives up."""
+
 _DIGITS = re.compile(r"[ \t\n\v\f\r]*([+-]?[0-9]+)(.*)", re.DOTALL | re.ASCII)
 _SIZE = re.compile(r"([0-9]+)[ \t]*([kKmMgG]?)[bB]?", re.ASCII)
 _DURATION = re.compile(r"([0-9]+)([smhdw])", re.ASCII)
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _UNITS: Final = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
+_TOO_LONG = re.compile(rf"[0-9]{{{MAX_DIGITS + 1}}}", re.ASCII)
 _ESCAPE = re.compile(r"\\(?:[0-9]{3}|.)", re.DOTALL | re.ASCII)
 
 
@@ -123,7 +129,10 @@ def size(text: str) -> int:
     match = _SIZE.fullmatch(text)
     if match is None:
         raise BadValue(f"{quote(text)} is not a size", "digits, then k, m, g or nothing: 4m")
-    return int(match[1]) * _UNITS[match[2].lower()]
+    octets = int(match[1]) * _UNITS[match[2].lower()]
+    if octets > MAX_SIZE:
+        raise BadValue(f"{quote(text)} is more than any machine has")
+    return octets
 
 
 def slabs(text: str, warn: Warn) -> int:
@@ -511,6 +520,8 @@ def read(kind: str, text: str, warn: Warn, known_tags: frozenset[str]) -> object
             "the value is not UTF-8", r"save the file as UTF-8; an octet in a name is written \DDD: b\252cher"
         )
     plain = _PLAIN.get(kind)
+    if plain is not _text and _TOO_LONG.search(text):
+        raise BadValue(f"{quote(text)} has a number of more than {MAX_DIGITS} digits")
     if plain is not None:
         return plain(text)
     warning = _WARNING.get(kind)

@@ -53,6 +53,8 @@ options.honour("forward-zone", "name", "forward-addr", "forward-tcp-upstream", "
 CLIENT_STREAMS = 1000
 """Client TCP connections a worker keeps where `incoming-num-tcp` says nothing. Unbound's default of 10 was made for a
 fallback; RFC 9210 expects streams to be ordinary. Each costs a descriptor and, idle, about a kilobyte."""
+U8, U16, U32 = 2**8 - 1, 2**16 - 1, 2**32 - 1
+"""The most that a field of the document holds. The file may say more where more means the same."""
 
 
 def _at(position: Position | None) -> doc.At:
@@ -128,7 +130,7 @@ def compile_document(config: Config, revision: int) -> doc.Document:
         log=doc.Log(
             file=server.logfile,
             syslog=server.use_syslog,
-            verbosity=server.verbosity,
+            verbosity=min(server.verbosity, U8),
             time="iso" if server.log_time_iso else "ascii" if server.log_time_ascii else "unix",
             identity=server.log_identity or "runbound",
             json=server.log_format == "json",
@@ -137,8 +139,8 @@ def compile_document(config: Config, revision: int) -> doc.Document:
         socket=doc.Socket(
             udp=server.do_udp,
             tcp=server.do_tcp,
-            rcvbuf=server.so_rcvbuf,
-            sndbuf=server.so_sndbuf,
+            rcvbuf=min(server.so_rcvbuf, U32),
+            sndbuf=min(server.so_sndbuf, U32),
             tcp_mss=server.tcp_mss,
             dscp=server.ip_dscp,
             freebind=server.ip_freebind,
@@ -158,7 +160,7 @@ def compile_document(config: Config, revision: int) -> doc.Document:
         ),
         serve=doc.Serve(
             edns_buffer_size=server.edns_buffer_size,
-            max_udp_size=server.max_udp_size,
+            max_udp_size=min(server.max_udp_size, U16),
             minimal_responses=server.minimal_responses,
             rrset_roundrobin=server.rrset_roundrobin,
             answer_cookie=server.answer_cookie,
@@ -168,7 +170,7 @@ def compile_document(config: Config, revision: int) -> doc.Document:
             deny_any=server.deny_any,
             harden_short_bufsize=server.harden_short_bufsize,
             harden_large_queries=server.harden_large_queries,
-            sock_queue_timeout=server.sock_queue_timeout * 1000,
+            sock_queue_timeout=min(server.sock_queue_timeout * 1000, U32),
             discard_timeout=server.discard_timeout,
             wait_limit=server.wait_limit,
             wait_limit_cookie=server.wait_limit_cookie,

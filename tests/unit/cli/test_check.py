@@ -150,3 +150,10 @@ def test_the_wrong_value_is_marked(tmp_path: Path, capsys: pytest.CaptureFixture
         if "^" in below:
             marked.append(above[below.index("^") : below.rindex("^") + 1])
     assert marked == ["statc", "1.2.3", "1.2.3 a.", "a..b", "XYZ"]
+
+
+def test_octets_that_are_no_text_are_data_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "latin.conf"
+    path.write_bytes(b'server:\n identity: "\xff"\n')
+    assert cli.main(["check", "--json", str(path)]) == 1
+    assert json.loads(capsys.readouterr().out)["diagnostics"][0]["source"] == ' identity: "\ufffd"'

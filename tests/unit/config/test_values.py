@@ -116,6 +116,17 @@ def test_octets_that_are_no_text_are_refused(kind: str) -> None:
         take(kind, "b\udcfccher")
 
 
+@pytest.mark.parametrize("kind", sorted(values.TYPES))
+def test_a_number_without_end_is_no_traceback(kind: str) -> None:
+    with contextlib.suppress(values.BadValue):
+        take(kind, "9" * 5000)
+
+
+def test_a_size_beyond_any_machine_is_refused() -> None:
+    with pytest.raises(values.BadValue, match="more than any machine has"):
+        take("size", "99999999999g")
+
+
 def test_a_secret_stays_out_of_its_message() -> None:
     with pytest.raises(values.BadValue) as caught:
         take("cookie", "geheim")

@@ -5,11 +5,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from runbound.config import options
 from runbound.config.load import examine
 from runbound.config.model import Config
 from runbound.engine import EngineError, check, scan_text
 from runbound.engine.compile import compile_document
 from runbound.engine.document import Document, Listen
+from runbound.ops.source import check_in_engine
 
 
 def config_of(text: str, tmp_path: Path) -> Config:
@@ -83,3 +85,11 @@ def test_a_document_of_another_version_is_refused(tmp_path: Path) -> None:
     document = msgspec.structs.replace(document_of("", tmp_path), version=99)
     with pytest.raises(EngineError, match="version 99"):
         check(document.encode(), None)
+
+
+@pytest.mark.parametrize("value", ["2147483647", "99999999999", "8g", "65536", "256"])
+def test_no_number_that_an_option_takes_is_too_big_for_the_document(value: str, tmp_path: Path) -> None:
+    for option in options.every("server"):
+        text = f"server:\n {option.name}: {' '.join([value] * max(1, option.arity))}\n"
+        scan = scan_text(text.encode(), "unbound.conf", str(tmp_path))
+        examine(scan, str(tmp_path / "unbound.conf"), check_in_engine)
