@@ -13,6 +13,7 @@ use std::time::Duration;
 use conf::Scan;
 use net::listen::ListenerSet;
 use net::pool::Pool;
+use net::snapshot::Snapshot;
 use store::Store;
 use sys::log::{Level, Logger, Options, Shape, Target, TimeStyle};
 use wire::CookieSecret;
@@ -127,7 +128,7 @@ fn decode(document: &[u8]) -> Result<Document, Failure> {
     Document::decode(document).map_err(Failure::new)
 }
 
-fn accepted(compiled: Compiled) -> Result<net::snapshot::Snapshot, Failure> {
+fn accepted(compiled: Compiled) -> Result<Snapshot, Failure> {
     let first = compiled.messages.into_iter().find(|m| m.severity == conf::Severity::Error);
     compiled.snapshot.ok_or_else(|| {
         let text = first.map_or_else(|| "no reason given".to_owned(), |m| m.text);
@@ -266,7 +267,13 @@ impl Engine {
             running.listening.push(addr);
             changed(format!("interface {}@{} opened", addr.ip(), addr.port()), Effect::Live);
         }
+        let old = running.pool.snapshot();
+        let outdated = outdated(&old, &snapshot);
         running.pool.apply(Arc::new(snapshot)).map_err(lost)?;
+        if outdated {
+            running.store.flush_all();
+            changed("cache emptied".to_owned(), Effect::Live);
+        }
         running.pool.remove_listeners(&closing).map_err(lost)?;
         for addr in closing {
             running.listening.retain(|open| *open != addr);
@@ -342,6 +349,12 @@ impl Engine {
     }
 }
 
+/// Whether what was remembered under one snapshot may not be said under the next: other servers are asked, or the bounds
+/// of TTLs are others. (Unbound forgets all at every reload.)
+fn outdated(old: &Snapshot, next: &Snapshot) -> bool {
+    old.forwards != next.forwards || old.serve.limits != next.serve.limits
+}
+
 /// Descriptors the workers may need at once: every upstream socket and client connection the document permits, the
 /// listeners, and a reserve for log, control plane and libraries.
 fn descriptors(document: &Document, workers: usize) -> u64 {
@@ -374,6 +387,28 @@ fn cache_bytes(document: &Document) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn answers_are_forgotten_when_others_are_asked_or_ttls_bounded_otherwise_and_only_then() {
+        use crate::document::tests::document;
+        use crate::document::{At, Forward, ForwardServer};
+        let snapshot =
+            |document: &Document| compile(document, None, CookieSecret([0; 16])).snapshot.expect("no mistakes");
+        let forward = |address: &str, no_cache| {
+            let at = || At { file: "test.conf".to_owned(), line: 1, column: 1 };
+            let servers = vec![ForwardServer { address: address.to_owned(), port: 53, at: at() }];
+            Forward { name: ".".to_owned(), servers, tcp: false, no_cache, at: at() }
+        };
+        let with = |forward| Document { forwards: vec![forward], ..document() };
+        let old = snapshot(&with(forward("192.0.2.1", false)));
+        let mut same = with(forward("192.0.2.1", false));
+        same.serve.minimal_responses ^= true;
+        assert!(!outdated(&old, &snapshot(&same)));
+        assert!(outdated(&old, &snapshot(&with(forward("192.0.2.2", false)))));
+        assert!(outdated(&old, &snapshot(&with(forward("192.0.2.1", true)))));
+        same.cache.max_ttl = 60;
+        assert!(outdated(&old, &snapshot(&same)));
+    }
 
     #[test]
     fn nothing_runs_before_start() {

@@ -33,7 +33,7 @@ pub struct ForwardZone {
 }
 
 /// All forward zones of a snapshot. Immutable.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Forwards {
     zones: HashMap<Name, Arc<ForwardZone>>,
 }
