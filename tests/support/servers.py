@@ -202,6 +202,8 @@ class Resolver(Server):
         arguments: Sequence[str | Path] = ("-d",),
         program: str | Path = RUNBOUND,
     ) -> None:
+        if "api-" not in body:  # its default port may be somebody else's, and Unbound does not know the option
+            body = f"    api-enable: no\n{body}"
         state = {"STATE_DIRECTORY": str(folder / "state"), **(env or {})}
         super().__init__(program, arguments, body, folder, address, state, ready, head)
 

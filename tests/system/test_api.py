@@ -143,8 +143,8 @@ def test_openapi(api: Api) -> None:
 
 def test_a_taken_port_costs_the_api_alone_unless_the_file_names_it(tmp_path: Path) -> None:
     with (
-        Resolver(DATA, tmp_path / "one", env={"RUNBOUND_API_KEY": KEY}) as first,
-        Resolver(DATA, tmp_path / "two", env={"RUNBOUND_API_KEY": KEY}) as second,
+        Resolver(f"    api-enable: yes\n{DATA}", tmp_path / "one", env={"RUNBOUND_API_KEY": KEY}) as first,
+        Resolver(f"    api-enable: yes\n{DATA}", tmp_path / "two", env={"RUNBOUND_API_KEY": KEY}) as second,
     ):
         for resolver in (first, second):
             assert exchange(Ask("a.example."), resolver.at) is not None
