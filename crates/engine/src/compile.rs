@@ -158,7 +158,7 @@ fn forwards(document: &Document, messages: &mut Messages<'_>) -> Forwards {
         builder.zone(ForwardZone {
             name,
             servers: servers.into_iter().map(|addr| Server { addr, tls_name: None }).collect(),
-            tcp_only: zone.tcp || document.outgoing.tcp_upstream,
+            tcp_only: zone.tcp || document.outgoing.tcp_upstream || !document.outgoing.udp,
             no_cache: zone.no_cache,
         });
     }
@@ -234,9 +234,7 @@ fn serve(document: &Document, cookie_secret: CookieSecret, messages: &mut Messag
         upstream: Upstream {
             ip4: out.ip4,
             ip6: out.ip6,
-            udp: out.udp,
             tcp: document.socket.tcp,
-            tcp_only: out.tcp_upstream,
             interfaces,
             ports: Arc::new(ports(&out.port_rules)),
             range: out.range as usize,
@@ -346,6 +344,16 @@ mod tests {
         let only = ports(&[(false, 0, 65535), (true, 4000, 4001), (false, 4001, 4001)]);
         assert_eq!((only.len(), only.get(0)), (1, 4000));
         assert_eq!(ports(&[(true, 1000, 1000)]).len(), PortSet::default().len() + 1);
+    }
+
+    #[test]
+    fn without_udp_towards_upstreams_every_zone_is_asked_over_tcp() {
+        let mut document = document();
+        document.outgoing.udp = false;
+        let forward = Forward { name: ".".to_owned(), servers: Vec::new(), tcp: false, no_cache: false, at: at(1) };
+        document.forwards.push(forward);
+        let snapshot = compile(&document, None, CookieSecret([0; 16])).snapshot.expect("no mistakes");
+        assert!(snapshot.forwards.zones().all(|zone| zone.tcp_only));
     }
 
     #[test]

@@ -10,9 +10,15 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure with nothing to advise.
+    /// A failure with nothing to advise. The number that the standard library puts behind a system's error is left out:
+    /// the words before it say the same.
     pub fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into(), hint: None }
+        let mut what = what.into();
+        if let Some(at) = what.find(" (os error ") {
+            let end = what.get(at..).and_then(|tail| tail.find(')')).map_or(what.len(), |close| at + close + 1);
+            what.replace_range(at..end, "");
+        }
+        Self { what, hint: None }
     }
 
     /// The same with what to do about it.
@@ -33,3 +39,15 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn systems_errors_are_told_in_words() {
+        let taken = std::io::Error::from_raw_os_error(98);
+        let failure = Failure::new(format!("cannot listen on 127.0.0.1@53: {taken}")).advise("try another");
+        assert_eq!(failure.to_string(), "cannot listen on 127.0.0.1@53: Address already in use (try another)");
+    }
+}

@@ -131,12 +131,8 @@ pub struct Upstream {
     pub ip4: bool,
     /// `do-ip6`.
     pub ip6: bool,
-    /// `do-udp` (or `udp-upstream-without-downstream`): else everything goes over TCP.
-    pub udp: bool,
     /// `do-tcp`: else what needs TCP fails.
     pub tcp: bool,
-    /// `tcp-upstream`: everything goes over TCP.
-    pub tcp_only: bool,
     /// `outgoing-interface`; empty lets the kernel choose.
     pub interfaces: Vec<SourceAddr>,
     /// `outgoing-port-permit`, `outgoing-port-avoid`.
@@ -156,9 +152,7 @@ impl Default for Upstream {
         Upstream {
             ip4: true,
             ip6: true,
-            udp: true,
             tcp: true,
-            tcp_only: false,
             interfaces: Vec::new(),
             ports: Arc::new(PortSet::default()),
             range: 4096,

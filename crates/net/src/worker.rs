@@ -387,7 +387,7 @@ impl Worker {
     async fn exchange(self: &Rc<Self>, id: SendId, over: Transport, ask: &Ask) -> io::Result<Vec<u8>> {
         let snapshot = self.snapshot();
         let upstream = &snapshot.serve.upstream;
-        if over == Transport::Tcp || !upstream.udp || upstream.tcp_only {
+        if over == Transport::Tcp {
             if !upstream.tcp {
                 return Err(io::Error::from(io::ErrorKind::Unsupported));
             }

@@ -114,10 +114,11 @@ fn every_query_leaves_from_a_port_of_its_own_and_of_the_permitted() {
 }
 
 #[test]
-fn without_udp_everything_goes_over_tcp_and_places_are_bounded() {
+fn what_may_go_over_tcp_alone_does_and_places_are_bounded() {
     let upstream = Upstream::constant([192, 0, 2, 9]);
-    let outgoing = Outgoing { udp: false, num_tcp: 2, ..Outgoing::default() };
+    let outgoing = Outgoing { num_tcp: 2, ..Outgoing::default() };
     let r = Setup {
+        tcp_only: true,
         serve: Serve { upstream: outgoing, discard_timeout_ms: 0, ..Setup::default().serve },
         ..forwarding(vec![upstream.addr])
     }

@@ -25,6 +25,7 @@ pub struct Setup {
     pub zones: Vec<(&'static str, &'static str)>,
     pub data: Vec<String>,
     pub acl: Vec<(&'static str, u8, AclAction)>,
+    pub tcp_only: bool,
     pub forwards: Vec<(&'static str, Vec<SocketAddr>)>,
     pub serve: Serve,
     pub log: Options,
@@ -39,6 +40,7 @@ impl Default for Setup {
             zones: Vec::new(),
             data: Vec::new(),
             acl: Vec::new(),
+            tcp_only: false,
             forwards: Vec::new(),
             serve: Serve { extended_statistics: true, tcp_clients_per_worker: 100, ..Serve::default() },
             log: Options::default(),
@@ -68,7 +70,7 @@ impl Setup {
             forwards.zone(ForwardZone {
                 name: Name::from_text(name).unwrap(),
                 servers: servers.iter().map(|addr| Server { addr: *addr, tls_name: None }).collect(),
-                tcp_only: false,
+                tcp_only: self.tcp_only,
                 no_cache: false,
             });
         }
