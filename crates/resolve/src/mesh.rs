@@ -178,6 +178,28 @@ fn unaskable(qtype: Rtype, qclass: Class) -> Option<Rcode> {
     }
 }
 
+/// Whether an error tells something of the server or the way to it. What this machine lacks (descriptors, ports, memory,
+/// a transport that is switched off) must not make a healthy server look dead.
+fn is_the_servers(kind: ErrorKind) -> bool {
+    use ErrorKind::{
+        BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, InvalidData, NetworkDown,
+        NetworkUnreachable, TimedOut, UnexpectedEof,
+    };
+    matches!(
+        kind,
+        BrokenPipe
+            | ConnectionAborted
+            | ConnectionRefused
+            | ConnectionReset
+            | HostUnreachable
+            | InvalidData
+            | NetworkDown
+            | NetworkUnreachable
+            | TimedOut
+            | UnexpectedEof
+    )
+}
+
 impl Mesh {
     /// A mesh without questions. `seed` must come from the system's random source: message ids and the choice of servers
     /// follow from it.
@@ -345,7 +367,9 @@ impl Mesh {
         if let Some(tries) = state.tries.get_mut(flight.index) {
             tries.failures = tries.failures.saturating_add(1);
         }
-        self.servers.silent(flight.server, None, true, now, self.limits.unknown_server_time);
+        if is_the_servers(kind) {
+            self.servers.silent(flight.server, None, true, now, self.limits.unknown_server_time);
+        }
         state.last_fault = Some((flight.server, Fault::Unreachable(kind)));
         self.ask(now, state);
     }

@@ -81,6 +81,21 @@ fn a_dead_server_that_lives_again_is_asked_again() {
 }
 
 #[test]
+fn what_this_machine_lacks_is_not_held_against_the_server() {
+    for (kind, dead) in
+        [(ErrorKind::AddrInUse, false), (ErrorKind::Unsupported, false), (ErrorKind::ConnectionRefused, true)]
+    {
+        let fails = move |_: &Asked| vec![(1, Fate::Fails(kind))];
+        let mut net = FakeNet::new(forwards([zone(".", &[1])]), fails);
+        for n in 0..5 {
+            let told = net.resolve(&format!("n{n}.example."), Rtype::A);
+            assert_eq!(told.answer.rcode, Rcode::SERVFAIL);
+        }
+        assert_eq!(net.mesh.dead(server(1).addr), dead, "{kind}");
+    }
+}
+
+#[test]
 fn whether_a_dead_server_lives_again_is_found_out_quickly_where_others_can_answer() {
     let table = forwards([zone("alone.", &[1]), zone("both.", &[1, 2])]);
     let mut net = FakeNet::new(table, |asked| if asked.who() == 2 { soon(asked.address()) } else { vec![] });
