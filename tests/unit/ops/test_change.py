@@ -1,6 +1,7 @@
 """The one write path: everything or nothing, and an honest list of what changed."""
 
 import threading
+from typing import Any
 
 import msgspec
 import pytest
@@ -59,7 +60,7 @@ def test_what_needs_a_restart_is_named_until_it_is_back() -> None:
 @pytest.mark.parametrize(
     ("option", "value"), [("api_key", "k" * 32), ("msg_cache_size", 1 << 20), ("rrset_cache_size", 1 << 20)]
 )
-def test_what_is_read_at_start_alone_is_not_called_live(option: str, value: object) -> None:
+def test_what_is_read_at_start_alone_is_not_called_live(option: str, value: Any) -> None:
     _, source, changes = make(server_config())
     source.next = Candidate(server_config(**{option: value}), ())
     result = changes.reload(BY_TEST)
