@@ -318,11 +318,6 @@ impl Engine {
         self.log.line(level, 0, text);
     }
 
-    /// The verbosity in force.
-    pub fn verbosity(&self) -> u8 {
-        self.log.verbosity()
-    }
-
     /// Opens the log file anew.
     ///
     /// # Errors

@@ -157,11 +157,6 @@ impl Pool {
         Ok(known)
     }
 
-    /// The counters of each worker, in order.
-    pub fn worker_stats(&self) -> &[Arc<WorkerStats>] {
-        &self.stats
-    }
-
     /// Stops listening and waits until every client has its answer, at most `limit`. Ends with closed sockets; `stop` is
     /// still to be called.
     ///

@@ -176,11 +176,6 @@ impl Logger {
         self.verbosity.load(Ordering::Relaxed)
     }
 
-    /// Changes the verbosity until the next `configure`.
-    pub fn set_verbosity(&self, verbosity: u8) {
-        self.verbosity.store(verbosity, Ordering::Relaxed);
-    }
-
     /// Writes one line whatever the verbosity. `thread` is the worker's number; 0 for the control plane.
     /// Line ends and other control characters inside the text become spaces: one event is one line.
     pub fn line(&self, level: Level, thread: u32, text: &str) {

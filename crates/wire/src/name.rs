@@ -420,22 +420,6 @@ impl NameBuf {
         name.labels().try_for_each(|label| self.push_label(label))
     }
 
-    /// Puts a label in front.
-    pub fn prepend_label(&mut self, label: &[u8]) -> Result<(), NameError> {
-        let mut longer = NameBuf::root();
-        longer.push_label(label)?;
-        longer.push_name(self.as_ref())?;
-        *self = longer;
-        Ok(())
-    }
-
-    /// `*.` in front of `name` (RFC 4592).
-    pub fn wildcard_of(name: NameRef<'_>) -> Result<NameBuf, NameError> {
-        let mut buf = name.to_buf();
-        buf.prepend_label(b"*")?;
-        Ok(buf)
-    }
-
     /// The name under `in-addr.arpa.` or `ip6.arpa.` for an address (RFC 1035 3.5, RFC 3596 2.5).
     pub fn reverse(address: IpAddr) -> NameBuf {
         fn build(address: IpAddr) -> Result<NameBuf, NameError> {

@@ -143,11 +143,6 @@ impl LocalZones {
         self.store.zones.len()
     }
 
-    /// How many records of local data there are, those of the default zones included.
-    pub fn record_count(&self) -> usize {
-        self.store.records.len()
-    }
-
     /// Octets of memory held.
     pub fn bytes(&self) -> usize {
         let s = &self.store;
