@@ -70,6 +70,18 @@ CONFIGURATION: tuple[Elsewhere, ...] = (
         "the Python half loads parts after the start",
     ),
     Elsewhere(
+        "`verbosity` above 1",
+        "adds lines about how each question is resolved (`resolving`, `reply from`, `query response was`)",
+        "adds details of the control plane alone",
+        "these lines are not built yet; `log-queries`, `log-replies` and `log-servfail` are whole",
+    ),
+    Elsewhere(
+        "sockets handed over by the service manager",
+        "are used with `use-systemd: yes`",
+        "are used whenever there are any",
+        "whoever hands over a socket means it",
+    ),
+    Elsewhere(
         "questions with the CD flag",
         "share cached answers with questions without it",
         "are forwarded and remembered apart",
