@@ -357,7 +357,7 @@ mod tests {
     fn verbosity_decides() {
         let logger = Logger::open(Options::default()).unwrap();
         logger.verbose(2, 0, || panic!("not made at verbosity 1"));
-        logger.set_verbosity(3);
+        logger.configure(Options { verbosity: 3, ..Options::default() }).unwrap();
         assert_eq!(logger.verbosity(), 3);
     }
 }
