@@ -76,6 +76,12 @@ CONFIGURATION: tuple[Elsewhere, ...] = (
         "these lines are not built yet; `log-queries`, `log-replies` and `log-servfail` are whole",
     ),
     Elsewhere(
+        "source ports of upstream questions by default",
+        "1024 to 65535 without all that IANA has assigned",
+        "1024 to 65535 without 41 ports of well-known services",
+        "more ports are harder to guess; `outgoing-port-avoid` takes out others",
+    ),
+    Elsewhere(
         "sockets handed over by the service manager",
         "are used with `use-systemd: yes`",
         "are used whenever there are any",
