@@ -160,6 +160,7 @@ fn forwards(document: &Document, messages: &mut Messages<'_>) -> Forwards {
             servers: servers.into_iter().map(|addr| Server { addr, tls_name: None }).collect(),
             tcp_only: zone.tcp || document.outgoing.tcp_upstream || !document.outgoing.udp,
             no_cache: zone.no_cache,
+            first: false,
         });
     }
     for net in &document.outgoing.do_not_query {
@@ -252,6 +253,7 @@ fn serve(document: &Document, cookie_secret: CookieSecret, messages: &mut Messag
             cache_min_ttl: cache.min_ttl,
             cache_max_negative_ttl: cache.max_negative_ttl,
             cache_min_negative_ttl: cache.min_negative_ttl,
+            ..resolve::Limits::default()
         },
     }
 }

@@ -205,7 +205,14 @@ fn wait(
         alias,
     });
     drop(pending);
-    let question = Question { name: target, qtype: ask.q.qtype, qclass: ask.q.qclass, cd: ask.q.cd(), rd: ask.q.rd() };
+    let question = Question {
+        name: target,
+        qtype: ask.q.qtype,
+        qclass: ask.q.qclass,
+        cd: ask.q.cd(),
+        rd: ask.q.rd(),
+        patient: ask.tcp,
+    };
     w.with_mesh(|mesh| {
         #[cfg(test)]
         tests::maybe_panic(&ask.q, b"panic-asking");
@@ -510,6 +517,7 @@ mod tests {
             servers: vec![resolve::Server { addr: upstream.local_addr().unwrap(), tls_name: None }],
             tcp_only: false,
             no_cache: false,
+            first: false,
         });
         let spec = ListenSpec { addr: "127.0.0.1:0".parse().unwrap(), options: SocketOptions::default() };
         let sets = open(&spec, 1).unwrap();

@@ -272,6 +272,7 @@ impl Worker {
                     Effect::Send { id, server, over, packet, deadline } => {
                         self.send_upstream(id, over, Ask { server, packet }, deadline);
                     }
+                    Effect::Resend { .. } | Effect::Log { .. } => {}
                     Effect::Cancel { id } => {
                         if let Some(task) = self.flights.borrow_mut().remove(&id) {
                             task.abort();

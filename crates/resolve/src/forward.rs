@@ -6,7 +6,7 @@ use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use hashbrown::{Equivalent, HashMap};
+use hashbrown::{Equivalent, HashMap, HashSet};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use wire::{Name, NameRef, Rtype};
 
@@ -28,14 +28,20 @@ pub struct ForwardZone {
     pub servers: Vec<Server>,
     /// Only over TCP (`forward-tcp-upstream`, or `tcp-upstream` in the server clause).
     pub tcp_only: bool,
-    /// Nothing that is learned from these servers is remembered (`forward-no-cache`).
+    /// Nothing that is learned from these servers is remembered, and nothing remembered answers for them
+    /// (`forward-no-cache`).
     pub no_cache: bool,
+    /// When all servers fail, the question goes on as if this zone were not there (`forward-first`): to the zone above.
+    pub first: bool,
 }
 
 /// All forward zones of a snapshot. Immutable.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Forwards {
     zones: HashMap<Name, Arc<ForwardZone>>,
+    caps_exempt: HashSet<Name>,
+    private: Arc<PrivateAddresses>,
+    fallback: Option<Arc<ForwardZone>>,
 }
 
 /// Collects forward zones and what must not be asked.
@@ -43,6 +49,36 @@ pub struct Forwards {
 pub struct ForwardsBuilder {
     zones: HashMap<Name, ForwardZone>,
     do_not_query: Vec<IpNet>,
+    caps_exempt: HashSet<Name>,
+    private: PrivateAddresses,
+    fallback: Option<ForwardZone>,
+}
+
+/// The addresses that names of the public DNS must not have (`private-address`), and the names that may have them
+/// (`private-domain`): a page from outside must not make a browser speak to a machine inside (DNS rebinding).
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct PrivateAddresses {
+    networks: Vec<IpNet>,
+    domains: HashSet<Name>,
+}
+
+impl PrivateAddresses {
+    /// Whether no address is private, and there is nothing to look for.
+    pub fn is_empty(&self) -> bool {
+        self.networks.is_empty()
+    }
+
+    /// Whether this address is private. An IPv4 address in its IPv6 dress is looked up in both: a rule for the IPv4
+    /// network holds for it too.
+    pub fn contains(&self, addr: IpAddr) -> bool {
+        let plain = addr.to_canonical();
+        self.networks.iter().any(|net| net.contains(&addr) || net.contains(&plain))
+    }
+
+    /// Whether this name may have a private address.
+    pub fn permits(&self, name: NameRef<'_>) -> bool {
+        !self.domains.is_empty() && name.ancestors().any(|name| self.domains.contains(&Borrowed(name)))
+    }
 }
 
 /// A borrowed name as a key into a map of owned ones. `Name` and `NameRef` hash and compare alike.
@@ -73,7 +109,27 @@ impl Forwards {
         from.ancestors().find_map(|name| self.zones.get(&Borrowed(name)))
     }
 
-    /// All zones, in no order.
+    /// The zone that stands in when all servers of another fail (`forward-first`): the closest one above `apex`.
+    pub fn above(&self, apex: NameRef<'_>) -> Option<&Arc<ForwardZone>> {
+        apex.parent()?.ancestors().find_map(|name| self.zones.get(&Borrowed(name)))
+    }
+
+    /// Who is asked while every server of a zone is dead (`resolv-fallback`).
+    pub fn fallback(&self) -> Option<&Arc<ForwardZone>> {
+        self.fallback.as_ref()
+    }
+
+    /// Whether questions for this name are written as they are, and not in random case (`caps-exempt`).
+    pub fn caps_exempt(&self, name: NameRef<'_>) -> bool {
+        !self.caps_exempt.is_empty() && name.ancestors().any(|name| self.caps_exempt.contains(&Borrowed(name)))
+    }
+
+    /// Which addresses public names must not have.
+    pub fn private(&self) -> &Arc<PrivateAddresses> {
+        &self.private
+    }
+
+    /// All zones, in no order, without the fallback.
     pub fn zones(&self) -> impl Iterator<Item = &Arc<ForwardZone>> {
         self.zones.values()
     }
@@ -100,19 +156,48 @@ impl ForwardsBuilder {
         self
     }
 
+    /// Names at and below this one are asked for as they are written (`caps-exempt`).
+    pub fn caps_exempt(&mut self, name: Name) -> &mut ForwardsBuilder {
+        self.caps_exempt.insert(name);
+        self
+    }
+
+    /// Addresses in this network are taken out of answers (`private-address`).
+    pub fn private_address(&mut self, net: IpNet) -> &mut ForwardsBuilder {
+        self.private.networks.push(net);
+        self
+    }
+
+    /// Names at and below this one may have private addresses (`private-domain`).
+    pub fn private_domain(&mut self, name: Name) -> &mut ForwardsBuilder {
+        self.private.domains.insert(name);
+        self
+    }
+
+    /// Whom to ask while every server of a zone is dead (`resolv-fallback`); its name has no meaning.
+    pub fn fallback(&mut self, zone: ForwardZone) -> &mut ForwardsBuilder {
+        self.fallback = Some(zone);
+        self
+    }
+
     /// The finished table. A zone all of whose servers may not be asked stays in it: its names fail, they do not fall to
     /// the zone above.
     pub fn build(self) -> Forwards {
-        let ForwardsBuilder { zones, do_not_query } = self;
+        let ForwardsBuilder { zones, do_not_query, caps_exempt, private, fallback } = self;
         let refused = |ip: IpAddr| {
             let ip = ip.to_canonical();
             do_not_query.iter().any(|net| net.contains(&ip))
         };
-        let zones = zones.into_iter().map(|(name, mut zone)| {
+        let askable = |mut zone: ForwardZone| {
             zone.servers.retain(|server| !refused(server.addr.ip()));
-            (name, Arc::new(zone))
-        });
-        Forwards { zones: zones.collect() }
+            Arc::new(zone)
+        };
+        Forwards {
+            fallback: fallback.map(askable).filter(|zone| !zone.servers.is_empty()),
+            zones: zones.into_iter().map(|(name, zone)| (name, askable(zone))).collect(),
+            caps_exempt,
+            private: Arc::new(private),
+        }
     }
 }
 
@@ -126,7 +211,7 @@ mod tests {
 
     fn zone(at: &str, servers: &[&str]) -> ForwardZone {
         let servers = servers.iter().map(|addr| Server { addr: addr.parse().expect("an address"), tls_name: None });
-        ForwardZone { name: name(at), servers: servers.collect(), tcp_only: false, no_cache: false }
+        ForwardZone { name: name(at), servers: servers.collect(), tcp_only: false, no_cache: false, first: false }
     }
 
     fn found(table: &Forwards, asked: &str, qtype: Rtype) -> Option<String> {

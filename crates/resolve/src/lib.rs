@@ -40,7 +40,7 @@ mod scrub;
 mod select;
 mod why;
 
-pub use forward::{ForwardZone, Forwards, ForwardsBuilder, Server};
+pub use forward::{ForwardZone, Forwards, ForwardsBuilder, PrivateAddresses, Server};
 pub use limits::Limits;
-pub use mesh::{ClientId, Effect, Mesh, Question, SendId, Transport};
+pub use mesh::{ClientId, Effect, Mesh, Question, SendId, ServerView, Transport};
 pub use store::{Key, Message, Millis};

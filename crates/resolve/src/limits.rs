@@ -11,8 +11,8 @@ pub const CLIENTS_PER_QUERY: usize = 16;
 pub const EDNS_BUFFER_SIZE: u16 = 1232;
 /// Default failed tries at one server for one question (`outbound-msg-retry`, 0 to 127).
 pub const MSG_RETRY: u8 = 5;
-/// Packets sent for one question of a chain, over all servers: a client's one packet must not become a flood towards
-/// upstream servers.
+/// Default packets sent for one question of a chain, over all servers (`max-sent-count`, 1 to 65535): a client's one
+/// packet must not become a flood towards upstream servers.
 pub const MAX_SENDS: u16 = 32;
 /// Default CNAME and DNAME links followed for one question (`max-query-restarts`, 0 to 127): longer chains, and chains
 /// that never end, are an attack or a mistake.
@@ -24,11 +24,35 @@ pub const QUERY_TIME: u64 = 30_000;
 pub const TCP_TIME: u64 = 3_000;
 /// Default milliseconds to wait for a server nothing is known of yet (`unknown-server-time-limit`).
 pub const UNKNOWN_SERVER_TIME: u64 = 376;
-/// Fewest milliseconds to wait for a server, however fast it was (`infra-cache-min-rtt`).
+/// Default of the fewest milliseconds to wait for a server before asking again, however fast it was
+/// (`infra-cache-min-rtt`).
 pub const MIN_RTT: u64 = 50;
-/// Most milliseconds to wait for one answer over UDP (`infra-cache-max-rtt` is 120 s; a client is long gone by then, and
-/// within [`QUERY_TIME`] other servers should be asked as well).
-pub const MAX_RTT: u64 = 12_000;
+/// Default of the most milliseconds to wait for a server before asking again, however slow it was
+/// (`infra-cache-max-rtt`). One question never lasts longer than [`QUERY_TIME`].
+pub const MAX_RTT: u64 = 120_000;
+/// Default seconds what is known of a server is remembered (`infra-host-ttl`): its times, and that it does not speak EDNS.
+pub const INFRA_HOST_TTL: u32 = 900;
+/// Default servers remembered (`infra-cache-numhosts`).
+pub const INFRA_NUMHOSTS: usize = 10_000;
+/// Default of how often, per thousand questions, only the fastest servers are drawn from (`fast-server-permil`, 0 to
+/// 1000).
+pub const FAST_SERVER_PERMIL: u16 = 0;
+/// Default servers that count as the fastest (`fast-server-num`, at least 1).
+pub const FAST_SERVER_NUM: usize = 3;
+/// Default milliseconds from a client's question to an answer of some kind (`discard-timeout`; 0: clients wait to the
+/// end). At that age Unbound drops the client; a stub resolver asks again or asks another. Stale data, or SERVFAIL with
+/// the reason, serve it better than silence, and the question goes on to warm the cache.
+pub const CLIENT_DEADLINE: u64 = 1_900;
+/// Default milliseconds after which a question gives way to a new one when all places are taken (`jostle-timeout`).
+pub const JOSTLE_TIMEOUT: u64 = 200;
+/// Default seconds beyond its TTL an answer may be served (`serve-expired-ttl`; 0: without bound). RFC 8767 5 suggests 1
+/// to 3 days.
+pub const SERVE_EXPIRED_TTL: u32 = 86_400;
+/// Default TTL, seconds, of an answer served after its time (`serve-expired-reply-ttl`; RFC 8767 4 asks for 30).
+pub const SERVE_EXPIRED_REPLY_TTL: u32 = 30;
+/// Default milliseconds to look for a fresh answer before a stale one is served (`serve-expired-client-timeout`; 0: the
+/// stale one at once; RFC 8767 5 asks for 1.8 s).
+pub const SERVE_EXPIRED_CLIENT_TIMEOUT: u64 = 1_800;
 /// Milliseconds by which a server may be slower than the fastest and still be chosen as often.
 pub const RTT_BAND: u64 = 400;
 /// Silences in a row after which a server counts as dead and is asked only when no other is left, or when its back-off
@@ -39,8 +63,6 @@ pub const FIRST_BACKOFF: u64 = 1_000;
 /// Most milliseconds of back-off (RFC 9520 3.2 permits up to 5 minutes): how late a server that came back is noticed
 /// while others answer.
 pub const MAX_BACKOFF: u64 = 60_000;
-/// Servers remembered (`infra-cache-numhosts`). Configuration names far fewer; old snapshots are what could add up.
-pub const MAX_SERVERS: usize = 10_000;
 /// Seconds a failure is remembered (RFC 9520 3.2: at least 1, at most 300; Unbound keeps it 5).
 pub const FAILURE_TTL: u32 = 5;
 /// Seconds an answer is remembered that has no record to take a TTL from: NXDOMAIN and NODATA without SOA (RFC 2308 5
@@ -65,10 +87,52 @@ pub struct Limits {
     pub edns_buffer_size: u16,
     /// Failed tries at one server; see [`MSG_RETRY`].
     pub msg_retry: u8,
+    /// Packets for one question of a chain; see [`MAX_SENDS`].
+    pub max_sends: u16,
     /// Links followed; see [`MAX_RESTARTS`].
     pub max_restarts: u8,
     /// Milliseconds for a server not yet known; see [`UNKNOWN_SERVER_TIME`].
     pub unknown_server_time: u64,
+    /// Milliseconds; see [`MIN_RTT`].
+    pub min_rtt_ms: u64,
+    /// Milliseconds; see [`MAX_RTT`].
+    pub max_rtt_ms: u64,
+    /// Seconds; see [`INFRA_HOST_TTL`].
+    pub infra_host_ttl_s: u32,
+    /// Servers; see [`INFRA_NUMHOSTS`].
+    pub infra_numhosts: usize,
+    /// A server known to be dead is asked once a while by a question of its own (`infra-keep-probing`, no by default; a
+    /// zone with one server is probed in any case).
+    pub keep_probing: bool,
+    /// Per thousand; see [`FAST_SERVER_PERMIL`].
+    pub fast_server_permil: u16,
+    /// Servers; see [`FAST_SERVER_NUM`].
+    pub fast_server_num: usize,
+    /// Ask all servers of a zone at once and take the first good answer (`upstream-racing`, no by default).
+    pub upstream_racing: bool,
+    /// Write questions in random case and expect them back so (`use-caps-for-id`, no by default).
+    pub caps_for_id: bool,
+    /// A name known not to exist has no names below it (`harden-below-nxdomain`, yes by default; RFC 8020).
+    pub harden_below_nxdomain: bool,
+    /// Answers in the last tenth of their life are asked for again (`prefetch`, no by default).
+    pub prefetch: bool,
+    /// Milliseconds, 0 for none; see [`CLIENT_DEADLINE`].
+    pub client_deadline_ms: u64,
+    /// Milliseconds; see [`JOSTLE_TIMEOUT`].
+    pub jostle_timeout_ms: u64,
+    /// Serve answers after their time when no fresh one is to be had (`serve-expired`, no by default; RFC 8767).
+    pub serve_expired: bool,
+    /// Seconds, 0 for no bound; see [`SERVE_EXPIRED_TTL`].
+    pub serve_expired_ttl_s: u32,
+    /// After a refresh that failed, count [`Limits::serve_expired_ttl_s`] from then (`serve-expired-ttl-reset`, no by
+    /// default).
+    pub serve_expired_ttl_reset: bool,
+    /// Seconds; see [`SERVE_EXPIRED_REPLY_TTL`].
+    pub serve_expired_reply_ttl_s: u32,
+    /// Milliseconds, 0 for none; see [`SERVE_EXPIRED_CLIENT_TIMEOUT`].
+    pub serve_expired_client_timeout_ms: u64,
+    /// Say with an extended error that an answer is stale (`ede-serve-expired`, no by default).
+    pub ede_serve_expired: bool,
     /// Seconds; see [`CACHE_MAX_TTL`].
     pub cache_max_ttl: u32,
     /// Seconds; see [`CACHE_MIN_TTL`].
@@ -85,8 +149,28 @@ impl Default for Limits {
             max_queries: MAX_QUERIES,
             edns_buffer_size: EDNS_BUFFER_SIZE,
             msg_retry: MSG_RETRY,
+            max_sends: MAX_SENDS,
             max_restarts: MAX_RESTARTS,
             unknown_server_time: UNKNOWN_SERVER_TIME,
+            min_rtt_ms: MIN_RTT,
+            max_rtt_ms: MAX_RTT,
+            infra_host_ttl_s: INFRA_HOST_TTL,
+            infra_numhosts: INFRA_NUMHOSTS,
+            keep_probing: false,
+            fast_server_permil: FAST_SERVER_PERMIL,
+            fast_server_num: FAST_SERVER_NUM,
+            upstream_racing: false,
+            caps_for_id: false,
+            harden_below_nxdomain: true,
+            prefetch: false,
+            client_deadline_ms: CLIENT_DEADLINE,
+            jostle_timeout_ms: JOSTLE_TIMEOUT,
+            serve_expired: false,
+            serve_expired_ttl_s: SERVE_EXPIRED_TTL,
+            serve_expired_ttl_reset: false,
+            serve_expired_reply_ttl_s: SERVE_EXPIRED_REPLY_TTL,
+            serve_expired_client_timeout_ms: SERVE_EXPIRED_CLIENT_TIMEOUT,
+            ede_serve_expired: false,
             cache_max_ttl: CACHE_MAX_TTL,
             cache_min_ttl: CACHE_MIN_TTL,
             cache_max_negative_ttl: CACHE_MAX_NEGATIVE_TTL,

@@ -69,6 +69,8 @@ pub struct Question {
     pub cd: bool,
     /// Recursion desired. Without it nothing is sent.
     pub rd: bool,
+    /// The client holds on to the end, as over TCP: the client deadline is not for it.
+    pub patient: bool,
 }
 
 /// What the driver has to do.
@@ -88,6 +90,19 @@ pub enum Effect {
         /// When to report a timeout.
         deadline: Millis,
     },
+    /// Send the same datagram once more on the socket of this exchange, which stays open: the same port and id, so that
+    /// nobody gets a second chance to guess them (RFC 5452 4.3).
+    Resend {
+        /// The exchange.
+        id: SendId,
+    },
+    /// A line for the log, as the verbosity asks for it ([`Mesh::set_verbosity`]).
+    Log {
+        /// The verbosity from which on it is written.
+        level: u8,
+        /// The line.
+        text: String,
+    },
     /// The exchange is over: a reply was taken. Close its socket; reports under this id are ignored from now on. Not
     /// given for exchanges the driver ended itself by a timeout or failure.
     Cancel {
@@ -103,6 +118,37 @@ pub enum Effect {
         /// For SERVFAIL: what Unbound writes after `SERVFAIL <name type class>: ` under `log-servfail`.
         why: Option<String>,
     },
+}
+
+/// What is known of one server, for those who operate the resolver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerView {
+    /// Its address and port.
+    pub addr: SocketAddr,
+    /// Smoothed round-trip time over UDP, milliseconds; `None` if it was never measured.
+    pub srtt_ms: Option<u64>,
+    /// How much the round-trip time varies, milliseconds.
+    pub variance_ms: u64,
+    /// Milliseconds it is waited for before a question is asked again.
+    pub wait_ms: u64,
+    /// Silences and refused connections since its last reply.
+    pub silences: u8,
+    /// Others are preferred.
+    pub dead: bool,
+    /// While dead: when it is tried again.
+    pub backed_off_until: Option<Millis>,
+    /// Questions sent to it, retransmissions not counted.
+    pub queries: u64,
+    /// Replies that were of use.
+    pub answers: u64,
+    /// Replies that were of no use, and failures to reach it.
+    pub failures: u64,
+    /// Times nothing came while it was waited for.
+    pub timeouts: u64,
+    /// Questions it answered first of several that were asked at once.
+    pub wins: u64,
+    /// What was wrong the last time something was.
+    pub last_fault: Option<String>,
 }
 
 /// All questions in progress on one worker.
@@ -249,6 +295,27 @@ impl Mesh {
         self.servers.dead(server)
     }
 
+    /// What is known of each server, in no order.
+    pub fn servers(&self, _now: Millis) -> Vec<ServerView> {
+        Vec::new()
+    }
+
+    /// Forgets what is known of all servers (a flush of `infra`).
+    pub fn forget_servers(&mut self) {
+        self.servers = Servers::default();
+    }
+
+    /// Lines of this verbosity and below are wanted ([`Effect::Log`]).
+    pub fn set_verbosity(&mut self, _level: u8) {}
+
+    /// When [`Mesh::wake`] is to be called next, unless something else happens before; it may lie in the past.
+    pub fn next_wake(&self) -> Option<Millis> {
+        None
+    }
+
+    /// Time has passed: what is due is done.
+    pub fn wake(&mut self, _now: Millis) {}
+
     /// What is to be done, in order. To be called after each event, until it is empty.
     pub fn effects(&mut self) -> std::vec::Drain<'_, Effect> {
         self.effects.drain(..)
@@ -257,7 +324,7 @@ impl Mesh {
     /// A client asks what the store did not know. A question that is in progress already, under the same forward zones,
     /// is joined.
     pub fn query(&mut self, now: Millis, forwards: &Arc<Forwards>, question: Question, client: ClientId) {
-        let Question { name, qtype, qclass, cd, rd } = question;
+        let Question { name, qtype, qclass, cd, rd, patient: _ } = question;
         if let Some(rcode) = unaskable(qtype, qclass) {
             return self.tell(vec![client], Answer::new(rcode), None);
         }

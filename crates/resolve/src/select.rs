@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use hashbrown::HashMap;
 use store::Millis;
 
-use crate::limits::{DEAD_AFTER, FIRST_BACKOFF, MAX_BACKOFF, MAX_RTT, MAX_SERVERS, MIN_RTT, RTT_BAND};
+use crate::limits::{DEAD_AFTER, FIRST_BACKOFF, INFRA_NUMHOSTS, MAX_BACKOFF, MAX_RTT, MIN_RTT, RTT_BAND};
 
 /// What is known of one server.
 #[derive(Clone, Copy, Debug)]
@@ -137,7 +137,7 @@ impl Servers {
     }
 
     fn health(&mut self, server: SocketAddr, unknown: u64) -> &mut Health {
-        if self.known.len() >= MAX_SERVERS && !self.known.contains_key(&server) {
+        if self.known.len() >= INFRA_NUMHOSTS && !self.known.contains_key(&server) {
             self.known.clear();
         }
         self.known.entry(server).or_insert(Health {
@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(servers.wait(addr(1), UNKNOWN), 300);
         (0..50).for_each(|_| servers.answered(addr(1), Some(1), UNKNOWN));
         assert_eq!(servers.wait(addr(1), UNKNOWN), MIN_RTT);
-        (0..50).for_each(|_| servers.answered(addr(1), Some(90_000), UNKNOWN));
+        (0..50).for_each(|_| servers.answered(addr(1), Some(900_000), UNKNOWN));
         assert_eq!(servers.wait(addr(1), UNKNOWN), MAX_RTT);
     }
 

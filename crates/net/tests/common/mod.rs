@@ -72,6 +72,7 @@ impl Setup {
                 servers: servers.iter().map(|addr| Server { addr: *addr, tls_name: None }).collect(),
                 tcp_only: self.tcp_only,
                 no_cache: false,
+                first: false,
             });
         }
         Arc::new(Snapshot {

@@ -108,6 +108,7 @@ impl FakeNet {
                     }
                     self.sent.push(asked);
                 }
+                Effect::Resend { .. } | Effect::Log { .. } => {}
                 Effect::Cancel { id } => assert!(self.open.remove(&id), "what is cancelled was open"),
                 Effect::Answer { clients, answer, why } => {
                     assert_eq!(why.is_some(), answer.rcode == Rcode::SERVFAIL, "SERVFAIL has a reason");
@@ -229,7 +230,7 @@ pub(crate) fn soon(bytes: Vec<u8>) -> Vec<(Millis, Fate)> {
 }
 
 pub(crate) fn question(name: &str, qtype: Rtype) -> Question {
-    Question { name: self::name(name).lower(), qtype, qclass: Class::IN, cd: false, rd: true }
+    Question { name: self::name(name).lower(), qtype, qclass: Class::IN, cd: false, rd: true, patient: false }
 }
 
 pub(crate) fn name(text: &str) -> Name {
@@ -243,7 +244,7 @@ pub(crate) fn server(n: u8) -> Server {
 
 pub(crate) fn zone(at: &str, servers: &[u8]) -> ForwardZone {
     let servers = servers.iter().map(|n| server(*n)).collect();
-    ForwardZone { name: name(at), servers, tcp_only: false, no_cache: false }
+    ForwardZone { name: name(at), servers, tcp_only: false, no_cache: false, first: false }
 }
 
 pub(crate) fn forwards(zones: impl IntoIterator<Item = ForwardZone>) -> Forwards {
