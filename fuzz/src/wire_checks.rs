@@ -78,9 +78,11 @@ fn same(sent: &[Rrset], back: &[Rrset]) {
     assert_eq!(sent.len(), back.len());
     for (sent, back) in sent.iter().zip(back) {
         assert_eq!((&sent.owner, sent.rtype, sent.class, sent.ttl), (&back.owner, back.rtype, back.class, back.ttl));
-        assert!(back.rdata.len() <= sent.rdata.len());
-        for rdata in &back.rdata {
-            assert!(sent.rdata.iter().any(|have| have.eq_ignore_ascii_case(rdata)));
+        for (sent, back) in [(&sent.rdata, &back.rdata), (&sent.sigs, &back.sigs)] {
+            assert!(back.len() <= sent.len());
+            for rdata in back {
+                assert!(sent.iter().any(|have| have.eq_ignore_ascii_case(rdata)));
+            }
         }
     }
 }

@@ -35,16 +35,11 @@ impl Chaos {
         };
         let mut answer = Answer::new(Rcode::NOERROR);
         if !texts.is_empty() {
-            answer.answer.push(Rrset {
-                owner: q.qname.to_name(),
-                rtype: Rtype::TXT,
-                class: Class::CH,
-                ttl: 0,
-                rdata: texts.iter().fold(RdataSet::new(), |mut set, text| {
-                    set.push(&character_string(text));
-                    set
-                }),
+            let rdata = texts.iter().fold(RdataSet::new(), |mut set, text| {
+                set.push(&character_string(text));
+                set
             });
+            answer.answer.push(Rrset::new(q.qname.to_name(), Rtype::TXT, Class::CH, 0, rdata));
         }
         Some(answer)
     }

@@ -66,13 +66,8 @@ fn link(section: &mut Vec<Rrset>, qname: NameRef<'_>, qtype: Rtype, limits: &Lim
         let mut links =
             take(section, |set| set.owner == owner && (set.rtype == Rtype::DNAME || covers(set, Rtype::DNAME)));
         // Made here, whatever CNAME came with it. TTL 0, as Unbound writes it: the DNAME is what is remembered.
-        links.push(Rrset {
-            owner: qname.to_name(),
-            rtype: Rtype::CNAME,
-            class: Class::IN,
-            ttl: cap(0, limits),
-            rdata: RdataSet::one(target.as_ref().as_wire()),
-        });
+        let rdata = RdataSet::one(target.as_ref().as_wire());
+        links.push(Rrset::new(qname.to_name(), Rtype::CNAME, Class::IN, cap(0, limits), rdata));
         return Some(Finding::Link(links, target.lower().to_name()));
     }
     if qtype == Rtype::CNAME {
@@ -85,7 +80,7 @@ fn link(section: &mut Vec<Rrset>, qname: NameRef<'_>, qtype: Rtype, limits: &Lim
     let target = NameRef::from_wire(first.first()?).ok()?.lower().to_name();
     let mut links = take(section, of_cname);
     // RFC 2181 10.1: there is one canonical name; of several the first is believed.
-    links.iter_mut().filter(|set| set.rtype == Rtype::CNAME).for_each(|set| set.rdata = first.clone());
+    links.iter_mut().filter(|set| set.rtype == Rtype::CNAME).for_each(|set| set.make_mut().rdata = first.clone());
     Some(Finding::Link(links, target))
 }
 

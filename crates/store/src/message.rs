@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use wire::{Answer, Class, Name, Rrset, Rtype};
+use wire::{Answer, Class, Name, Rrset, RrsetData, Rtype};
 
 use crate::Millis;
 
@@ -48,7 +48,6 @@ impl Message {
     pub(crate) fn shrink(&mut self) {
         for section in [&mut self.answer.answer, &mut self.answer.authority, &mut self.answer.additional] {
             section.shrink_to_fit();
-            section.iter_mut().for_each(|rrset| rrset.rdata.shrink());
         }
     }
 
@@ -63,7 +62,12 @@ impl Message {
                 allocated(section.capacity() * size_of::<Rrset>())
                     + section
                         .iter()
-                        .map(|r| allocated(r.owner.as_ref().len()) + allocated(r.rdata.bytes()))
+                        .map(|r| {
+                            allocated(ARC_COUNTS + size_of::<RrsetData>())
+                                + allocated(r.owner.as_ref().len())
+                                + allocated(r.rdata.bytes())
+                                + allocated(r.sigs.bytes())
+                        })
                         .sum::<usize>()
             })
             .sum();

@@ -41,7 +41,7 @@ fn key(n: u16) -> Key {
 fn message(serial: u32, size: usize, ttl: u32, stored: u64) -> Message {
     let mut rdata = RdataSet::one(&serial.to_be_bytes());
     (0..size / 1000).for_each(|_| assert!(rdata.push(&[7; 1000])));
-    let set = Rrset { owner: Name::root(), rtype: Rtype::TXT, class: Class::IN, ttl, rdata };
+    let set = Rrset::new(Name::root(), Rtype::TXT, Class::IN, ttl, rdata);
     Message { answer: Answer { answer: vec![set], ..Answer::new(Rcode::NOERROR) }, stored, ttl }
 }
 

@@ -11,7 +11,7 @@
 use crate::name::NameRef;
 use crate::query::{HEADER, Header, Query, opt_record, put};
 use crate::rdata::{Field, layout};
-use crate::rrset::{Answer, Ede, MAX_EDE_TEXT, Rrset};
+use crate::rrset::{Answer, Ede, MAX_EDE_TEXT, RdataSet, Rrset};
 use crate::types::{Class, Rcode, Rtype, flag, option};
 
 /// Names remembered as targets of compression pointers in one message. More gain little: owners repeat, and the search
@@ -97,7 +97,7 @@ pub fn render(q: &Query, a: &Answer, how: &Render<'_>, out: &mut [u8]) -> usize 
         None => flags |= flag::TC,
         Some(true) => {}
         // Additional records are a courtesy: what does not fit is left out (RFC 2181 9).
-        Some(false) => w.section(&a.additional, false, &picks, additionals).unwrap_or(()),
+        Some(false) => w.additional(&a.additional, &picks, additionals).unwrap_or(()),
     }
     if let Some(edns) = edns {
         w.limit = room;
@@ -147,6 +147,7 @@ fn positive(a: &Answer, qtype: Rtype) -> bool {
 }
 
 /// What decides which records are sent, and how.
+#[derive(Clone, Copy)]
 struct Picks {
     qtype: Rtype,
     dnssec: bool,
@@ -310,29 +311,61 @@ impl Writer<'_> {
         }
     }
 
-    /// Writes the RRsets of a section that are to be sent and counts their records; `None` when one did not fit, those
-    /// before it written.
+    /// Writes the RRsets of a section that are to be sent, each followed by its signatures, and counts the records;
+    /// `None` when one did not fit, those before it written.
     fn section(&mut self, sets: &[Rrset], in_answer: bool, picks: &Picks, count: &mut u16) -> Option<()> {
+        let signed = picks.takes(Rtype::RRSIG, in_answer);
         for set in sets.iter().filter(|set| picks.takes(set.rtype, in_answer)) {
-            let (at, known) = (self.at, self.known);
-            if self.rrset(set, picks).is_none() {
-                (self.at, self.known) = (at, known);
-                return None;
-            }
-            *count = count.saturating_add(u16::try_from(set.rdata.len()).unwrap_or(u16::MAX));
+            self.whole(count, |w| {
+                let data = w.records(set, &set.rdata, set.rtype, picks)?;
+                Some(data + if signed { w.signatures(set, picks)? } else { 0 })
+            })?;
         }
         Some(())
     }
 
-    fn rrset(&mut self, set: &Rrset, picks: &Picks) -> Option<()> {
+    /// The additional section: signatures come after all data, so that they are the first to have no room.
+    fn additional(&mut self, sets: &[Rrset], picks: &Picks, count: &mut u16) -> Option<()> {
+        for set in sets.iter().filter(|set| picks.takes(set.rtype, false)) {
+            self.whole(count, |w| w.records(set, &set.rdata, set.rtype, picks))?;
+        }
+        if picks.dnssec {
+            for set in sets {
+                self.whole(count, |w| w.signatures(set, picks))?;
+            }
+        }
+        Some(())
+    }
+
+    /// Lets `write` write and adds the records it tells to `count`; if it had no room, all is as before.
+    fn whole(&mut self, count: &mut u16, write: impl FnOnce(&mut Self) -> Option<u16>) -> Option<()> {
+        let (at, known) = (self.at, self.known);
+        let Some(records) = write(self) else {
+            (self.at, self.known) = (at, known);
+            return None;
+        };
+        *count = count.saturating_add(records);
+        Some(())
+    }
+
+    /// Writes the signatures over a set, in the order they came in.
+    fn signatures(&mut self, set: &Rrset, picks: &Picks) -> Option<u16> {
+        self.records(set, &set.sigs, Rtype::RRSIG, &Picks { rotate: None, ..*picks })
+    }
+
+    /// Writes records of one set and returns how many.
+    fn records(&mut self, set: &Rrset, data: &RdataSet, rtype: Rtype, picks: &Picks) -> Option<u16> {
         let ttl = set.ttl.saturating_sub(picks.age).to_be_bytes();
-        let layout = layout(set.rtype);
+        let layout = layout(rtype);
         let compressed = layout.contains(&Field::Compressed);
-        let len = u32::try_from(set.rdata.len()).ok()?;
-        let first = if len > 1 { picks.rotate.map_or(0, |n| n % len) } else { 0 };
+        let len = u16::try_from(data.len()).ok()?;
+        if len == 0 {
+            return Some(0);
+        }
+        let first = if len > 1 { picks.rotate.map_or(0, |n| n % u32::from(len)) } else { 0 };
         let first = usize::try_from(first).ok()?;
-        let records = set.rdata.iter().skip(first).chain(set.rdata.iter().take(first));
-        let [n1, n2, n3, n4] = numbers(set.rtype, set.class);
+        let records = data.iter().skip(first).chain(data.iter().take(first));
+        let [n1, n2, n3, n4] = numbers(rtype, set.class);
         let [t1, t2, t3, t4] = ttl;
         // The owner is searched for once: the records after the first point where the first one points or stands.
         let owner = set.owner.as_ref();
@@ -358,7 +391,7 @@ impl Writer<'_> {
                 self.put(rdata)?;
             }
         }
-        Some(())
+        Some(len)
     }
 
     /// What points to the name just written at `at`; `None` if it is the root or out of reach, and so written anew.
@@ -448,7 +481,6 @@ mod tests {
     use crate::message::Reply;
     use crate::name::{Name, NameBuf};
     use crate::query::EdnsQuery;
-    use crate::rrset::RdataSet;
     use crate::text::parse_record;
     use proptest::prelude::*;
 
@@ -464,14 +496,10 @@ mod tests {
         for line in lines {
             let r = parse_record(line, 3600).unwrap();
             match sets.last_mut().filter(|set| set.owner == r.owner && set.rtype == r.rtype) {
-                Some(set) => assert!(set.rdata.push(&r.rdata)),
-                None => sets.push(Rrset {
-                    owner: r.owner,
-                    rtype: r.rtype,
-                    class: r.class,
-                    ttl: r.ttl.unwrap(),
-                    rdata: RdataSet::one(&r.rdata),
-                }),
+                Some(set) => assert!(set.make_mut().rdata.push(&r.rdata)),
+                None => {
+                    sets.push(Rrset::new(r.owner, r.rtype, r.class, r.ttl.unwrap(), RdataSet::one(&r.rdata)));
+                }
             }
         }
         sets
@@ -577,6 +605,43 @@ mod tests {
         assert_eq!(counts(Rtype::A, Some(true)), [2, 2]);
         assert_eq!(counts(Rtype::RRSIG, None), [2, 1]);
         assert_eq!(counts(Rtype::ANY, None), [2, 1]);
+    }
+
+    #[test]
+    fn unbound_sends_signatures_after_their_set_and_last_in_the_additional_section() {
+        let signed = |lines: &[&str], data: &str| {
+            let sigs = RdataSet::from_iter([&[1, 1][..], &[2, 2], &[3, 3]]);
+            vec![sets(lines).remove(0).with_sigs(sigs), sets(&[data]).remove(0)]
+        };
+        let a = Answer {
+            answer: signed(&["x.test. 100 A 192.0.2.1", "x.test. 100 A 192.0.2.2"], "x.test. 100 TXT x"),
+            additional: signed(&["y.test. 100 A 192.0.2.3"], "z.test. 100 A 192.0.2.4"),
+            ..Answer::default()
+        };
+        let full = Render { minimal: false, rotate: Some(1), ..HOW };
+        let shown = |qtype, edns, how: &Render<'_>| {
+            let out = rendered(&query("x.test", qtype, edns), &a, how);
+            let types = |mut from: usize, count: u8| {
+                let mut all = Vec::new();
+                for _ in 0..count {
+                    from = NameBuf::from_packet(&out, from).unwrap().1 + 10;
+                    let len = usize::from(out[from - 1]);
+                    all.push((out[from - 9], out[from + len - 1]));
+                    from += len;
+                }
+                (all, from)
+            };
+            let (answer, at) = types(24, out[7]);
+            (answer, types(at, out[11]).0, out.len())
+        };
+        let (a1, a2, txt, sigs) = ((1, 1), (1, 2), (16, b'x'), [(46, 1), (46, 2), (46, 3)]);
+        let (answer, additional, len) = shown(Rtype::A, Some(true), &full);
+        assert_eq!(answer, [&[a2, a1][..], &sigs, &[txt]].concat(), "the data turn, the signatures do not");
+        assert_eq!(additional, [&[(1, 3), (1, 4)][..], &sigs].concat());
+        let (_, additional, _) = shown(Rtype::A, Some(true), &Render { max_size: len - 1, ..full });
+        assert_eq!(additional, [(1, 3), (1, 4)], "no TC for them, and no half of them");
+        assert_eq!(shown(Rtype::A, None, &full).0, [a2, a1, txt]);
+        assert_eq!(shown(Rtype::ANY, None, &full).0, [&[a2, a1][..], &sigs, &[txt]].concat());
     }
 
     #[test]
@@ -728,7 +793,7 @@ mod tests {
                         rdata.push(&all);
                     }
                 }
-                Rrset { owner, rtype, class: Class::IN, ttl: u32::from(ttl), rdata }
+                Rrset::new(owner, rtype, Class::IN, u32::from(ttl), rdata)
             },
         )
     }

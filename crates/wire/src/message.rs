@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::name::{NameBuf, NameError};
+use crate::name::{NameBuf, NameError, NameRef};
 use crate::query::{Header, Opt};
 use crate::rdata::{Field, layout};
 use crate::rrset::{RdataSet, Rrset};
@@ -69,8 +69,9 @@ impl Reply {
     /// Reads a reply.
     ///
     /// RRsets keep the order in which they first appear and have the lowest TTL of their records (RFC 2181 5.2); a TTL
-    /// with the top bit set is 0 (RFC 2181 8); equal records are one (RFC 2181 5). RRSIG records form a set for each
-    /// type they cover. A message with TC set may end in the middle of a record: what came before is returned.
+    /// with the top bit set is 0 (RFC 2181 8); equal records are one (RFC 2181 5). RRSIG records go with the set they
+    /// cover, if it is in the same section and the question was not for them; else they form a set for each type they
+    /// cover. A message with TC set may end in the middle of a record: what came before is returned.
     pub fn parse(bytes: &[u8]) -> Result<Reply, WireError> {
         let (header, body) = Header::split(bytes).ok_or(WireError::Short)?;
         if header.flags & flag::QR == 0 {
@@ -126,7 +127,9 @@ impl Reply {
                 }
                 section.add(&record, &scratch, &mut limits)?;
             }
-            let sets = section.finish();
+            // Who asks for signatures gets them as what they asked for.
+            let gather = nth != 0 || reply.question.as_ref().is_none_or(|(_, qtype, _)| *qtype != Rtype::RRSIG);
+            let sets = section.finish(gather, &mut limits)?;
             match nth {
                 0 => reply.answer = sets,
                 1 => reply.authority = sets,
@@ -261,7 +264,7 @@ struct Section {
 impl Section {
     fn add(&mut self, record: &RawRecord, rdata: &[u8], limits: &mut Limits) -> Result<(), WireError> {
         let covered = covered(record.rtype, rdata);
-        let key = key(record, covered);
+        let key = key(record.owner.as_ref(), record.rtype, record.class, covered);
         for (set, have) in self.sets.iter_mut().zip(&self.keys).rev() {
             if *have != key {
                 continue;
@@ -273,7 +276,7 @@ impl Section {
             if same {
                 set.ttl = set.ttl.min(record.ttl);
                 if set.rdata.len() > SMALL_SET || !set.rdata.contains(rdata) {
-                    set.rdata.push(rdata);
+                    set.make_mut().rdata.push(rdata);
                 }
                 return Ok(());
             }
@@ -281,24 +284,50 @@ impl Section {
         }
         limits.rrsets = limits.rrsets.checked_sub(1).ok_or(WireError::TooMany)?;
         self.keys.push(key);
-        self.sets.push(Rrset {
-            owner: record.owner.to_name(),
-            rtype: record.rtype,
-            class: record.class,
-            ttl: record.ttl,
-            rdata: RdataSet::one(rdata),
-        });
+        let rdata = RdataSet::one(rdata);
+        self.sets.push(Rrset::new(record.owner.to_name(), record.rtype, record.class, record.ttl, rdata));
         Ok(())
     }
 
-    fn finish(mut self) -> Vec<Rrset> {
+    /// The sets, free of duplicates, each with the signatures over it if `gather`: they stand where the first of the two
+    /// stood and have the lower TTL (RFC 4034 3: it should be the same).
+    fn finish(mut self, gather: bool, limits: &mut Limits) -> Result<Vec<Rrset>, WireError> {
         for set in &mut self.sets {
-            if set.rdata.len() > SMALL_SET {
-                set.rdata.dedup();
+            let rdata = &mut set.make_mut().rdata;
+            if rdata.len() > SMALL_SET {
+                rdata.dedup();
             }
-            set.rdata.shrink();
+            rdata.shrink();
         }
-        self.sets
+        if !gather || !self.sets.iter().any(|set| set.rtype == Rtype::RRSIG) {
+            return Ok(self.sets);
+        }
+        let mut sets: Vec<Option<Rrset>> = self.sets.into_iter().map(Some).collect();
+        for nth in 0..sets.len() {
+            let Some(sigs) = sets.get_mut(nth).and_then(|slot| slot.take_if(|set| set.rtype == Rtype::RRSIG)) else {
+                continue;
+            };
+            let wanted = Rtype(sigs.rdata.first().map_or(0, |first| covered(sigs.rtype, first)));
+            let wanted_key = key(sigs.owner.as_ref(), wanted, sigs.class, 0);
+            let mut under = None;
+            for (other, _) in self.keys.iter().enumerate().filter(|(_, have)| **have == wanted_key) {
+                match sets.get(other).and_then(Option::as_ref) {
+                    Some(set) if set.rtype == wanted && set.class == sigs.class && set.owner == sigs.owner => {
+                        under = Some(other);
+                        break;
+                    }
+                    _ => limits.collisions = limits.collisions.checked_sub(1).ok_or(WireError::TooMany)?,
+                }
+            }
+            let set = under.and_then(|under| sets.get_mut(under)?.take()).map(|mut set| {
+                set.ttl = set.ttl.min(sigs.ttl);
+                set.with_sigs(sigs.rdata.clone())
+            });
+            if let Some(slot) = sets.get_mut(under.unwrap_or(nth).min(nth)) {
+                *slot = Some(set.unwrap_or(sigs));
+            }
+        }
+        Ok(sets.into_iter().flatten().collect())
     }
 }
 
@@ -311,9 +340,9 @@ fn covered(rtype: Rtype, rdata: &[u8]) -> u16 {
 }
 
 /// FNV-1a over owner, type, class and covered type. Not keyed: what collides is compared, and counted.
-fn key(record: &RawRecord, covered: u16) -> u32 {
-    let lower = record.owner.lower();
-    let numbers = [record.rtype.0, record.class.0, covered].map(u16::to_be_bytes);
+fn key(owner: NameRef<'_>, rtype: Rtype, class: Class, covered: u16) -> u32 {
+    let lower = owner.lower();
+    let numbers = [rtype.0, class.0, covered].map(u16::to_be_bytes);
     let octets = lower.as_ref().as_wire().iter().chain(numbers.iter().flatten());
     octets.fold(0x811c_9dc5_u32, |hash, octet| (hash ^ u32::from(*octet)).wrapping_mul(0x0100_0193))
 }
@@ -416,6 +445,23 @@ mod tests {
         let sig = |covered: u8| record(WWW, Rtype::RRSIG, 9, &[&[0, covered][..], &[0; 16], b"\0sig"].concat());
         let reply = Reply::parse(&message(0x8180, [3, 0, 0], &[&sig(1), &sig(28), &sig(1)])).unwrap();
         assert_eq!(reply.answer.len(), 2);
+    }
+
+    #[test]
+    fn signatures_go_with_the_set_they_cover() {
+        let sig = |covered: u8| record(WWW, Rtype::RRSIG, 9, &[&[0, covered][..], &[0; 16], b"\0sig"].concat());
+        let a = record(b"\x03WWW\x07exAMPle\0", Rtype::A, 300, &[192, 0, 2, 1]);
+        let txt = record(WWW, Rtype::TXT, 5, b"\x01x");
+        // One before and one after its set, one without: the order is that of first appearance.
+        let bytes = message(0x8180, [6, 1, 0], &[&sig(16), &sig(28), &a, &sig(1), &txt, &sig(16), &sig(6)]);
+        let reply = Reply::parse(&bytes).unwrap();
+        let seen: Vec<_> = reply.answer.iter().map(|s| (s.rtype, s.ttl, s.rdata.len(), s.sigs.len())).collect();
+        assert_eq!(seen, [(Rtype::TXT, 5, 1, 1), (Rtype::RRSIG, 9, 1, 0), (Rtype::A, 9, 1, 1)]);
+        assert_eq!((reply.authority[0].rtype, reply.authority.len()), (Rtype::RRSIG, 1), "not across sections");
+        let mut asked_for = bytes;
+        asked_for[12 + QUESTION.len() - 3] = 46;
+        let reply = Reply::parse(&asked_for).unwrap();
+        assert_eq!(reply.answer.iter().map(|set| set.rtype.0).collect::<Vec<_>>(), [46, 46, 1, 46, 16]);
     }
 
     #[test]

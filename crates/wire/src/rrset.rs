@@ -3,6 +3,8 @@
 //! It owns their shape (RFC 2181 5: one TTL, a set of data) and packing, and never reads a packet nor decides a TTL.
 
 use std::borrow::Cow;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use crate::name::Name;
 use crate::types::{Class, Rcode, Rtype};
@@ -151,26 +153,74 @@ impl<'a> Iterator for RdataIter<'a> {
 
 impl ExactSizeIterator for RdataIter<'_> {}
 
-/// A set of records with one owner, type, class and TTL (RFC 2181 5). Signatures (RRSIG) form sets of their own, one
-/// for each type covered.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A set of records with one owner, type, class and TTL (RFC 2181 5), and the signatures over it. Contents are shared, the
+/// TTL is its own: a clone costs one reference count, and may count down by itself.
+///
+/// Reads as its [`RrsetData`]: `set.owner`, `set.rdata`, `set.sigs`.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Rrset {
+    /// Seconds it may be kept.
+    pub ttl: u32,
+    data: Arc<RrsetData>,
+}
+
+/// The contents of an [`Rrset`]: all but the TTL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RrsetData {
     /// Whose records they are.
     pub owner: Name,
     /// Their type.
     pub rtype: Rtype,
     /// Their class.
     pub class: Class,
-    /// Seconds they may be kept.
-    pub ttl: u32,
     /// Their data.
     pub rdata: RdataSet,
+    /// The data of the RRSIG records that cover them and came with them. A signature without what it covers, and an
+    /// answer to a question for RRSIG, is a set of type RRSIG, one for each type covered.
+    pub sigs: RdataSet,
 }
 
 impl Rrset {
-    /// Octets held, for memory accounting.
-    pub fn bytes(&self) -> usize {
-        size_of::<Rrset>() + self.owner.as_ref().len() + self.rdata.bytes()
+    /// A set without signatures.
+    pub fn new(owner: Name, rtype: Rtype, class: Class, ttl: u32, rdata: RdataSet) -> Rrset {
+        Rrset { ttl, data: Arc::new(RrsetData { owner, rtype, class, rdata, sigs: RdataSet::new() }) }
+    }
+
+    /// The same set with these signatures over it, which replace those it had.
+    #[must_use]
+    pub fn with_sigs(mut self, sigs: RdataSet) -> Rrset {
+        self.make_mut().sigs = sigs;
+        self
+    }
+
+    /// The shared contents.
+    pub fn data(&self) -> &Arc<RrsetData> {
+        &self.data
+    }
+
+    /// Shared contents with a TTL of their own, in seconds.
+    pub fn from_data(ttl: u32, data: Arc<RrsetData>) -> Rrset {
+        Rrset { ttl, data }
+    }
+
+    /// The contents to be changed; copied first if others share them.
+    pub fn make_mut(&mut self) -> &mut RrsetData {
+        Arc::make_mut(&mut self.data)
+    }
+}
+
+impl Deref for Rrset {
+    type Target = RrsetData;
+
+    fn deref(&self) -> &RrsetData {
+        &self.data
+    }
+}
+
+impl std::fmt::Debug for Rrset {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} {} {} {:?}", self.owner, self.ttl, self.class, self.rtype, self.rdata)?;
+        if self.sigs.is_empty() { Ok(()) } else { write!(f, " signed {:?}", self.sigs) }
     }
 }
 
@@ -197,17 +247,6 @@ impl Answer {
     /// An answer with this code and nothing in it.
     pub fn new(rcode: Rcode) -> Answer {
         Answer { rcode, ..Answer::default() }
-    }
-
-    /// Octets held, for memory accounting.
-    pub fn bytes(&self) -> usize {
-        let sections = [&self.answer, &self.authority, &self.additional];
-        let sets = sections.iter().flat_map(|section| section.iter()).map(Rrset::bytes).sum::<usize>();
-        let text = match &self.ede {
-            Some(Ede { text: Cow::Owned(text), .. }) => text.capacity(),
-            _ => 0,
-        };
-        size_of::<Answer>() + sets + text
     }
 }
 

@@ -8,7 +8,7 @@ fn queries_are_parsed_rendered_and_rejected_without_the_heap() {
     let folder = format!("{}/../../fuzz/seeds/message", env!("CARGO_MANIFEST_DIR"));
     let record = |line: &str| {
         let r = wire::parse_record(line, 3600).expect(line);
-        Rrset { owner: r.owner, rtype: r.rtype, class: r.class, ttl: 3600, rdata: RdataSet::one(&r.rdata) }
+        Rrset::new(r.owner, r.rtype, r.class, 3600, RdataSet::one(&r.rdata))
     };
     let answer = Answer {
         answer: vec![record("b.x.test. A 192.0.2.1"), record("b.x.test. MX 10 mail.x.test.")],

@@ -340,7 +340,7 @@ pub fn address_answer(q: &Query, addresses: &[[u8; 4]]) -> Answer {
         rdata.push(address);
     }
     let owner = q.qname.as_ref().to_name();
-    let set = Rrset { owner, rtype: Rtype::A, class: Class::IN, ttl: 300, rdata };
+    let set = Rrset::new(owner, Rtype::A, Class::IN, 300, rdata);
     Answer { answer: vec![set], ..Answer::new(Rcode::NOERROR) }
 }
 

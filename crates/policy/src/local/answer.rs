@@ -105,13 +105,8 @@ impl Asked<'_> {
             },
             _ => (written.to_name(), record.ttl),
         };
-        let cname = Rrset {
-            owner: self.q.qname.to_name(),
-            rtype: Rtype::CNAME,
-            class: self.zone.class,
-            ttl,
-            rdata: RdataSet::one(target.as_ref().as_wire()),
-        };
+        let rdata = RdataSet::one(target.as_ref().as_wire());
+        let cname = Rrset::new(self.q.qname.to_name(), Rtype::CNAME, self.zone.class, ttl, rdata);
         Verdict::Alias { answer: vec![cname], target }
     }
 
@@ -122,26 +117,16 @@ impl Asked<'_> {
             let data = self.store.data(soa);
             // The last number of the SOA is the TTL of negative answers (RFC 2308 4).
             let minimum = data.last_chunk::<4>().map_or(u32::MAX, |octets| u32::from_be_bytes(*octets));
-            answer.authority.push(Rrset {
-                owner: self.apex(),
-                rtype: Rtype::SOA,
-                class: self.zone.class,
-                ttl: soa.ttl.min(minimum),
-                rdata: RdataSet::one(data),
-            });
+            let ttl = soa.ttl.min(minimum);
+            answer.authority.push(Rrset::new(self.apex(), Rtype::SOA, self.zone.class, ttl, RdataSet::one(data)));
         }
         Verdict::Answer(answer)
     }
 
     /// The address of a zone that answers nothing else.
     fn null(&self, address: &[u8]) -> Verdict {
-        let rrset = Rrset {
-            owner: self.q.qname.to_name(),
-            rtype: self.q.qtype,
-            class: self.zone.class,
-            ttl: NULL_TTL,
-            rdata: RdataSet::one(address),
-        };
+        let (owner, rdata) = (self.q.qname.to_name(), RdataSet::one(address));
+        let rrset = Rrset::new(owner, self.q.qtype, self.zone.class, NULL_TTL, rdata);
         Verdict::Answer(Answer { aa: true, answer: vec![rrset], ..Answer::new(Rcode::NOERROR) })
     }
 
@@ -162,15 +147,12 @@ impl Asked<'_> {
             let data = self.store.data(record);
             match all.last_mut() {
                 Some(last) if last.ttl == record.ttl => {
-                    last.rdata.push(data);
+                    last.make_mut().rdata.push(data);
                 }
-                _ => all.push(Rrset {
-                    owner: self.q.qname.to_name(),
-                    rtype: set.rtype,
-                    class: self.zone.class,
-                    ttl: record.ttl,
-                    rdata: RdataSet::one(data),
-                }),
+                _ => {
+                    let (owner, rdata) = (self.q.qname.to_name(), RdataSet::one(data));
+                    all.push(Rrset::new(owner, set.rtype, self.zone.class, record.ttl, rdata));
+                }
             }
         }
         all

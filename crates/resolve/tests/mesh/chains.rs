@@ -189,7 +189,7 @@ fn a_target_that_failed_a_moment_ago_fails_with_the_chain_as_unbound_shows_it() 
 fn rfc2181_10_1_of_several_cnames_the_first_is_taken() {
     let mut net = FakeNet::new(forwards([zone(".", &[1])]), |asked| {
         let mut two = cname("c.", 100, "one.");
-        two.rdata.push(name("two.").as_ref().as_wire());
+        two.make_mut().rdata.push(name("two.").as_ref().as_wire());
         soon(if asked.name() == "c." { asked.reply(Rcode::NOERROR, vec![two], vec![]) } else { asked.address() })
     });
     assert_eq!(net.resolve("c.", Rtype::A).answer.answer, [cname("c.", 100, "one."), a("one.", 300, 1)]);

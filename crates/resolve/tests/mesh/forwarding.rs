@@ -309,7 +309,7 @@ fn what_a_reply_says_about_other_names_is_not_used() {
         let ns = set("tst.", 900, Rtype::NS, name("ns.tst.").as_ref().as_wire());
         let foreign = set("other.", 900, Rtype::NS, name("ns.other.").as_ref().as_wire());
         let mut chaos = a(&asked.name(), 300, 9);
-        chaos.class = Class::CH;
+        chaos.make_mut().class = Class::CH;
         soon(asked.render(&Answer {
             answer: vec![a("z.tst.", 300, 8), mx, a(&asked.name(), 300, 8), chaos],
             authority: vec![ns, foreign],
@@ -328,7 +328,7 @@ fn what_a_reply_says_about_other_names_is_not_used() {
 fn records_of_other_classes_and_delegations_beside_an_answer_are_left_out() {
     let mut net = FakeNet::new(forwards([zone(".", &[1])]), |asked| {
         let mut chaos = a(&asked.name(), 300, 9);
-        chaos.class = Class::CH;
+        chaos.make_mut().class = Class::CH;
         let ns = set("tst.", 900, Rtype::NS, name("ns.tst.").as_ref().as_wire());
         let answer = if asked.query.qtype == Rtype::A { vec![chaos, a(&asked.name(), 300, 1)] } else { vec![] };
         let additional = vec![a("ns.tst.", 900, 53)];

@@ -256,7 +256,7 @@ pub(crate) fn forwards(zones: impl IntoIterator<Item = ForwardZone>) -> Forwards
 }
 
 pub(crate) fn set(owner: &str, ttl: u32, rtype: Rtype, rdata: &[u8]) -> Rrset {
-    Rrset { owner: name(owner), rtype, class: Class::IN, ttl, rdata: RdataSet::one(rdata) }
+    Rrset::new(name(owner), rtype, Class::IN, ttl, RdataSet::one(rdata))
 }
 
 pub(crate) fn a(owner: &str, ttl: u32, last: u8) -> Rrset {
@@ -275,9 +275,16 @@ pub(crate) fn soa(owner: &str, ttl: u32, minimum: u32) -> Rrset {
     set(owner, ttl, Rtype::SOA, &rdata)
 }
 
-/// The records of a section as `owner ttl TYPE` words.
+/// The sets of a section as `owner ttl TYPE` words, each followed by its signatures.
 pub(crate) fn shown(section: &[Rrset]) -> Vec<String> {
-    section.iter().map(|set| format!("{} {} {}", set.owner, set.ttl, set.rtype)).collect()
+    let line = |set: &Rrset, rtype: Rtype| format!("{} {} {rtype}", set.owner, set.ttl);
+    section
+        .iter()
+        .flat_map(|set| {
+            let sigs = (!set.sigs.is_empty()).then(|| line(set, Rtype::RRSIG));
+            std::iter::once(line(set, set.rtype)).chain(sigs)
+        })
+        .collect()
 }
 
 pub(crate) fn ede(told: &Told) -> Ede {
