@@ -14,7 +14,8 @@ use policy::{Acl, Chaos, Defaults, LocalZones, LocalZonesBuilder, Origin, Policy
 use resolve::{ForwardZone, Forwards, Server};
 use wire::{CookieSecret, Name};
 
-use crate::document::{At, Document};
+use crate::document::{At, Document, Placed};
+use crate::surroundings::Surroundings;
 
 /// A snapshot and what was said on the way; the snapshot is missing if any message is an error.
 pub struct Compiled {
@@ -30,14 +31,20 @@ pub struct Compiled {
 /// The document itself cannot be read.
 pub fn check(document: &[u8], scan: Option<&Scan>) -> Result<Vec<Message>, crate::Failure> {
     let document = Document::decode(document).map_err(crate::Failure::new)?;
-    Ok(compile(&document, scan, CookieSecret([0; 16])).messages)
+    Ok(compile(&document, scan, CookieSecret([0; 16]), &Surroundings::default()).messages)
 }
 
 /// Builds the snapshot of a document and the bulk statements of a scan. `cookie_secret` is what cookies are made with
 /// when the document brings none: random, the same for the life of the process, so that a reload keeps cookies valid.
-pub fn compile(document: &Document, scan: Option<&Scan>, cookie_secret: CookieSecret) -> Compiled {
+/// `found` is what the system and the DNS add to the file.
+pub fn compile(
+    document: &Document,
+    scan: Option<&Scan>,
+    cookie_secret: CookieSecret,
+    found: &Surroundings,
+) -> Compiled {
     let mut messages = Messages { scan, list: Vec::new() };
-    let forwards = forwards(document, &mut messages);
+    let forwards = forwards(document, found, &mut messages);
     let policy = Policy {
         acl: acl(document, &mut messages),
         local: local(document, scan, &forwards, &mut messages),
@@ -134,49 +141,94 @@ fn chaos(document: &Document) -> Chaos {
     }
 }
 
-fn forwards(document: &Document, messages: &mut Messages<'_>) -> Forwards {
+/// Whom to ask about what. `found` adds what stands in no file of the operator's.
+fn forwards(document: &Document, found: &Surroundings, messages: &mut Messages<'_>) -> Forwards {
+    let out = &document.outgoing;
+    let tcp_only = out.tcp_upstream || !out.udp;
     let mut builder = Forwards::builder();
     for zone in &document.forwards {
-        let name = match Name::from_text(&zone.name) {
-            Ok(name) => name,
-            Err(error) => {
-                messages.error(&zone.at, format!("forward-zone: \"{}\" is not a name ({error})", zone.name));
-                continue;
+        let Some(name) = name("forward-zone", &zone.name, &zone.at, messages) else { continue };
+        let mut servers: Vec<Server> = Vec::with_capacity(zone.servers.len());
+        let mut add = |addr| {
+            if servers.iter().all(|server| server.addr != addr) {
+                servers.push(Server { addr, tls_name: None });
             }
         };
-        let mut servers = Vec::with_capacity(zone.servers.len());
         for server in &zone.servers {
             match address(&server.address) {
-                Some(SocketAddr::V4(v4)) => servers.push(SocketAddr::new(IpAddr::V4(*v4.ip()), server.port)),
-                Some(SocketAddr::V6(mut v6)) => {
-                    v6.set_port(server.port);
-                    servers.push(SocketAddr::V6(v6));
+                Some(mut addr) => {
+                    addr.set_port(server.port);
+                    add(addr);
                 }
                 None => messages.error(&server.at, format!("forward-addr: \"{}\" is not an address", server.address)),
             }
         }
-        builder.zone(ForwardZone {
-            name,
-            servers: servers.into_iter().map(|addr| Server { addr, tls_name: None }).collect(),
-            tcp_only: zone.tcp || document.outgoing.tcp_upstream || !document.outgoing.udp,
-            no_cache: zone.no_cache,
-            first: false,
-        });
+        for host in &zone.hosts {
+            let Some(name) = self::name("forward-host", &host.address, &host.at, messages) else { continue };
+            let known = found.hosts.get(&name).map(Vec::as_slice).unwrap_or_default();
+            known.iter().for_each(|ip| add(SocketAddr::new(*ip, host.port)));
+        }
+        let (no_cache, first) = (zone.no_cache, zone.first);
+        builder.zone(ForwardZone { name, servers, tcp_only: zone.tcp || tcp_only, no_cache, first });
     }
-    for net in &document.outgoing.do_not_query {
-        match network(net) {
-            Some(net) => drop(builder.do_not_query(net)),
-            None => messages.error(&At::default(), format!("do-not-query-address: \"{net}\" is not a network")),
+    if !found.resolvers.is_empty() {
+        let servers = found.resolvers.iter().map(|addr| Server { addr: *addr, tls_name: None }).collect();
+        // What these servers say may be about a zone whose own servers would say otherwise, so it is not remembered.
+        builder.fallback(ForwardZone { name: Name::root(), servers, tcp_only, no_cache: true, first: false });
+    }
+    for net in &out.do_not_query {
+        if let Some(net) = placed_network("do-not-query-address", net, messages) {
+            builder.do_not_query(net);
         }
     }
-    if document.outgoing.do_not_query_localhost {
+    if out.do_not_query_localhost {
         builder.do_not_query_localhost();
+    }
+    for exempt in &out.caps_exempt {
+        if let Some(name) = name("caps-exempt", &exempt.value, &exempt.at, messages) {
+            builder.caps_exempt(name);
+        }
+    }
+    for net in &out.private_addresses {
+        if let Some(net) = placed_network("private-address", net, messages) {
+            builder.private_address(net);
+        }
+    }
+    for domain in &out.private_domains {
+        if let Some(name) = name("private-domain", &domain.value, &domain.at, messages) {
+            builder.private_domain(name);
+        }
     }
     builder.build()
 }
 
+/// The same of a document that was compiled before, so that there is nothing to say.
+pub(crate) fn forwards_of(document: &Document, found: &Surroundings) -> Forwards {
+    forwards(document, found, &mut Messages { scan: None, list: Vec::new() })
+}
+
+/// A name of the file; what is wrong with it is said.
+fn name(option: &str, text: &str, at: &At, messages: &mut Messages<'_>) -> Option<Name> {
+    match Name::from_text(text) {
+        Ok(name) => Some(name),
+        Err(error) => {
+            messages.error(at, format!("{option}: \"{text}\" is not a name ({error})"));
+            None
+        }
+    }
+}
+
+/// A network of the file; what is wrong with it is said.
+fn placed_network(option: &str, net: &Placed, messages: &mut Messages<'_>) -> Option<ipnet::IpNet> {
+    let found = network(&net.value);
+    if found.is_none() {
+        messages.error(&net.at, format!("{option}: \"{}\" is not a network", net.value));
+    }
+    found
+}
+
 fn serve(document: &Document, cookie_secret: CookieSecret, messages: &mut Messages<'_>) -> Serve {
-    let (d, out, cache) = (&document.serve, &document.outgoing, &document.cache);
+    let (d, out) = (&document.serve, &document.outgoing);
     let mut limits = Vec::with_capacity(d.tcp_connection_limits.len());
     for limit in &d.tcp_connection_limits {
         match network(&limit.net) {
@@ -197,13 +249,14 @@ fn serve(document: &Document, cookie_secret: CookieSecret, messages: &mut Messag
         secrets.push(cookie_secret);
     }
     let mut interfaces = Vec::with_capacity(out.interfaces.len());
-    for text in &out.interfaces {
-        match network(text) {
+    for source in &out.interfaces {
+        match network(&source.value) {
             Some(net) => interfaces.push(SourceAddr { addr: net.addr(), prefix: net.prefix_len() }),
-            None => messages.error(&At::default(), format!("outgoing-interface: \"{text}\" is not an address")),
+            None => {
+                messages.error(&source.at, format!("outgoing-interface: \"{}\" is not an address", source.value));
+            }
         }
     }
-    let byte = |value: u32| u8::try_from(value).unwrap_or(u8::MAX);
     Serve {
         edns_buffer_size: d.edns_buffer_size,
         max_udp_size: d.max_udp_size,
@@ -243,18 +296,45 @@ fn serve(document: &Document, cookie_secret: CookieSecret, messages: &mut Messag
             tcp_mss: out.tcp_mss,
             dscp: document.socket.dscp,
         },
-        limits: resolve::Limits {
-            max_queries: out.queries_per_thread as usize,
-            edns_buffer_size: d.edns_buffer_size,
-            msg_retry: byte(out.msg_retry),
-            max_restarts: byte(out.max_query_restarts),
-            unknown_server_time: u64::from(out.unknown_server_time_limit),
-            cache_max_ttl: cache.max_ttl,
-            cache_min_ttl: cache.min_ttl,
-            cache_max_negative_ttl: cache.max_negative_ttl,
-            cache_min_negative_ttl: cache.min_negative_ttl,
-            ..resolve::Limits::default()
-        },
+        limits: limits_of(document),
+    }
+}
+
+/// The numbers of resolving. Where the file says more than a field holds, the most it holds means the same.
+fn limits_of(document: &Document) -> resolve::Limits {
+    let (out, cache) = (&document.outgoing, &document.cache);
+    let short = |value: u32| u16::try_from(value).unwrap_or(u16::MAX);
+    let byte = |value: u32| u8::try_from(value).unwrap_or(u8::MAX);
+    resolve::Limits {
+        max_queries: out.queries_per_thread as usize,
+        edns_buffer_size: document.serve.edns_buffer_size,
+        msg_retry: byte(out.msg_retry),
+        max_sends: short(out.max_sent_count),
+        max_restarts: byte(out.max_query_restarts),
+        unknown_server_time: u64::from(out.unknown_server_time_limit),
+        min_rtt_ms: u64::from(out.infra_min_rtt),
+        max_rtt_ms: u64::from(out.infra_max_rtt),
+        infra_host_ttl_s: out.infra_host_ttl_s,
+        infra_numhosts: out.infra_numhosts as usize,
+        keep_probing: out.infra_keep_probing,
+        fast_server_permil: short(out.fast_server_permil),
+        fast_server_num: out.fast_server_num as usize,
+        upstream_racing: out.upstream_racing,
+        caps_for_id: out.caps_for_id,
+        harden_below_nxdomain: cache.harden_below_nxdomain,
+        prefetch: cache.prefetch,
+        client_deadline_ms: u64::from(document.serve.discard_timeout),
+        jostle_timeout_ms: u64::from(out.jostle_timeout),
+        serve_expired: cache.serve_expired,
+        serve_expired_ttl_s: cache.serve_expired_ttl,
+        serve_expired_ttl_reset: cache.serve_expired_ttl_reset,
+        serve_expired_reply_ttl_s: cache.serve_expired_reply_ttl,
+        serve_expired_client_timeout_ms: u64::from(cache.serve_expired_client_timeout),
+        ede_serve_expired: cache.ede_serve_expired,
+        cache_max_ttl: cache.max_ttl,
+        cache_min_ttl: cache.min_ttl,
+        cache_max_negative_ttl: cache.max_negative_ttl,
+        cache_min_negative_ttl: cache.min_negative_ttl,
     }
 }
 
@@ -293,51 +373,160 @@ pub(crate) fn address(text: &str) -> Option<SocketAddr> {
 mod tests {
     use std::path::Path;
 
+    use wire::Rtype;
+
     use super::*;
-    use crate::document::tests::document;
+    use crate::document::tests::{document, forward};
     use crate::document::{AclRule, Forward, ForwardServer};
 
     fn at(line: u32) -> At {
         At { file: "test.conf".to_owned(), line, column: 3 }
     }
 
+    fn placed(value: &str, line: u32) -> Placed {
+        Placed { value: value.to_owned(), at: at(line) }
+    }
+
     fn scan(text: &str) -> Scan {
         conf::scan_text(text.as_bytes().to_vec(), "test.conf", Path::new("/"))
+    }
+
+    fn compiled(document: &Document, found: &Surroundings) -> Snapshot {
+        compile(document, None, CookieSecret([0; 16]), found).snapshot.expect("no mistakes")
+    }
+
+    fn servers(zone: &ForwardZone) -> Vec<String> {
+        zone.servers.iter().map(|server| server.addr.to_string()).collect()
     }
 
     #[test]
     fn every_mistake_is_reported_with_its_place_and_nothing_is_compiled() {
         let mut document = document();
         document.acl.push(AclRule { net: "10.0.0.0/33".to_owned(), action: "allow".to_owned(), at: at(7) });
-        document.forwards.push(Forward {
-            name: "a..b".to_owned(),
-            servers: Vec::new(),
-            tcp: false,
-            no_cache: false,
-            at: at(9),
-        });
+        document.forwards.push(Forward { at: at(9), ..forward("a..b", &[]) });
+        let host = ForwardServer { address: "c..d".to_owned(), port: 53, at: at(11) };
+        document.forwards.push(Forward { hosts: vec![host], ..forward("e.", &[]) });
+        document.outgoing.private_addresses.push(placed("10.0.0.0/33", 21));
+        document.outgoing.private_domains.push(placed("f..g", 22));
+        document.outgoing.caps_exempt.push(placed("h..i", 23));
+        document.outgoing.do_not_query.push(placed("here", 24));
+        document.outgoing.interfaces.push(placed("there", 25));
         let scan = scan("server:\nlocal-zone: x. statik\nlocal-data: \"y. A 1\"\n");
-        let compiled = compile(&document, Some(&scan), CookieSecret([0; 16]));
-        let lines: Vec<u32> = compiled.messages.iter().map(|m| m.at.line).collect();
-        assert_eq!(lines, [9, 7, 2, 3]);
+        let compiled = compile(&document, Some(&scan), CookieSecret([0; 16]), &Surroundings::default());
+        let mut lines: Vec<u32> = compiled.messages.iter().map(|m| m.at.line).collect();
+        lines.sort_unstable();
+        assert_eq!(lines, [2, 3, 7, 9, 11, 21, 22, 23, 24, 25]);
+        assert!(compiled.messages.iter().any(|m| m.text == "private-address: \"10.0.0.0/33\" is not a network"));
         assert!(compiled.snapshot.is_none());
     }
 
     #[test]
     fn forwards_keep_ports_and_scopes() {
         let mut document = document();
-        let server = |address: &str| ForwardServer { address: address.to_owned(), port: 5353, at: at(1) };
-        document.forwards.push(Forward {
-            name: ".".to_owned(),
-            servers: vec![server("192.0.2.1"), server("2001:db8::1"), server("fe80::1%7")],
-            tcp: false,
-            no_cache: false,
-            at: at(1),
-        });
-        let snapshot = compile(&document, None, CookieSecret([0; 16])).snapshot.expect("no mistakes");
+        document.forwards.push(forward(".", &["192.0.2.1@5353", "2001:db8::1@5353", "fe80::1%7@5353"]));
+        let snapshot = compiled(&document, &Surroundings::default());
         let zone = snapshot.forwards.zones().next().expect("one zone");
-        let servers: Vec<String> = zone.servers.iter().map(|s| s.addr.to_string()).collect();
-        assert_eq!(servers, ["192.0.2.1:5353", "[2001:db8::1]:5353", "[fe80::1%7]:5353"]);
+        assert_eq!(servers(zone), ["192.0.2.1:5353", "[2001:db8::1]:5353", "[fe80::1%7]:5353"]);
+        assert!(!zone.first && !zone.no_cache && !zone.tcp_only);
+    }
+
+    #[test]
+    fn forward_hosts_are_asked_at_the_addresses_that_are_known_each_once() {
+        let mut document = document();
+        let host = |name: &str, port| ForwardServer { address: name.to_owned(), port, at: at(1) };
+        let hosts = vec![host("dns.example", 5353), host("unknown.example", 53)];
+        document.forwards.push(Forward { hosts, first: true, ..forward(".", &["192.0.2.1@5353"]) });
+        let ips = ["192.0.2.1", "2001:db8::1"].map(|ip| ip.parse().expect("an address"));
+        let name = Name::from_text("DNS.example.").expect("a name");
+        let found = Surroundings { hosts: [(name, ips.to_vec())].into(), ..Surroundings::default() };
+        let snapshot = compiled(&document, &found);
+        let zone = snapshot.forwards.zones().next().expect("one zone");
+        assert_eq!(servers(zone), ["192.0.2.1:5353", "[2001:db8::1]:5353"]);
+        assert!(zone.first);
+    }
+
+    #[test]
+    fn the_systems_resolvers_are_a_fallback_that_nothing_is_remembered_of() {
+        let resolvers = vec!["127.0.0.53:53", "192.0.2.1:53"].into_iter().map(|a| a.parse().expect("an address"));
+        let found = Surroundings { resolvers: resolvers.collect(), ..Surroundings::default() };
+        let snapshot = compiled(&document(), &found);
+        let fallback = snapshot.forwards.fallback().expect("a fallback");
+        assert_eq!(servers(fallback), ["192.0.2.1:53"], "do-not-query-localhost holds here too");
+        assert!(fallback.no_cache);
+        let mut document = document();
+        document.outgoing.do_not_query_localhost = false;
+        let snapshot = compiled(&document, &found);
+        assert_eq!(snapshot.forwards.fallback().expect("a fallback").servers.len(), 2);
+        assert!(compiled(&document, &Surroundings::default()).forwards.fallback().is_none());
+    }
+
+    #[test]
+    fn private_addresses_and_names_exempt_from_0x20_reach_the_table() {
+        let mut document = document();
+        document.outgoing.private_addresses.push(placed("10.1.2.3/8", 1));
+        document.outgoing.private_domains.push(placed("home.arpa", 2));
+        document.outgoing.caps_exempt.push(placed("old.example", 3));
+        let snapshot = compiled(&document, &Surroundings::default());
+        let name = |text| Name::from_text(text).expect("a name");
+        let private = snapshot.forwards.private();
+        assert!(private.contains("10.200.0.1".parse().expect("an address")));
+        assert!(!private.contains("192.168.0.1".parse().expect("an address")));
+        assert!(private.permits(name("nas.home.arpa.").as_ref()) && !private.permits(name("arpa.").as_ref()));
+        assert!(snapshot.forwards.caps_exempt(name("www.OLD.example.").as_ref()));
+        assert!(snapshot.forwards.find(name("x.").as_ref(), Rtype::A).is_none());
+    }
+
+    #[test]
+    fn every_number_of_resolving_comes_from_its_option_and_defaults_are_the_rooms_own() {
+        // Resolving has one default that is not Unbound's: `num-queries-per-thread` of 1.17.1 and of the room differ.
+        let mut snapshot = compiled(&document(), &Surroundings::default());
+        let limits = Arc::get_mut(&mut snapshot.serve).map(|serve| serve.limits).expect("the only one");
+        let same = resolve::Limits { max_queries: 2048, ..resolve::Limits::default() };
+        assert_eq!(limits, same);
+
+        let mut document = document();
+        let (out, cache) = (&mut document.outgoing, &mut document.cache);
+        (out.queries_per_thread, out.jostle_timeout, out.msg_retry, out.unknown_server_time_limit) = (1, 2, 3, 4);
+        (out.max_query_restarts, out.max_sent_count, out.infra_host_ttl_s, out.infra_numhosts) = (5, 70_000, 7, 8);
+        (out.infra_min_rtt, out.infra_max_rtt, out.fast_server_permil, out.fast_server_num) = (9, 10, 11, 12);
+        (out.caps_for_id, out.infra_keep_probing, out.upstream_racing) = (true, true, true);
+        (cache.serve_expired, cache.serve_expired_ttl_reset, cache.ede_serve_expired) = (true, true, true);
+        (cache.prefetch, cache.harden_below_nxdomain) = (true, false);
+        (cache.serve_expired_ttl, cache.serve_expired_reply_ttl, cache.serve_expired_client_timeout) = (13, 14, 15);
+        (cache.max_ttl, cache.min_ttl, cache.max_negative_ttl, cache.min_negative_ttl) = (16, 17, 18, 19);
+        (document.serve.discard_timeout, document.serve.edns_buffer_size) = (20, 512);
+        let wanted = resolve::Limits {
+            max_queries: 1,
+            edns_buffer_size: 512,
+            msg_retry: 3,
+            max_sends: u16::MAX,
+            max_restarts: 5,
+            unknown_server_time: 4,
+            min_rtt_ms: 9,
+            max_rtt_ms: 10,
+            infra_host_ttl_s: 7,
+            infra_numhosts: 8,
+            keep_probing: true,
+            fast_server_permil: 11,
+            fast_server_num: 12,
+            upstream_racing: true,
+            caps_for_id: true,
+            harden_below_nxdomain: false,
+            prefetch: true,
+            client_deadline_ms: 20,
+            jostle_timeout_ms: 2,
+            serve_expired: true,
+            serve_expired_ttl_s: 13,
+            serve_expired_ttl_reset: true,
+            serve_expired_reply_ttl_s: 14,
+            serve_expired_client_timeout_ms: 15,
+            ede_serve_expired: true,
+            cache_max_ttl: 16,
+            cache_min_ttl: 17,
+            cache_max_negative_ttl: 18,
+            cache_min_negative_ttl: 19,
+        };
+        assert_eq!(compiled(&document, &Surroundings::default()).serve.limits, wanted);
     }
 
     #[test]
@@ -352,17 +541,15 @@ mod tests {
     fn without_udp_towards_upstreams_every_zone_is_asked_over_tcp() {
         let mut document = document();
         document.outgoing.udp = false;
-        let forward = Forward { name: ".".to_owned(), servers: Vec::new(), tcp: false, no_cache: false, at: at(1) };
-        document.forwards.push(forward);
-        let snapshot = compile(&document, None, CookieSecret([0; 16])).snapshot.expect("no mistakes");
-        assert!(snapshot.forwards.zones().all(|zone| zone.tcp_only));
+        document.forwards.push(forward(".", &[]));
+        assert!(compiled(&document, &Surroundings::default()).forwards.zones().all(|zone| zone.tcp_only));
     }
 
     #[test]
     fn a_short_cookie_secret_is_refused() {
         let mut document = document();
         document.serve.cookie_secrets.push(serde_bytes::ByteBuf::from(vec![1; 15]));
-        let compiled = compile(&document, None, CookieSecret([0; 16]));
+        let compiled = compile(&document, None, CookieSecret([0; 16]), &Surroundings::default());
         assert!(compiled.messages.iter().any(|m| m.text.starts_with("cookie-secret: ")));
     }
 }

@@ -7,7 +7,7 @@
 use serde::Deserialize;
 
 /// Version of the shape. Any other is refused: the two halves of a wheel always come together.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Where a value stands in the operator's files; line 0 means "not in a file".
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -128,7 +128,15 @@ pub struct Serve {
     pub log_destaddr: bool,
 }
 
-/// One `forward-addr:`.
+/// A value of an option that adds up, as it was written.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "explained in document.py")]
+pub struct Placed {
+    pub value: String,
+    pub at: At,
+}
+
+/// One `forward-addr:` or `forward-host:`.
 #[derive(Debug, Clone, Deserialize)]
 #[expect(missing_docs, reason = "explained in document.py")]
 pub struct ForwardServer {
@@ -143,7 +151,9 @@ pub struct ForwardServer {
 pub struct Forward {
     pub name: String,
     pub servers: Vec<ForwardServer>,
+    pub hosts: Vec<ForwardServer>,
     pub tcp: bool,
+    pub first: bool,
     pub no_cache: bool,
     pub at: At,
 }
@@ -157,27 +167,52 @@ pub struct Outgoing {
     pub udp: bool,
     pub tcp_upstream: bool,
     pub tcp_mss: u32,
-    pub interfaces: Vec<String>,
+    pub interfaces: Vec<Placed>,
     pub port_rules: Vec<(bool, u16, u16)>,
     pub range: u32,
     pub num_tcp: u32,
-    pub do_not_query: Vec<String>,
+    pub do_not_query: Vec<Placed>,
     pub do_not_query_localhost: bool,
     pub queries_per_thread: u32,
+    pub jostle_timeout: u32,
     pub msg_retry: u32,
     pub unknown_server_time_limit: u32,
     pub max_query_restarts: u32,
+    pub max_sent_count: u32,
+    pub caps_for_id: bool,
+    pub caps_exempt: Vec<Placed>,
+    pub private_addresses: Vec<Placed>,
+    pub private_domains: Vec<Placed>,
+    pub infra_host_ttl_s: u32,
+    pub infra_numhosts: u32,
+    pub infra_min_rtt: u32,
+    pub infra_max_rtt: u32,
+    pub infra_keep_probing: bool,
+    pub fast_server_permil: u32,
+    pub fast_server_num: u32,
+    pub unwanted_reply_threshold: u32,
+    pub upstream_racing: bool,
+    pub resolv_conf: String,
 }
 
 /// Memory and TTL policy.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[expect(missing_docs, reason = "explained in document.py")]
 pub struct Cache {
-    pub bytes: u64,
+    pub messages: u64,
+    pub rrsets: u64,
     pub min_ttl: u32,
     pub max_ttl: u32,
     pub min_negative_ttl: u32,
     pub max_negative_ttl: u32,
+    pub serve_expired: bool,
+    pub serve_expired_ttl: u32,
+    pub serve_expired_ttl_reset: bool,
+    pub serve_expired_reply_ttl: u32,
+    pub serve_expired_client_timeout: u32,
+    pub ede_serve_expired: bool,
+    pub prefetch: bool,
+    pub harden_below_nxdomain: bool,
 }
 
 /// The whole.
@@ -298,11 +333,60 @@ pub(crate) mod tests {
                 do_not_query: Vec::new(),
                 do_not_query_localhost: true,
                 queries_per_thread: 2048,
+                jostle_timeout: 200,
                 msg_retry: 5,
                 unknown_server_time_limit: 376,
                 max_query_restarts: 11,
+                max_sent_count: 32,
+                caps_for_id: false,
+                caps_exempt: Vec::new(),
+                private_addresses: Vec::new(),
+                private_domains: Vec::new(),
+                infra_host_ttl_s: 900,
+                infra_numhosts: 10_000,
+                infra_min_rtt: 50,
+                infra_max_rtt: 120_000,
+                infra_keep_probing: false,
+                fast_server_permil: 0,
+                fast_server_num: 3,
+                unwanted_reply_threshold: 0,
+                upstream_racing: false,
+                resolv_conf: String::new(),
             },
-            cache: Cache { bytes: 8 << 20, min_ttl: 0, max_ttl: 86400, min_negative_ttl: 0, max_negative_ttl: 3600 },
+            cache: Cache {
+                messages: 4 << 20,
+                rrsets: 4 << 20,
+                min_ttl: 0,
+                max_ttl: 86400,
+                min_negative_ttl: 0,
+                max_negative_ttl: 3600,
+                serve_expired: false,
+                serve_expired_ttl: 86400,
+                serve_expired_ttl_reset: false,
+                serve_expired_reply_ttl: 30,
+                serve_expired_client_timeout: 1800,
+                ede_serve_expired: false,
+                prefetch: false,
+                harden_below_nxdomain: true,
+            },
+        }
+    }
+
+    /// A plain forward zone with these addresses, `ip` or `ip@port`.
+    pub(crate) fn forward(name: &str, addresses: &[&str]) -> Forward {
+        let at = || At { file: "test.conf".to_owned(), line: 1, column: 1 };
+        let server = |text: &&str| {
+            let (address, port) = text.split_once('@').unwrap_or((text, "53"));
+            ForwardServer { address: address.to_owned(), port: port.parse().expect("a port"), at: at() }
+        };
+        Forward {
+            name: name.to_owned(),
+            servers: addresses.iter().map(server).collect(),
+            hosts: Vec::new(),
+            tcp: false,
+            first: false,
+            no_cache: false,
+            at: at(),
         }
     }
 

@@ -4,9 +4,10 @@
 //! document in force, against which `apply` finds what changed. It must never leave anything half applied: all that can
 //! fail (compiling, opening sockets) happens before the workers hear of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,12 +15,15 @@ use conf::Scan;
 use net::listen::ListenerSet;
 use net::pool::Pool;
 use net::snapshot::Snapshot;
+use resolve::{ForwardZone, Forwards};
 use store::Store;
 use sys::log::{Level, Logger, Options, Shape, Target, TimeStyle};
-use wire::CookieSecret;
+use wire::{CookieSecret, Name};
 
-use crate::compile::{Compiled, compile};
+use crate::compile::{self, Compiled, compile};
 use crate::document::{Document, Log};
+use crate::surroundings::{self, Stamp, Surroundings};
+use crate::watch::Watch;
 use crate::{Failure, listening};
 
 /// Whether a change took effect at once or waits for the next start.
@@ -77,6 +81,10 @@ struct Running {
     pool: Arc<Pool>,
     store: Arc<Store>,
     document: Document,
+    /// What adds to the document, as of the last look.
+    found: Surroundings,
+    /// Of the file of `resolv-fallback`, taken before it was read.
+    stamp: Option<Stamp>,
     listening: Vec<SocketAddr>,
     /// Of the bulk statements in force, to tell whether a reload changes them.
     bulk: u64,
@@ -96,7 +104,9 @@ struct State {
 pub struct Engine {
     log: Arc<Logger>,
     cookie_secret: CookieSecret,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
+    /// There while the document refers to something that changes by itself.
+    watch: Mutex<Option<Watch>>,
 }
 
 fn log_options(log: &Log) -> Options {
@@ -145,11 +155,16 @@ impl Engine {
         let log = Logger::open(Options::default()).map_err(|e| Failure::new(e.to_string()))?;
         let mut secret = [0; 16];
         getrandom::fill(&mut secret).map_err(|e| Failure::new(format!("no random numbers: {e}")))?;
-        Ok(Self { log: Arc::new(log), cookie_secret: CookieSecret(secret), state: Mutex::default() })
+        Ok(Self {
+            log: Arc::new(log),
+            cookie_secret: CookieSecret(secret),
+            state: Arc::default(),
+            watch: Mutex::default(),
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Points the log sink to what the document says.
@@ -195,12 +210,18 @@ impl Engine {
     /// # Errors
     /// The configuration is refused, or a thread cannot be started.
     pub fn start(&self, document: &[u8], scan: Option<&Scan>) -> Result<(), Failure> {
-        let document = decode(document)?;
-        let snapshot = accepted(compile(&document, scan, self.cookie_secret.clone()))?;
+        self.begin(decode(document)?, scan)
+    }
+
+    fn begin(&self, document: Document, scan: Option<&Scan>) -> Result<(), Failure> {
         let mut state = self.state();
         if state.running.is_some() {
             return Err(Failure::new("the engine runs already"));
         }
+        let addrs: Vec<SocketAddr> = state.bound.iter().map(|bound| bound.addr).collect();
+        let stamp = stamp(&document);
+        let found = look_around(&document, &addrs, &Surroundings::default(), &self.log);
+        let snapshot = accepted(compile(&document, scan, self.cookie_secret.clone(), &found))?;
         let store = Arc::new(Store::new(cache_bytes(&document)));
         let wanted = descriptors(&document, state.workers);
         match sys::limits::raise_descriptors(wanted) {
@@ -220,8 +241,11 @@ impl Engine {
             .map_err(|e| Failure::new(format!("the workers cannot start: {e}")))?;
         let inherited = std::mem::take(&mut state.inherited);
         let bulk = scan.map_or(0, digest);
-        state.running = Some(Running { pool: Arc::new(pool), store, document, listening, bulk, inherited });
-        Ok(())
+        let watched = watched(&document);
+        state.running =
+            Some(Running { pool: Arc::new(pool), store, document, found, stamp, listening, bulk, inherited });
+        drop(state);
+        self.watch(watched)
     }
 
     /// Swaps to another document; returns when every worker has acknowledged.
@@ -229,11 +253,16 @@ impl Engine {
     /// # Errors
     /// The configuration is refused or a new address cannot be opened: nothing has changed then.
     pub fn apply(&self, document: &[u8], scan: Option<&Scan>) -> Result<Vec<Change>, Failure> {
-        let next = decode(document)?;
-        let snapshot = accepted(compile(&next, scan, self.cookie_secret.clone()))?;
+        self.change(decode(document)?, scan)
+    }
+
+    fn change(&self, next: Document, scan: Option<&Scan>) -> Result<Vec<Change>, Failure> {
         let mut state = self.state();
         let workers = state.workers;
         let running = state.running.as_mut().ok_or_else(|| Failure::new("the engine does not run"))?;
+        let stamp = stamp(&next);
+        let found = look_around(&next, &running.listening, &running.found, &self.log);
+        let snapshot = accepted(compile(&next, scan, self.cookie_secret.clone(), &found))?;
         let mut changes = Vec::new();
         let mut changed = |what: String, effect| changes.push(Change { what, effect });
 
@@ -267,12 +296,10 @@ impl Engine {
             running.listening.push(addr);
             changed(format!("interface {}@{} opened", addr.ip(), addr.port()), Effect::Live);
         }
-        let old = running.pool.snapshot();
-        let outdated = outdated(&old, &snapshot);
+        let outdated = outdated(&running.pool.snapshot().forwards, &snapshot.forwards);
         running.pool.apply(Arc::new(snapshot)).map_err(lost)?;
-        if outdated {
-            running.store.flush_all();
-            changed("cache emptied".to_owned(), Effect::Live);
+        if let Some(what) = flush(&running.store, &outdated) {
+            changed(what, Effect::Live);
         }
         running.pool.remove_listeners(&closing).map_err(lost)?;
         for addr in closing {
@@ -283,8 +310,16 @@ impl Engine {
         if bulk != running.bulk {
             changed("local-zone, local-data".to_owned(), Effect::Live);
         }
+        if found.resolvers != running.found.resolvers {
+            changed(format!("resolv-fallback: {}", listed(&found.resolvers)), Effect::Live);
+        }
+        let watched = watched(&next);
         running.bulk = bulk;
         running.document = next;
+        running.found = found;
+        running.stamp = stamp;
+        drop(state);
+        self.watch(watched)?;
         Ok(changes)
     }
 
@@ -335,8 +370,25 @@ impl Engine {
         }
     }
 
+    /// Starts or ends the thread that follows what the document refers to.
+    fn watch(&self, wanted: bool) -> Result<(), Failure> {
+        let mut watch = lock(&self.watch);
+        match (&*watch, wanted) {
+            (Some(watch), true) => watch.look(),
+            (Some(_), false) => *watch = None,
+            (None, true) => {
+                let (state, log) = (Arc::clone(&self.state), Arc::clone(&self.log));
+                let look = move || look(&state, &log);
+                *watch = Some(Watch::start(look).map_err(|e| Failure::new(format!("no thread can be started: {e}")))?);
+            }
+            (None, false) => {}
+        }
+        Ok(())
+    }
+
     /// Stops the workers and closes the sockets.
     pub fn stop(&self) {
+        *lock(&self.watch) = None;
         let running = self.state().running.take();
         if let Some(running) = running {
             running.pool.stop();
@@ -344,10 +396,125 @@ impl Engine {
     }
 }
 
-/// Whether what was remembered under one snapshot may not be said under the next: other servers are asked, or the bounds
-/// of TTLs are others. (Unbound forgets all at every reload.)
-fn outdated(old: &Snapshot, next: &Snapshot) -> bool {
-    old.forwards != next.forwards || old.serve.limits != next.serve.limits
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether the document refers to something that changes by itself.
+fn watched(document: &Document) -> bool {
+    !document.outgoing.resolv_conf.is_empty()
+}
+
+/// Of the file that the document refers to, to be taken before it is read.
+fn stamp(document: &Document) -> Option<Stamp> {
+    Stamp::of(Path::new(&document.outgoing.resolv_conf))
+}
+
+/// Reads what the document refers to. `known` is what was found before.
+fn look_around(document: &Document, listening: &[SocketAddr], known: &Surroundings, log: &Logger) -> Surroundings {
+    let path = document.outgoing.resolv_conf.as_str();
+    let mut found = Surroundings { resolvers: Vec::new(), hosts: known.hosts.clone() };
+    if path.is_empty() {
+        return found;
+    }
+    match surroundings::resolvers(Path::new(path), listening) {
+        Ok(resolvers) if resolvers.is_empty() => {
+            let text = format!("resolv-fallback: {path} names no server but this resolver itself, so there is none");
+            log.line(Level::Warning, 0, &text);
+        }
+        Ok(resolvers) => found.resolvers = resolvers,
+        Err(error) => {
+            log.line(Level::Warning, 0, &Failure::new(format!("resolv-fallback: {path}: {error}")).to_string());
+        }
+    }
+    found
+}
+
+/// One look at what changes while the document stays, and what follows from it: the same snapshot with other forwarders.
+fn look(state: &Mutex<State>, log: &Logger) {
+    let mut state = lock(state);
+    let Some(running) = state.running.as_mut() else { return };
+    let path = running.document.outgoing.resolv_conf.clone();
+    let stamp = stamp(&running.document);
+    if path.is_empty() || stamp == running.stamp {
+        return;
+    }
+    running.stamp = stamp;
+    let found = look_around(&running.document, &running.listening, &running.found, log);
+    if found != running.found {
+        log.line(Level::Notice, 0, &format!("resolv-fallback: {path} changed: {}", listed(&found.resolvers)));
+        running.surround(found, log);
+    }
+}
+
+impl Running {
+    /// Puts into force what was found: everything stays but whom to ask.
+    fn surround(&mut self, found: Surroundings, log: &Logger) {
+        let old = self.pool.snapshot();
+        let forwards = compile::forwards_of(&self.document, &found);
+        let next = Snapshot {
+            revision: old.revision,
+            policy: Arc::clone(&old.policy),
+            forwards: Arc::new(forwards),
+            serve: Arc::clone(&old.serve),
+        };
+        match self.pool.apply(Arc::new(next)) {
+            Ok(()) => self.found = found,
+            Err(error) => log.line(Level::Error, 0, &lost(error).to_string()),
+        }
+    }
+}
+
+/// Addresses for a line of a report.
+fn listed(addrs: &[SocketAddr]) -> String {
+    if addrs.is_empty() {
+        return "no server".to_owned();
+    }
+    addrs.iter().map(|addr| format!("{}@{}", addr.ip(), addr.port())).collect::<Vec<_>>().join(" ")
+}
+
+/// What may not be said any more once other forwarders are asked.
+#[derive(Debug, PartialEq, Eq)]
+enum Outdated {
+    /// Addresses were filtered otherwise when all of it was stored.
+    All,
+    /// Names at and below these were asked of other servers.
+    Zones(Vec<Name>),
+}
+
+/// Compares two tables of forward zones. A zone that came, went, or has other servers is outdated with all below it; no
+/// other change is a reason to forget: TTL limits hold for what is stored from now on, as after Unbound's
+/// `reload_keep_cache`.
+fn outdated(old: &Forwards, next: &Forwards) -> Outdated {
+    if old.private() != next.private() {
+        return Outdated::All;
+    }
+    let servers = |zone: &ForwardZone| zone.servers.iter().map(|server| server.addr).collect::<BTreeSet<_>>();
+    let of = |table: &Forwards| -> HashMap<Name, (BTreeSet<SocketAddr>, bool)> {
+        table.zones().map(|zone| (zone.name.clone(), (servers(zone), zone.no_cache))).collect()
+    };
+    let (old, next) = (of(old), of(next));
+    let mut names: Vec<Name> =
+        old.keys().chain(next.keys()).filter(|name| old.get(*name) != next.get(*name)).cloned().collect();
+    names.sort_by(|a, b| a.as_ref().cmp(&b.as_ref()));
+    names.dedup();
+    Outdated::Zones(names)
+}
+
+/// Forgets what is outdated; says what that was, for the report.
+fn flush(store: &Store, outdated: &Outdated) -> Option<String> {
+    match outdated {
+        Outdated::All => {
+            store.flush_all();
+            Some("cache emptied (private-address, private-domain)".to_owned())
+        }
+        Outdated::Zones(names) if names.is_empty() => None,
+        Outdated::Zones(names) => {
+            store.flush_all();
+            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+            Some(format!("cache emptied at and below {} (other forward servers)", names.join(" ")))
+        }
+    }
 }
 
 /// Descriptors the workers may need at once: every upstream socket and client connection the document permits, the
@@ -376,33 +543,76 @@ fn digest(scan: &Scan) -> u64 {
 }
 
 fn cache_bytes(document: &Document) -> usize {
-    usize::try_from(document.cache.bytes).unwrap_or(usize::MAX)
+    let octets = document.cache.messages.saturating_add(document.cache.rrsets);
+    usize::try_from(octets).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::document::tests::{document, forward};
+    use crate::document::{At, Placed};
+
+    /// An engine with one worker that listens nowhere.
+    fn started(document: &Document) -> Engine {
+        let engine = Engine::new().expect("standard error is open");
+        engine.state().workers = 1;
+        engine.begin(document.clone(), None).expect("it starts");
+        engine
+    }
 
     #[test]
-    fn answers_are_forgotten_when_others_are_asked_or_ttls_bounded_otherwise_and_only_then() {
-        use crate::document::tests::document;
-        use crate::document::{At, Forward, ForwardServer};
-        let snapshot =
-            |document: &Document| compile(document, None, CookieSecret([0; 16])).snapshot.expect("no mistakes");
-        let forward = |address: &str, no_cache| {
-            let at = || At { file: "test.conf".to_owned(), line: 1, column: 1 };
-            let servers = vec![ForwardServer { address: address.to_owned(), port: 53, at: at() }];
-            Forward { name: ".".to_owned(), servers, tcp: false, no_cache, at: at() }
+    fn only_what_other_servers_are_asked_about_is_forgotten() {
+        let table = |change: &dyn Fn(&mut Document)| {
+            let mut document = document();
+            document.forwards = vec![forward(".", &["192.0.2.1"]), forward("a.", &["192.0.2.2", "192.0.2.3"])];
+            change(&mut document);
+            compile::forwards_of(&document, &Surroundings::default())
         };
-        let with = |forward| Document { forwards: vec![forward], ..document() };
-        let old = snapshot(&with(forward("192.0.2.1", false)));
-        let mut same = with(forward("192.0.2.1", false));
-        same.serve.minimal_responses ^= true;
-        assert!(!outdated(&old, &snapshot(&same)));
-        assert!(outdated(&old, &snapshot(&with(forward("192.0.2.2", false)))));
-        assert!(outdated(&old, &snapshot(&with(forward("192.0.2.1", true)))));
-        same.cache.max_ttl = 60;
-        assert!(outdated(&old, &snapshot(&same)));
+        let old = table(&|_| {});
+        let names = |change: &dyn Fn(&mut Document)| match outdated(&old, &table(change)) {
+            Outdated::All => vec!["all".to_owned()],
+            Outdated::Zones(names) => names.iter().map(ToString::to_string).collect(),
+        };
+        assert!(names(&|_| {}).is_empty());
+        assert!(
+            names(&|d| d.forwards[1] = forward("a.", &["192.0.2.3", "192.0.2.2"])).is_empty(),
+            "order has no meaning"
+        );
+        assert!(names(&|d| d.forwards[0].tcp = true).is_empty());
+        assert_eq!(names(&|d| d.forwards[1] = forward("a.", &["192.0.2.2"])), ["a."]);
+        assert_eq!(names(&|d| d.forwards[1].no_cache = true), ["a."]);
+        assert_eq!(names(&|d| d.forwards.push(forward("b.a.", &["192.0.2.4"]))), ["b.a."]);
+        assert_eq!(names(&|d| d.forwards.truncate(1)), ["a."]);
+        assert_eq!(names(&|d| d.forwards[1].name = "b.".to_owned()), ["a.", "b."]);
+        let private = Placed { value: "10.0.0.0/8".to_owned(), at: At::default() };
+        assert_eq!(names(&|d| d.outgoing.private_addresses.push(private.clone())), ["all"]);
+    }
+
+    #[test]
+    fn a_changed_resolv_conf_is_noticed_while_the_configuration_stays() {
+        let folder = std::env::temp_dir().join(format!("runbound-engine-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let path = folder.join("resolv.conf");
+        std::fs::write(&path, "nameserver 192.0.2.1\n").expect("a file");
+        let mut document = document();
+        document.outgoing.resolv_conf = path.to_str().expect("a name").to_owned();
+        let engine = started(&document);
+        let asked = || {
+            let state = engine.state();
+            let forwards = Arc::clone(&state.running.as_ref().expect("it runs").pool.snapshot().forwards);
+            let servers = forwards.fallback().map(|zone| zone.servers.clone()).unwrap_or_default();
+            servers.iter().map(|server| server.addr.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(asked(), ["192.0.2.1:53"]);
+        std::fs::write(&path, "nameserver 192.0.2.7\nnameserver 192.0.2.8\n").expect("a file");
+        let end = std::time::Instant::now() + Duration::from_secs(60);
+        while asked() != ["192.0.2.7:53", "192.0.2.8:53"] {
+            assert!(std::time::Instant::now() < end, "{:?}", asked());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        engine.stop();
+        std::fs::remove_dir_all(&folder).expect("removed");
     }
 
     #[test]

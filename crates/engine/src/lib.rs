@@ -10,7 +10,10 @@ pub mod document;
 mod engine;
 mod failure;
 mod listening;
+pub mod surroundings;
+mod watch;
 
 pub use crate::engine::{Change, Effect, Engine, Health};
 pub use compile::check;
 pub use failure::Failure;
+pub use surroundings::Surroundings;

@@ -8,10 +8,11 @@ local zones and local data hold is checked by Rust, which alone has them.
 import ipaddress
 import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Final
 
 from runbound.config import paths, values
+from runbound.config.diagnostics import has_errors
 from runbound.config.model import Config, Entry, ForwardZone, Position, StubZone, View
 from runbound.config.parse import Findings
 from runbound.config.values import canonical_name, quote
@@ -56,6 +57,8 @@ def check(config: Config, findings: Findings, main_file: str) -> None:
         _modules,
         _views,
         _zones,
+        _forwarding,
+        _cache,
         _policy,
         _control,
         _anchors,
@@ -200,6 +203,51 @@ def _zones(config: Config, findings: Findings) -> None:
             if _is_ip(host) and ipaddress.ip_address(host).is_loopback:
                 what = f"{option}: {quote(entry.values[0])} is never asked while do-not-query-localhost is yes"
                 findings.warning(entry.at, what, "do-not-query-localhost: no, in server:")
+
+
+def _forwarding(config: Config, findings: Findings) -> None:
+    zones = {canonical_name(zone.name): zone for zone in config.forward_zones if zone.name}
+    for name, zone in zones.items():
+        if not zone.forward_addr and not zone.forward_host and not has_errors(findings.found):
+            what = f"forward-zone: {quote(zone.name)} has no server, its names get SERVFAIL"
+            findings.warning(zone.at, what, "add forward-addr: or take the clause out")
+        for entry in () if zone.forward_addr else zone.forward_host:
+            host = entry.values[0].partition("#")[0].partition("@")[0]
+            if not _is_ip(host) and _closest(canonical_name(host), zones) == name:
+                what = f"forward-host: {quote(entry.values[0])} can only be looked up at the servers of its own zone"
+                findings.warning(entry.at, what, "add a forward-addr: to the zone")
+    if config.server.resolution == "forward" and "." not in zones:
+        at = _last(config, "server", "resolution")
+        what = "resolution: forward sends everything to forwarders, and there is none for all names"
+        findings.error(at, what, 'add a forward-zone: with name: "." and a forward-addr:')
+
+
+def _closest(name: str, zones: Container[str]) -> str | None:
+    """The zone closest above a canonical name. A dot that is escaped only makes it look further down than it is."""
+    while name not in zones:
+        if name == ".":
+            return None
+        name = name.partition(".")[2] or "."
+    return name
+
+
+def _cache(config: Config, findings: Findings) -> None:
+    server = config.server
+    pairs = (
+        ("cache-min-ttl", server.cache_min_ttl, "cache-max-ttl", server.cache_max_ttl),
+        (
+            *("cache-min-negative-ttl", server.cache_min_negative_ttl),
+            *("cache-max-negative-ttl", server.cache_max_negative_ttl),
+        ),
+        ("infra-cache-min-rtt", server.infra_cache_min_rtt, "infra-cache-max-rtt", server.infra_cache_max_rtt),
+    )
+    for least, low, most, high in pairs:
+        if low > high:
+            at = _last(config, "server", least) or _last(config, "server", most)
+            findings.warning(at, f"{least}: {low} is more than {most} permits, which is {high}")
+    if server.ede_serve_expired and not server.ede:
+        at = _last(config, "server", "ede-serve-expired")
+        findings.warning(at, "ede-serve-expired: has no effect while ede is no", "ede: yes, in server:")
 
 
 def _policy(config: Config, findings: Findings) -> None:

@@ -28,10 +28,16 @@ options.honour(
     *("edns-buffer-size", "max-udp-size", "minimal-responses", "rrset-roundrobin", "ede", "nsid"),
     *("harden-short-bufsize", "harden-large-queries"),
     *("cache-max-ttl", "cache-min-ttl", "cache-max-negative-ttl", "cache-min-negative-ttl"),
+    *("serve-expired", "serve-expired-ttl", "serve-expired-ttl-reset", "serve-expired-reply-ttl"),
+    *("serve-expired-client-timeout", "ede-serve-expired", "prefetch", "harden-below-nxdomain"),
+    *("private-address", "private-domain"),
     # how others are asked
     *("outgoing-interface", "outgoing-port-permit", "outgoing-port-avoid", "outgoing-tcp-mss", "tcp-upstream"),
     *("do-not-query-address", "do-not-query-localhost", "outbound-msg-retry", "unknown-server-time-limit"),
-    *("max-query-restarts", "udp-upstream-without-downstream"),
+    *("max-query-restarts", "max-sent-count", "udp-upstream-without-downstream", "use-caps-for-id", "caps-exempt"),
+    *("infra-host-ttl", "infra-cache-numhosts", "infra-cache-min-rtt", "infra-cache-max-rtt", "infra-keep-probing"),
+    *("fast-server-permil", "fast-server-num", "unwanted-reply-threshold", "jostle-timeout"),
+    *("upstream-racing", "resolv-fallback", "resolution"),
     # room for it all
     *("msg-cache-size", "rrset-cache-size", "num-queries-per-thread", "outgoing-range", "outgoing-num-tcp"),
     *("incoming-num-tcp", "stream-wait-size"),
@@ -47,12 +53,17 @@ options.honour(
         "log-destaddr",
     ),
 )
-options.honour("forward-zone", "name", "forward-addr", "forward-tcp-upstream", "forward-no-cache")
+options.honour(
+    "forward-zone",
+    *("name", "forward-addr", "forward-first", "forward-tcp-upstream", "forward-no-cache"),
+)
 
 
 CLIENT_STREAMS = 1000
 """Client TCP connections a worker keeps where `incoming-num-tcp` says nothing. Unbound's default of 10 was made for a
 fallback; RFC 9210 expects streams to be ordinary. Each costs a descriptor and, idle, about a kilobyte."""
+RESOLV_CONF = "/etc/resolv.conf"
+"""Where `resolv-fallback` reads the system's servers."""
 U8, U16, U32 = 2**8 - 1, 2**16 - 1, 2**32 - 1
 """The most that a field of the document holds. The file may say more where more means the same."""
 
@@ -108,13 +119,21 @@ def _nsid(text: str | None) -> bytes | None:
     return text.removeprefix("ascii_").encode() if text.startswith("ascii_") else bytes.fromhex(text)
 
 
+def _placed(entries: Iterable[Entry]) -> tuple[doc.Placed, ...]:
+    return tuple(doc.Placed(entry.values[0], _at(entry.at)) for entry in entries)
+
+
+def _servers(entries: Iterable[Entry]) -> tuple[doc.ForwardServer, ...]:
+    return tuple(doc.ForwardServer(*split_forward(entry.values[0], 53), _at(entry.at)) for entry in entries)
+
+
 def _forward(zone: ForwardZone) -> doc.Forward:
     return doc.Forward(
         name=zone.name,
-        servers=tuple(
-            doc.ForwardServer(*split_forward(entry.values[0], 53), _at(entry.at)) for entry in zone.forward_addr
-        ),
+        servers=_servers(zone.forward_addr),
+        hosts=_servers(zone.forward_host),
         tcp=zone.forward_tcp_upstream,
+        first=zone.forward_first,
         no_cache=zone.forward_no_cache,
         at=_at(zone.at),
     )
@@ -197,22 +216,47 @@ def compile_document(config: Config, revision: int) -> doc.Document:
             udp=server.do_udp or server.udp_upstream_without_downstream,
             tcp_upstream=server.tcp_upstream,
             tcp_mss=server.outgoing_tcp_mss,
-            interfaces=tuple(e.values[0] for e in server.outgoing_interface),
+            interfaces=_placed(server.outgoing_interface),
             port_rules=_port_rules(config),
             range=server.outgoing_range,
             num_tcp=server.outgoing_num_tcp,
-            do_not_query=tuple(e.values[0] for e in server.do_not_query_address),
+            do_not_query=_placed(server.do_not_query_address),
             do_not_query_localhost=server.do_not_query_localhost,
             queries_per_thread=server.num_queries_per_thread,
+            jostle_timeout=server.jostle_timeout,
             msg_retry=server.outbound_msg_retry,
             unknown_server_time_limit=server.unknown_server_time_limit,
             max_query_restarts=server.max_query_restarts,
+            max_sent_count=server.max_sent_count,
+            caps_for_id=server.use_caps_for_id,
+            caps_exempt=_placed(server.caps_exempt),
+            private_addresses=_placed(server.private_address),
+            private_domains=_placed(server.private_domain),
+            infra_host_ttl_s=server.infra_host_ttl,
+            infra_numhosts=server.infra_cache_numhosts,
+            infra_min_rtt=server.infra_cache_min_rtt,
+            infra_max_rtt=server.infra_cache_max_rtt,
+            infra_keep_probing=server.infra_keep_probing,
+            fast_server_permil=server.fast_server_permil,
+            fast_server_num=server.fast_server_num,
+            unwanted_reply_threshold=server.unwanted_reply_threshold,
+            upstream_racing=server.upstream_racing,
+            resolv_conf=RESOLV_CONF if server.resolv_fallback else "",
         ),
         cache=doc.Cache(
-            bytes=server.msg_cache_size + server.rrset_cache_size,
+            messages=server.msg_cache_size,
+            rrsets=server.rrset_cache_size,
             min_ttl=server.cache_min_ttl,
             max_ttl=server.cache_max_ttl,
             min_negative_ttl=server.cache_min_negative_ttl,
             max_negative_ttl=server.cache_max_negative_ttl,
+            serve_expired=server.serve_expired,
+            serve_expired_ttl=server.serve_expired_ttl,
+            serve_expired_ttl_reset=server.serve_expired_ttl_reset,
+            serve_expired_reply_ttl=server.serve_expired_reply_ttl,
+            serve_expired_client_timeout=server.serve_expired_client_timeout,
+            ede_serve_expired=server.ede_serve_expired,
+            prefetch=server.prefetch,
+            harden_below_nxdomain=server.harden_below_nxdomain,
         ),
     )

@@ -8,7 +8,7 @@ Rust needs. It must never hold secrets beyond the cookie secrets, and never the 
 
 import msgspec
 
-VERSION = 1
+VERSION = 2
 """Version of the shape. Rust refuses any other: a wheel's two halves always come together."""
 
 
@@ -121,6 +121,13 @@ class Serve(msgspec.Struct, frozen=True, kw_only=True):
     log_destaddr: bool
 
 
+class Placed(msgspec.Struct, frozen=True):
+    """A value of an option that adds up, as it was written, with its place."""
+
+    value: str
+    at: At
+
+
 class ForwardServer(msgspec.Struct, frozen=True):
     """One `forward-addr:`."""
 
@@ -130,43 +137,75 @@ class ForwardServer(msgspec.Struct, frozen=True):
 
 
 class Forward(msgspec.Struct, frozen=True, kw_only=True):
-    """One `forward-zone:`."""
+    """One `forward-zone:`. `hosts` are its `forward-host:`s, with names where `servers` have addresses."""
 
     name: str
     servers: tuple[ForwardServer, ...]
+    hosts: tuple[ForwardServer, ...]
     tcp: bool
+    first: bool
     no_cache: bool
     at: At
 
 
 class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
-    """How upstreams are asked. `port_rules` are (permit, first, last) in file order over the default set."""
+    """How upstreams are asked; each field is the option of that name.
+
+    `port_rules` are (permit, first, last) in file order over the default set. Times without a unit in their name are
+    milliseconds. `resolv_conf` is the file of `resolv-fallback`, empty if that is off.
+    """
 
     ip4: bool
     ip6: bool
     udp: bool
     tcp_upstream: bool
     tcp_mss: int
-    interfaces: tuple[str, ...]
+    interfaces: tuple[Placed, ...]
     port_rules: tuple[tuple[bool, int, int], ...]
     range: int
     num_tcp: int
-    do_not_query: tuple[str, ...]
+    do_not_query: tuple[Placed, ...]
     do_not_query_localhost: bool
     queries_per_thread: int
+    jostle_timeout: int
     msg_retry: int
     unknown_server_time_limit: int
     max_query_restarts: int
+    max_sent_count: int
+    caps_for_id: bool
+    caps_exempt: tuple[Placed, ...]
+    private_addresses: tuple[Placed, ...]
+    private_domains: tuple[Placed, ...]
+    infra_host_ttl_s: int
+    infra_numhosts: int
+    infra_min_rtt: int
+    infra_max_rtt: int
+    infra_keep_probing: bool
+    fast_server_permil: int
+    fast_server_num: int
+    unwanted_reply_threshold: int
+    upstream_racing: bool
+    resolv_conf: str
 
 
 class Cache(msgspec.Struct, frozen=True, kw_only=True):
-    """Memory and TTL policy. `bytes` is the one budget that msg-cache-size and rrset-cache-size share; TTLs in s."""
+    """Memory and TTL policy. `messages` (msg-cache-size) and `rrsets` (rrset-cache-size) are octets, TTLs seconds,
+    `serve_expired_client_timeout` is milliseconds."""
 
-    bytes: int
+    messages: int
+    rrsets: int
     min_ttl: int
     max_ttl: int
     min_negative_ttl: int
     max_negative_ttl: int
+    serve_expired: bool
+    serve_expired_ttl: int
+    serve_expired_ttl_reset: bool
+    serve_expired_reply_ttl: int
+    serve_expired_client_timeout: int
+    ede_serve_expired: bool
+    prefetch: bool
+    harden_below_nxdomain: bool
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):

@@ -39,6 +39,7 @@ def stopping(read: Read, text: str) -> list[str]:
         "forward-zone:\n name: .\n forward-tls-upstream: yes\n",
         "stub-zone:\n name: a\n stub-addr: 192.0.2.1\n",
         "auth-zone:\n name: a\n",
+        "server:\n resolution: full-recursion\n",
     ],
 )
 def test_options_that_nobody_may_believe_in_stop_the_start(read: Read, text: str) -> None:

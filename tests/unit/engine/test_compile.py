@@ -51,6 +51,91 @@ def test_port_rules_keep_the_order_of_the_file(tmp_path: Path) -> None:
     assert rules == ((False, 1024, 65535), (True, 4000, 4000), (False, 4000, 4001))
 
 
+@pytest.mark.parametrize(
+    ("line", "field", "value"),
+    [
+        ("msg-cache-size: 1m", "cache.messages", 1 << 20),
+        ("rrset-cache-size: 2m", "cache.rrsets", 2 << 20),
+        ("cache-max-ttl: 60", "cache.max_ttl", 60),
+        ("cache-min-ttl: 5", "cache.min_ttl", 5),
+        ("cache-max-negative-ttl: 61", "cache.max_negative_ttl", 61),
+        ("cache-min-negative-ttl: 6", "cache.min_negative_ttl", 6),
+        ("serve-expired: yes", "cache.serve_expired", True),
+        ("serve-expired-ttl: 3600", "cache.serve_expired_ttl", 3600),
+        ("serve-expired-ttl-reset: yes", "cache.serve_expired_ttl_reset", True),
+        ("serve-expired-reply-ttl: 7", "cache.serve_expired_reply_ttl", 7),
+        ("serve-expired-client-timeout: 0", "cache.serve_expired_client_timeout", 0),
+        ("ede-serve-expired: yes", "cache.ede_serve_expired", True),
+        ("prefetch: yes", "cache.prefetch", True),
+        ("harden-below-nxdomain: no", "cache.harden_below_nxdomain", False),
+        ("use-caps-for-id: yes", "outgoing.caps_for_id", True),
+        ("jostle-timeout: 100", "outgoing.jostle_timeout", 100),
+        ("outbound-msg-retry: 2", "outgoing.msg_retry", 2),
+        ("max-sent-count: 9", "outgoing.max_sent_count", 9),
+        ("max-query-restarts: 3", "outgoing.max_query_restarts", 3),
+        ("unknown-server-time-limit: 500", "outgoing.unknown_server_time_limit", 500),
+        ("unwanted-reply-threshold: 10000", "outgoing.unwanted_reply_threshold", 10000),
+        ("discard-timeout: 5000", "serve.discard_timeout", 5000),
+        ("infra-host-ttl: 60", "outgoing.infra_host_ttl_s", 60),
+        ("infra-cache-numhosts: 50", "outgoing.infra_numhosts", 50),
+        ("infra-cache-min-rtt: 80", "outgoing.infra_min_rtt", 80),
+        ("infra-cache-max-rtt: 4000", "outgoing.infra_max_rtt", 4000),
+        ("infra-keep-probing: yes", "outgoing.infra_keep_probing", True),
+        ("fast-server-permil: 900", "outgoing.fast_server_permil", 900),
+        ("low-rtt-permil: 800", "outgoing.fast_server_permil", 800),
+        ("low-rtt-pct: 70", "outgoing.fast_server_permil", 70),
+        ("fast-server-num: 2", "outgoing.fast_server_num", 2),
+        ("upstream-racing: yes", "outgoing.upstream_racing", True),
+        ("resolv-fallback: yes", "outgoing.resolv_conf", "/etc/resolv.conf"),
+        ("resolv-fallback: no", "outgoing.resolv_conf", ""),
+        ("outgoing-range: 100", "outgoing.range", 100),
+        ("outgoing-num-tcp: 3", "outgoing.num_tcp", 3),
+        ("outgoing-tcp-mss: 1220", "outgoing.tcp_mss", 1220),
+        ("num-queries-per-thread: 12", "outgoing.queries_per_thread", 12),
+        ("do-not-query-localhost: no", "outgoing.do_not_query_localhost", False),
+    ],
+)
+def test_an_option_reaches_its_field_and_another_value_stood_there_before(
+    line: str, field: str, value: object, tmp_path: Path
+) -> None:
+    room, _, name = field.partition(".")
+    found, default = (getattr(getattr(document_of(t, tmp_path), room), name) for t in (f"server: {line}", ""))
+    assert found == value
+    assert default != value or value == ""
+
+
+@pytest.mark.parametrize(
+    ("option", "field", "values"),
+    [
+        ("private-address", "private_addresses", ["10.0.0.0/8", "fd00::/8"]),
+        ("private-domain", "private_domains", ["home.arpa"]),
+        ("caps-exempt", "caps_exempt", ["a.example", "b.example"]),
+        ("caps-whitelist", "caps_exempt", ["a.example"]),
+        ("do-not-query-address", "do_not_query", ["192.0.2.0/24"]),
+        ("outgoing-interface", "interfaces", ["127.0.0.1", "2001:db8::/64"]),
+    ],
+)
+def test_options_that_add_up_keep_their_values_and_places(
+    option: str, field: str, values: list[str], tmp_path: Path
+) -> None:
+    text = "server:\n" + "".join(f"{option}: {value}\n" for value in values)
+    placed = getattr(document_of(text, tmp_path).outgoing, field)
+    assert [item.value for item in placed] == values
+    assert [(item.at.file, item.at.line) for item in placed] == [("test.conf", 2 + n) for n in range(len(values))]
+
+
+def test_a_forward_zone_keeps_its_switches_and_its_servers_by_name(tmp_path: Path) -> None:
+    text = (
+        "forward-zone: name: a forward-first: yes forward-no-cache: yes forward-tcp-upstream: yes "
+        "forward-host: dns.example@5353#tls.example forward-addr: 192.0.2.1"
+    )
+    (zone,) = document_of(text, tmp_path).forwards
+    assert (zone.first, zone.no_cache, zone.tcp) == (True, True, True)
+    assert [(host.address, host.port) for host in zone.hosts] == [("dns.example", 5353)]
+    (plain,) = document_of("forward-zone: name: a forward-addr: 192.0.2.1", tmp_path).forwards
+    assert (plain.first, plain.no_cache, plain.tcp, plain.hosts) == (False, False, False, ())
+
+
 @pytest.mark.parametrize(("given", "octets"), [("ascii_ns1", b"ns1"), ("aabb", b"\xaa\xbb"), ("", None)])
 def test_nsid_is_hex_or_text(given: str, octets: bytes | None, tmp_path: Path) -> None:
     assert document_of(f'server: nsid: "{given}"', tmp_path).serve.nsid == octets
@@ -85,6 +170,15 @@ def test_a_document_of_another_version_is_refused(tmp_path: Path) -> None:
     document = msgspec.structs.replace(document_of("", tmp_path), version=99)
     with pytest.raises(EngineError, match="version 99"):
         check(document.encode(), None)
+
+
+@pytest.mark.parametrize("name", ["name: x. forward-host: a", "name: x. forward-addr: 192.0.2.1"])
+def test_rust_takes_what_python_made_of_every_option_of_forwarding(name: str, tmp_path: Path) -> None:
+    text = (
+        f"server: private-address: 10.0.0.0/8 private-domain: a caps-exempt: b outgoing-interface: 127.0.0.1 "
+        f"do-not-query-address: 192.0.2.7 resolv-fallback: yes\nforward-zone: {name}"
+    )
+    assert check(document_of(text, tmp_path).encode(), None) == []
 
 
 @pytest.mark.parametrize("value", ["2147483647", "99999999999", "8g", "65536", "256"])
