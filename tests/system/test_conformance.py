@@ -1,0 +1,83 @@
+"""Scenarios that others wrote: those of the shared conformance folder that a forwarding resolver has to pass.
+
+Owns the list of what must pass, and the change that lets scenarios about the cache be played without recursion: their
+stub zone becomes a forward zone. The scenarios and the player lie beside the repository (`../shared/conformance`), not
+in it; without them this file says so, and `test_upstreams.py` and the crates' own tests remain. docs/conformance.md
+tells the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.servers import ROOT, RUNBOUND
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FOLDER = ROOT.parent / "shared" / "conformance"
+
+AS_WRITTEN = {
+    "fwd": "unbound",
+    "fwd_notcached": "unbound",
+}
+"""Played as they are: they have a forward zone. Scenario -> the dialect it is written in."""
+
+FORWARDED: dict[str, str] = {}
+"""Played with a forward zone in place of their stub zone. Scenario -> the server to ask; empty: the stub zone's."""
+
+TIME_LIMIT_S = 240
+
+
+def find(name: str) -> Path:
+    """The scenario's file."""
+    (file,) = [*FOLDER.glob(f"rpl/*/*/{name}.rpl")]
+    return file
+
+
+def forwarded(text: str, server: str) -> str:
+    """A scenario with its stub zone turned into a forward zone."""
+    head, rest = text.split("CONFIG_END", 1)
+    head = head.replace("stub-zone:", "forward-zone:")
+    head = re.sub(r"stub-addr:\s*(\S+)", lambda found: f"forward-addr: {server or found[1]}", head)
+    return f"{head}CONFIG_END{rest}"
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, str]]:
+    """Scenario -> its result and the reason, all played in one run."""
+    if not FOLDER.is_dir():
+        pytest.skip(f"{FOLDER} is not there: the conformance scenarios were NOT played")
+    if os.geteuid() != 0:
+        pytest.skip("the conformance scenarios were NOT played: they need root for their network namespaces")
+    folder = tmp_path_factory.mktemp("scenarios")
+    (folder / "unbound").mkdir()
+    for name, server in FORWARDED.items():
+        text = find(name).read_text(encoding="utf-8")
+        (folder / "unbound" / f"{name}.rpl").write_text(forwarded(text, server), encoding="utf-8")
+    files = [*(find(name) for name in AS_WRITTEN), folder / "unbound"]
+    command = [sys.executable, FOLDER / "run.py", "--resolver", "runbound", "--binary", RUNBOUND, "-j", "4", "-v"]
+    done = subprocess.run(
+        [str(part) for part in [*command, "--json", folder / "results.json", *files]],
+        capture_output=True,
+        text=True,
+        timeout=TIME_LIMIT_S,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    assert (folder / "results.json").exists(), done.stdout + done.stderr
+    cases = json.loads((folder / "results.json").read_text(encoding="utf-8"))["testcases"]
+    return {case["name"]: (case["status"], case["reason"]) for case in cases}
+
+
+@pytest.mark.timeout(TIME_LIMIT_S + 30)
+@pytest.mark.parametrize("name", [*AS_WRITTEN, *FORWARDED])
+def test_the_scenario_passes(played: dict[str, tuple[str, str]], name: str) -> None:
+    status, reason = played[name]
+    assert status == "PASS", reason
