@@ -1,235 +1,641 @@
-//! The shared cache: shards, each a hash table over a `Sieve`, under one limit of octets.
+//! The store itself: two tables, of messages and of record sets, and every way to look into them or to add to them.
 //!
-//! It owns look-up, insertion, eviction and the count of octets; see the [crate] for the whole picture.
+//! It owns what a look-up may hand out and what an insertion changes; see the [crate] for the whole picture.
+//!
+//! **Locks.** Whoever holds a message shard may take a set shard; nobody who holds a set shard takes another lock. A look-up
+//! holds its message's shard while it visits the sets one after the other; an insertion visits the sets first, each under
+//! its own lock, and then the message's shard.
+//!
+//! **What a reader on another worker sees.** Which sets make up an answer, and its code, are read at one instant, and each
+//! set is read whole. Between two sets of one answer another worker may put newer data into the second: then the answer has
+//! the older first and the newer second set. Unbound holds the locks of all sets of an answer, but it stores the sets of a
+//! reply one after the other, so its readers see the same. It does no harm where sets stand for themselves (addresses,
+//! delegations, mail). Where the change of one set contradicts what it stands beside (a link that leads elsewhere, a proof
+//! of another range), the new set gets a new generation: a message that refers to the old one is over, and nobody reads half
+//! of each. `tests/threads.rs` holds that.
 
 use std::hash::{BuildHasher, Hash, Hasher};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use hashbrown::{DefaultHashBuilder, HashTable};
-use parking_lot::Mutex;
-use wire::{Class, NameRef, Rtype};
+use hashbrown::DefaultHashBuilder;
+use wire::{Answer, Class, Name, NameRef, Rcode, RdataSet, Rrset, RrsetData, Rtype};
 
 use crate::Millis;
-use crate::message::{Key, Message, allocated};
-use crate::sieve::Sieve;
+use crate::message::{Fixed, GENERATIONS, Handle, Handles, Key, Message, Parts, ede};
+use crate::sets::{Kind, KnownSet, Security, Set, Trust, Verdict};
+use crate::shard::{self, Shard, Shards};
 
-/// Most shards, a power of two: four for each of 16 workers, enough that two rarely want the same lock.
-pub const MAX_SHARDS: usize = 64;
-/// Fewest octets a shard has before there are more of them, so that one of the largest messages (64 KiB on the wire,
-/// several times that as RRsets) fits into any cache of at least this size.
-pub const MIN_SHARD_BYTES: usize = 512 * 1024;
+/// Octets a store may hold. 0 is a table that keeps nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// For messages (`msg-cache-size`).
+    pub messages: usize,
+    /// For record sets (`rrset-cache-size`).
+    pub rrsets: usize,
+}
 
-/// What the cache did since it was made.
+/// How an answer is put in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Put {
+    /// When it came.
+    pub now: Millis,
+    /// Seconds the message may be used; its sets have TTLs of their own, and the shortest bounds them all.
+    pub ttl: u32,
+    /// Whether the reply had AA: what its sets are worth (RFC 2181 5.4.1).
+    pub authoritative: bool,
+    /// What is known of its truth.
+    pub security: Security,
+    /// [`Store::epoch`] when the question was sent: what a flush came after is not stored.
+    pub epoch: u64,
+}
+
+/// An answer that was remembered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The answer. TTLs are what is left of them, 0 where the set is expired.
+    pub answer: Answer,
+    /// Seconds it had when it was stored.
+    pub ttl: u32,
+    /// Seconds it has left; 0 when stale.
+    pub left: u32,
+    /// Whether it, or one of its sets, is expired.
+    pub stale: bool,
+    /// Whether it is in the last tenth of its life, where Unbound's `prefetch` asks again.
+    pub prefetch: bool,
+    /// Seconds until `prefetch` turns true; 0 when it is, or when the answer is stale.
+    pub prefetch_in: u32,
+    /// Whether no refresh is to be tried now: see [`Store::pause`].
+    pub paused: bool,
+    /// What is known of its truth.
+    pub security: Security,
+}
+
+/// What one table holds and did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Look-ups that found a usable entry.
+pub struct TableUsage {
+    /// Entries held, expired ones included.
+    pub entries: usize,
+    /// Octets held.
+    pub bytes: usize,
+    /// Octets it may hold.
+    pub limit: usize,
+    /// Look-ups that found a fresh entry.
     pub hits: u64,
-    /// Look-ups that found none, or one whose time had passed.
+    /// Look-ups that found an expired one and could use it.
+    pub stale_hits: u64,
+    /// Look-ups that found none of use.
     pub misses: u64,
     /// Entries that left to make room.
     pub evictions: u64,
 }
 
-/// The cache of answers all workers share.
+/// What the store holds and did since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// The messages.
+    pub messages: TableUsage,
+    /// The record sets.
+    pub rrsets: TableUsage,
+}
+
+/// The types an answer to ANY is made of when no message is remembered, as Unbound does it.
+const ANY_TYPES: [Rtype; 6] = [Rtype::A, Rtype::AAAA, Rtype::MX, Rtype::SOA, Rtype::NS, Rtype::DNAME];
+/// The types under which an NXDOMAIN of a name above is looked for: what names are asked for most. One that was found for
+/// another type only is not seen; nothing is lost but a question upstream.
+const CUT_TYPES: [Rtype; 8] =
+    [Rtype::A, Rtype::AAAA, Rtype::HTTPS, Rtype::NS, Rtype::DS, Rtype::TXT, Rtype::MX, Rtype::SRV];
+
+/// The cache all workers share.
 pub struct Store {
-    shards: Box<[Mutex<Shard>]>,
+    pub(crate) messages: Shards<Message>,
+    pub(crate) sets: Shards<Set>,
     hasher: DefaultHashBuilder,
-    limit: usize,
+    limits: [AtomicUsize; 2],
+    epoch: AtomicU64,
+    /// Whether an NXDOMAIN that is Secure was ever stored: until then nobody need look for one.
+    cuts: AtomicBool,
 }
 
-/// One entry of a shard.
-struct Entry {
-    key: Key,
-    hash: u64,
-    message: Arc<Message>,
-    /// Octets of heap behind `key` and `message`.
-    heap: usize,
+/// A set with its place.
+pub(crate) struct Interned {
+    pub(crate) handle: Handle,
+    pub(crate) expires: u32,
 }
 
-struct Shard {
-    /// Indices into `queue`, by the hash of the key.
-    index: HashTable<u32>,
-    queue: Sieve<Entry>,
-    /// Octets behind all entries, without `index` and `queue` themselves.
-    heap: usize,
-    limit: usize,
-    counters: Counters,
+/// How a set arrives.
+#[derive(Clone, Copy)]
+pub(crate) struct Arrival {
+    pub(crate) now_s: u32,
+    pub(crate) epoch: u64,
+    pub(crate) kind: Kind,
+    pub(crate) trust: Trust,
+    pub(crate) security: Security,
+}
+
+/// The second a moment falls in. Everything is counted in whole seconds, so that all TTLs tick at the same instant.
+pub(crate) fn second(now: Millis) -> u32 {
+    u32::try_from(now / 1000).unwrap_or(u32::MAX)
 }
 
 impl Store {
-    /// An empty cache that never holds more than `limit_bytes` octets (`msg-cache-size`). 0 is a cache that keeps
-    /// nothing.
-    pub fn new(limit_bytes: usize) -> Store {
-        let shards = match limit_bytes / MIN_SHARD_BYTES {
-            0 => 1,
-            fit => (1 << fit.ilog2()).min(MAX_SHARDS),
-        };
-        let shard = || {
-            Mutex::new(Shard {
-                index: HashTable::new(),
-                queue: Sieve::new(),
-                heap: 0,
-                limit: limit_bytes / shards,
-                counters: Counters::default(),
-            })
-        };
+    /// An empty store that never holds more than `sizes`.
+    pub fn new(sizes: Sizes) -> Store {
         Store {
-            shards: (0..shards).map(|_| shard()).collect(),
+            messages: shard::shards(sizes.messages),
+            sets: shard::shards(sizes.rrsets),
             hasher: DefaultHashBuilder::default(),
-            limit: limit_bytes,
+            limits: [AtomicUsize::new(sizes.messages), AtomicUsize::new(sizes.rrsets)],
+            epoch: AtomicU64::new(0),
+            cuts: AtomicBool::new(false),
         }
     }
 
-    /// The answer to a question, if one is remembered whose time has not passed. `name` may have any case.
-    pub fn get(&self, name: NameRef<'_>, qtype: Rtype, qclass: Class, cd: bool, now: Millis) -> Option<Arc<Message>> {
-        let hash = self.hash(name, qtype, qclass, cd);
-        let mut shard = self.shard(hash)?.lock();
-        let shard = &mut *shard;
-        let found = shard.find(hash, name, qtype, qclass, cd).and_then(|index| {
-            let message = &shard.queue.peek(index)?.message;
-            (!message.expired(now)).then(|| (index, Arc::clone(message)))
-        });
-        match found {
-            Some((index, message)) => {
-                shard.queue.mark(index);
-                shard.counters.hits += 1;
-                Some(message)
+    /// Other sizes from now on; what is too much is evicted. The number of shards stays, and a shard whose bare tables
+    /// exceed what it may hold now starts anew.
+    pub fn resize(&self, sizes: Sizes, now: Millis) {
+        let [messages, rrsets] = &self.limits;
+        messages.store(sizes.messages, Ordering::Relaxed);
+        rrsets.store(sizes.rrsets, Ordering::Relaxed);
+        shard::resize(&self.messages, sizes.messages, second(now));
+        shard::resize(&self.sets, sizes.rrsets, second(now));
+    }
+
+    /// Changes with every flush. To be read before a question is sent, for [`Put::epoch`].
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Starts a new epoch. To be called before entries are taken out: who holds a shard's lock afterwards and still sees the
+    /// old epoch is found by the flush when it comes to that shard.
+    pub(crate) fn next_epoch(&self) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The answer to a question, `name` of any case: one that is fresh, or, with `stale`, one that expired at most so many
+    /// seconds ago (0: however long ago).
+    pub fn get(
+        &self,
+        name: NameRef<'_>,
+        qtype: Rtype,
+        qclass: Class,
+        cd: bool,
+        now: Millis,
+        stale: Option<u32>,
+    ) -> Option<Found> {
+        let hash = self.hash(name, qtype, qclass, u8::from(cd));
+        let now_s = second(now);
+        let mut held = shard_of(&self.messages, hash)?.lock();
+        let held = &mut *held;
+        let slot = held.find(hash as u32, |message| message.may_be(hash, qtype, qclass, cd));
+        let outcome = match slot.and_then(|slot| held.queue.peek(slot)) {
+            Some(message) => self.read(message, name, now_s, stale),
+            None => Err(Unread::NotNow),
+        };
+        match (outcome, slot) {
+            (Ok(found), Some(slot)) => {
+                held.queue.mark(slot);
+                let hits = if found.stale { &mut held.counters.stale_hits } else { &mut held.counters.hits };
+                *hits += 1;
+                Some(found)
             }
-            None => {
-                shard.counters.misses += 1;
+            (outcome, slot) => {
+                held.counters.misses += 1;
+                if let (Err(Unread::Broken), Some(slot)) = (outcome, slot) {
+                    held.remove(slot);
+                }
                 None
             }
         }
     }
 
-    /// Remembers an answer in the place of an earlier one to the same question. Not stored are a TTL of 0 and a message
-    /// too large for its shard. `message.stored` is the time by which expired entries are told when room is needed.
-    pub fn put(&self, key: Key, mut message: Message) {
-        if message.ttl == 0 {
-            return;
+    /// Remembers an answer in the place of an earlier one to the same question, and its sets by their rank.
+    ///
+    /// With TTL 0 nothing is stored (RFC 1035 3.2.1: for the transaction in progress only), and what was known is forgotten,
+    /// even if it might be served stale: the newest word is that nothing is to be kept. A message of which a set cannot be
+    /// stored is not stored.
+    pub fn put(&self, key: Key, answer: &Answer, put: Put) {
+        let hash = self.hash(key.name.as_ref(), key.qtype, key.qclass, u8::from(key.cd));
+        let now_s = second(put.now);
+        let sections = [&answer.answer, &answer.authority, &answer.additional];
+        let mut handles = Vec::with_capacity(sections.iter().map(|section| section.len()).sum());
+        let mut expires = now_s.saturating_add(put.ttl);
+        let mut whole = true;
+        for (nth, section) in sections.into_iter().enumerate().filter(|_| put.ttl > 0) {
+            for (at, set) in section.iter().enumerate() {
+                if nth == 0 && is_made(answer.answer.get(..at).unwrap_or_default(), set) {
+                    handles.push(Handle::MADE);
+                    continue;
+                }
+                let security = if nth == 2 { Security::Unchecked } else { put.security };
+                let trust = Trust::of(nth, put.authoritative);
+                let arrival = Arrival {
+                    now_s,
+                    epoch: put.epoch,
+                    kind: Kind::of(set, nth, key.cd),
+                    trust: if security == Security::Secure { Trust::Validated } else { trust },
+                    security,
+                };
+                match self.intern(set, set.ttl, arrival) {
+                    Some(set) => {
+                        expires = expires.min(set.expires);
+                        handles.push(set.handle);
+                    }
+                    None => whole = false,
+                }
+            }
         }
-        message.shrink();
-        let name = key.name.as_ref();
-        let hash = self.hash(name, key.qtype, key.qclass, key.cd);
-        let heap = allocated(name.len()) + message.heap();
-        let now = message.stored;
+        let ttl = expires.saturating_sub(now_s);
+        let fixed = Fixed {
+            hash,
+            expires,
+            ttl,
+            rcode: answer.rcode,
+            aa: answer.aa,
+            ad: answer.ad,
+            security: put.security,
+        };
+        let first = answer.answer.first().filter(|_| handles.first() != Some(&Handle::MADE));
+        let named_by_first = first.is_some_and(|set| set.owner == key.name);
+        let count = |sets: usize| u16::try_from(sets).unwrap_or(u16::MAX);
+        let parts = Parts {
+            handles: Handles::Listed(&handles),
+            answer: count(answer.answer.len()),
+            authority: count(answer.answer.len() + answer.authority.len()),
+            stale_from: 0,
+            paused_until: 0,
+            name: (!named_by_first).then(|| key.name.as_ref()),
+            ede: answer.ede.as_ref().map(|ede| (ede.code, &*ede.text)),
+        };
+        let message = (whole && ttl > 0 && handles.len() <= usize::from(u16::MAX))
+            .then(|| Message::new(&key, &fixed, &parts));
+        if message.is_some() && answer.rcode == Rcode::NXDOMAIN && put.security == Security::Secure {
+            self.cuts.store(true, Ordering::Relaxed);
+        }
+        self.replace(&key, hash, message, now_s, put.epoch);
+    }
+
+    /// Puts a message, or nothing, in the place of the one there was.
+    pub(crate) fn replace(&self, key: &Key, hash: u64, message: Option<Message>, now_s: u32, epoch: u64) {
         // Whatever leaves is freed after the lock is released.
         let mut left = Vec::new();
-        if let Some(shard) = self.shard(hash) {
-            let entry = Entry { key, hash, message: Arc::new(message), heap };
-            shard.lock().insert(entry, now, &mut left);
+        let Some(shard) = shard_of(&self.messages, hash) else {
+            return;
+        };
+        let mut held = shard.lock();
+        if self.epoch() != epoch {
+            return;
         }
-    }
-
-    /// Forgets everything.
-    pub fn flush_all(&self) {
-        for shard in &self.shards {
-            let mut shard = shard.lock();
-            let old = shard.clear();
-            drop(shard);
-            drop(old);
+        if let Some(old) = held.find(hash as u32, |old| old.may_be(hash, key.qtype, key.qclass, key.cd)) {
+            left.extend(held.remove(old));
         }
+        if let Some(message) = message {
+            held.insert(message, now_s, &mut left);
+        }
+        drop(held);
     }
 
-    /// Octets held.
-    pub fn bytes(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().bytes()).sum()
-    }
-
-    /// Octets it may hold.
-    pub fn limit(&self) -> usize {
-        self.limit
-    }
-
-    /// Entries held, those whose time has passed included.
-    pub fn entries(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().queue.len()).sum()
-    }
-
-    /// What it did so far.
-    pub fn counters(&self) -> Counters {
-        self.shards.iter().fold(Counters::default(), |sum, shard| {
-            let one = shard.lock().counters;
-            Counters {
-                hits: sum.hits + one.hits,
-                misses: sum.misses + one.misses,
-                evictions: sum.evictions + one.evictions,
-            }
+    /// One set, if it is known and fresh; the TTL is what is left.
+    pub fn rrset(&self, name: NameRef<'_>, rtype: Rtype, class: Class, cd: bool, now: Millis) -> Option<KnownSet> {
+        let now_s = second(now);
+        self.find_set(name, rtype, class, Kind::new(cd), |set| known(set, now_s)).or_else(|| {
+            let apex = (rtype == Rtype::NSEC).then_some(Kind::new(cd).apex())?;
+            self.find_set(name, rtype, class, apex, |set| known(set, now_s))
         })
     }
 
-    fn hash(&self, name: NameRef<'_>, qtype: Rtype, qclass: Class, cd: bool) -> u64 {
+    /// An answer to ANY out of sets, as Unbound composes it when it remembers no message: of the commonest types, those that
+    /// once were an answer. `None` if there is none.
+    pub fn any(&self, name: NameRef<'_>, class: Class, cd: bool, now: Millis) -> Option<Found> {
+        let known = ANY_TYPES.iter().filter_map(|rtype| self.rrset(name, *rtype, class, cd, now));
+        let sets: Vec<KnownSet> = known.filter(|known| known.trust.answers()).collect();
+        let left = sets.iter().map(|known| known.set.ttl).min()?;
+        let security = sets.iter().map(|known| known.security).min().unwrap_or_default();
+        let answer = Answer { answer: sets.into_iter().map(|known| known.set).collect(), ..Answer::default() };
+        Some(Found {
+            answer,
+            ttl: left,
+            left,
+            stale: false,
+            prefetch: false,
+            prefetch_in: left,
+            paused: false,
+            security,
+        })
+    }
+
+    /// The NXDOMAIN of the closest name above `name`, if one is remembered that is proven: then `name` does not exist either
+    /// (RFC 8020, Unbound's `harden-below-nxdomain`).
+    pub fn nxdomain_above(&self, name: NameRef<'_>, class: Class, cd: bool, now: Millis) -> Option<Found> {
+        if !self.cuts.load(Ordering::Relaxed) {
+            return None;
+        }
+        name.ancestors().skip(1).find_map(|above| {
+            CUT_TYPES.iter().find_map(|qtype| {
+                let found = self.get(above, *qtype, class, cd, now, None)?;
+                let cut = found.answer.rcode == Rcode::NXDOMAIN
+                    && found.security == Security::Secure
+                    && found.answer.answer.is_empty();
+                cut.then_some(found)
+            })
+        })
+    }
+
+    /// Lets the time for which an expired answer may be served begin anew now (`serve-expired-ttl-reset`).
+    pub fn keep_stale(&self, key: &Key, now: Millis) {
+        self.set_clocks(key, now, Some(second(now)), None);
+    }
+
+    /// Says that an answer need not be refreshed for so many seconds, because that was just tried in vain (RFC 8767 5: not
+    /// more often than every 30 s): [`Found::paused`].
+    pub fn pause(&self, key: &Key, now: Millis, for_s: u32) {
+        self.set_clocks(key, now, None, Some(second(now).saturating_add(for_s)));
+    }
+
+    fn set_clocks(&self, key: &Key, now: Millis, stale_from: Option<u32>, paused_until: Option<u32>) {
+        let hash = self.hash(key.name.as_ref(), key.qtype, key.qclass, u8::from(key.cd));
+        let mut left = Vec::new();
+        let Some(shard) = shard_of(&self.messages, hash) else {
+            return;
+        };
+        let mut held = shard.lock();
+        let slot = held.find(hash as u32, |message| message.may_be(hash, key.qtype, key.qclass, key.cd));
+        if let Some(slot) = slot {
+            held.change(slot, second(now), &mut left, |message| message.set_clocks(stale_from, paused_until));
+        }
+        drop(held);
+    }
+
+    /// What it holds and did.
+    pub fn usage(&self) -> Usage {
+        let [messages, rrsets] = &self.limits;
+        Usage {
+            messages: usage(&self.messages, messages.load(Ordering::Relaxed)),
+            rrsets: usage(&self.sets, rrsets.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Puts a set into its slot, or finds that the one there is better. `None` if neither could be.
+    pub(crate) fn intern(&self, data: &RrsetData, ttl: u32, arrival: Arrival) -> Option<Interned> {
+        let Arrival { now_s, epoch, kind, trust, security } = arrival;
+        let hash = self.hash(data.owner.as_ref(), data.rtype, data.class, kind.number());
+        let mut set = Set::new(data, hash as u32, kind);
+        (set.expires, set.trust, set.security) = (now_s.saturating_add(ttl), trust, security);
+        let nth = shard_number(&self.sets, hash);
+        let mut left = Vec::new();
+        let mut freed = None;
+        let mut held = self.sets.get(nth)?.lock();
+        if self.epoch() != epoch {
+            return None;
+        }
+        let known = held.find(hash as u32, |have| have.is(data.owner.as_ref(), data.rtype, data.class, kind));
+        let interned = match known {
+            Some(slot) => {
+                let have = held.queue.peek(slot)?;
+                let verdict = have.verdict(&mut set, now_s);
+                let (expires, generation) = (set.expires, have.generation);
+                match verdict {
+                    Verdict::Keep => {
+                        Handle::new(nth, slot, generation).map(|handle| Interned { handle, expires: have.expires })
+                    }
+                    Verdict::Replace | Verdict::Succeed => {
+                        let generation =
+                            if verdict == Verdict::Succeed { held.number(GENERATIONS - 1) } else { generation };
+                        let stays = held.change(slot, now_s, &mut left, |have| {
+                            have.generation = generation;
+                            freed = Some(have.become_like(set));
+                        });
+                        stays.then(|| Handle::new(nth, slot, generation)).flatten().map(|handle| Interned { handle, expires })
+                    }
+                }
+            }
+            None => {
+                set.generation = held.number(GENERATIONS - 1);
+                let (expires, generation) = (set.expires, set.generation);
+                held.insert(set, now_s, &mut left)
+                    .and_then(|slot| Handle::new(nth, slot, generation))
+                    .map(|handle| Interned { handle, expires })
+            }
+        };
+        drop(held);
+        drop(freed);
+        interned
+    }
+
+    /// Shows a known set to `read`.
+    pub(crate) fn find_set<T>(
+        &self,
+        name: NameRef<'_>,
+        rtype: Rtype,
+        class: Class,
+        kind: Kind,
+        read: impl FnOnce(&Set) -> Option<T>,
+    ) -> Option<T> {
+        let hash = self.hash(name, rtype, class, kind.number());
+        let mut held = shard_of(&self.sets, hash)?.lock();
+        let slot = held.find(hash as u32, |have| have.is(name, rtype, class, kind));
+        let seen = slot.and_then(|slot| held.queue.peek(slot)).and_then(read);
+        count(&mut held, slot, seen.is_some());
+        seen
+    }
+
+    /// The handle of a fresh set and the second it ends.
+    pub(crate) fn handle_of(
+        &self,
+        name: NameRef<'_>,
+        rtype: Rtype,
+        class: Class,
+        kind: Kind,
+        now_s: u32,
+    ) -> Option<Interned> {
+        let hash = self.hash(name, rtype, class, kind.number());
+        let nth = shard_number(&self.sets, hash);
+        let held = self.sets.get(nth)?.lock();
+        let slot = held.find(hash as u32, |have| have.is(name, rtype, class, kind))?;
+        let set = held.queue.peek(slot).filter(|set| now_s < set.expires)?;
+        Some(Interned { handle: Handle::new(nth, slot, set.generation)?, expires: set.expires })
+    }
+
+    /// Shows the set a handle refers to, if it is still that set; for housekeeping, which is no use of it.
+    pub(crate) fn look_at<T>(&self, handle: Handle, read: impl FnOnce(&Set) -> Option<T>) -> Option<T> {
+        let (nth, slot, generation) = handle.parts();
+        let held = self.sets.get(nth)?.lock();
+        held.queue.peek(slot).filter(|set| set.generation == generation).and_then(read)
+    }
+
+    /// Shows the set a handle refers to, if it is still that set.
+    fn follow<T>(&self, handle: Handle, read: impl FnOnce(&Set) -> Option<T>) -> Option<T> {
+        let (nth, slot, generation) = handle.parts();
+        let mut held = self.sets.get(nth)?.lock();
+        let seen = held.queue.peek(slot).filter(|set| set.generation == generation).and_then(read);
+        count(&mut held, Some(slot), seen.is_some());
+        seen
+    }
+
+    /// Reads a message that may be the answer to a question for `name`. Its shard is locked.
+    fn read(&self, message: &Message, name: NameRef<'_>, now_s: u32, stale: Option<u32>) -> Result<Found, Unread> {
+        let parts = message.parts().ok_or(Unread::Broken)?;
+        if parts.name.is_some_and(|own| own != name) {
+            return Err(Unread::NotNow);
+        }
+        let mut ends = message.expires;
+        let beyond = match stale {
+            None => 0,
+            Some(0) => u32::MAX,
+            Some(most) => most,
+        };
+        let usable = |ends: u32| now_s < ends || stale.is_some() && now_s - ends.max(parts.stale_from).min(now_s) <= beyond;
+        if !usable(ends) {
+            return Err(Unread::NotNow);
+        }
+        let mut answer = Answer {
+            rcode: message.rcode,
+            aa: message.aa(),
+            ad: message.ad(),
+            ede: parts.ede.map(ede),
+            ..Answer::default()
+        };
+        let sections = [usize::from(parts.answer), usize::from(parts.authority), parts.handles.len()];
+        let mut chain = Chain::default();
+        for (at, handle) in parts.handles.iter().enumerate() {
+            let set = if handle == Handle::MADE {
+                chain.made(name).ok_or(Unread::Broken)?
+            } else {
+                let (set, expires) = self
+                    .follow(handle, |set| Some((set.rrset(set.expires.saturating_sub(now_s))?, set.expires)))
+                    .ok_or(Unread::Broken)?;
+                if at == 0 && parts.name.is_none() && set.owner != name {
+                    // Another question with the same hash.
+                    return Err(Unread::NotNow);
+                }
+                ends = ends.min(expires);
+                set
+            };
+            let [answers, authorities, _] = sections;
+            if at < answers {
+                chain.step(&set);
+                reserve(&mut answer.answer, answers).push(set);
+            } else if at < authorities {
+                reserve(&mut answer.authority, authorities - answers).push(set);
+            } else {
+                reserve(&mut answer.additional, parts.handles.len() - authorities).push(set);
+            }
+        }
+        if !usable(ends) {
+            return Err(Unread::NotNow);
+        }
+        let left = ends.saturating_sub(now_s);
+        let due = message.expires - message.ttl / 10;
+        Ok(Found {
+            answer,
+            ttl: message.ttl,
+            left,
+            stale: left == 0,
+            prefetch: left > 0 && now_s >= due,
+            prefetch_in: if left > 0 { due.saturating_sub(now_s) } else { 0 },
+            paused: now_s < parts.paused_until,
+            security: message.security,
+        })
+    }
+
+    pub(crate) fn hash(&self, name: NameRef<'_>, rtype: Rtype, class: Class, kind: u8) -> u64 {
         let mut hasher = self.hasher.build_hasher();
         name.hash(&mut hasher);
         // One write for the rest: fewer rounds of the hash on the hottest path.
-        hasher.write_u64(u64::from(qtype.0) << 32 | u64::from(qclass.0) << 8 | u64::from(cd));
+        hasher.write_u64(u64::from(rtype.0) << 32 | u64::from(class.0) << 8 | u64::from(kind));
         hasher.finish()
-    }
-
-    /// The shard of a hash. The table inside the shard uses the lowest and the highest bits, so this takes from the
-    /// middle.
-    fn shard(&self, hash: u64) -> Option<&Mutex<Shard>> {
-        self.shards.get((hash >> 32) as usize & (self.shards.len() - 1))
     }
 }
 
-impl Shard {
-    fn bytes(&self) -> usize {
-        self.heap + allocated(self.index.allocation_size()) + allocated(self.queue.heap())
-    }
+/// Why a message is not handed out.
+enum Unread {
+    /// It is another one, or its time has passed.
+    NotNow,
+    /// A set it refers to is gone: it will never be whole again.
+    Broken,
+}
 
-    fn find(&self, hash: u64, name: NameRef<'_>, qtype: Rtype, qclass: Class, cd: bool) -> Option<u32> {
-        let same = |index: &u32| {
-            self.queue.peek(*index).is_some_and(|entry| {
-                let key = &entry.key;
-                entry.hash == hash
-                    && key.qtype == qtype
-                    && key.qclass == qclass
-                    && key.cd == cd
-                    && key.name.as_ref() == name
-            })
-        };
-        self.index.find(hash, same).copied()
-    }
+/// The links of an answer section as far as it was read.
+#[derive(Default)]
+struct Chain {
+    /// What the last CNAME leads to.
+    at: Option<Name>,
+    /// Owner and target of the last DNAME.
+    dname: Option<(Name, Name)>,
+}
 
-    fn insert(&mut self, entry: Entry, now: Millis, left: &mut Vec<Entry>) {
-        let key = &entry.key;
-        if let Some(old) = self.find(entry.hash, key.name.as_ref(), key.qtype, key.qclass, key.cd) {
-            left.extend(self.remove(old));
-        }
-        if entry.heap > self.limit {
-            return;
-        }
-        let (hash, heap) = (entry.hash, entry.heap);
-        let Some(new) = self.queue.push(entry) else {
-            return;
-        };
-        let queue = &self.queue;
-        self.index.insert_unique(hash, new, |index| queue.peek(*index).map_or(0, |entry| entry.hash));
-        self.heap += heap;
-        while self.bytes() > self.limit {
-            let Some(victim) = self.queue.victim(|entry| entry.message.expired(now)) else {
-                // Nothing is left to evict and the empty tables alone are too large.
-                self.clear();
-                break;
-            };
-            left.extend(self.remove(victim));
-            self.counters.evictions += 1;
+impl Chain {
+    fn step(&mut self, set: &Rrset) {
+        let leads_to = || set.rdata.first().and_then(|rdata| Name::from_wire(rdata).ok());
+        match set.rtype {
+            Rtype::CNAME => self.at = leads_to(),
+            Rtype::DNAME => self.dname = leads_to().map(|to| (set.owner.clone(), to)),
+            _ => {}
         }
     }
 
-    fn remove(&mut self, index: u32) -> Option<Entry> {
-        let entry = self.queue.remove(index)?;
-        if let Ok(found) = self.index.find_entry(entry.hash, |other| *other == index) {
-            found.remove();
-        }
-        self.heap = self.heap.saturating_sub(entry.heap);
-        Some(entry)
+    /// The CNAME that the last DNAME means, with TTL 0 as Unbound writes it: the DNAME is what is remembered.
+    fn made(&self, qname: NameRef<'_>) -> Option<Rrset> {
+        let from = self.at.as_ref().map_or(qname, Name::as_ref);
+        let (owner, to) = self.dname.as_ref()?;
+        let target = from.to_buf().rewrite(owner.as_ref(), to.as_ref())?.ok()?;
+        let rdata = RdataSet::one(target.as_ref().as_wire());
+        Some(Rrset::new(from.to_name(), Rtype::CNAME, Class::IN, 0, rdata))
     }
+}
 
-    /// Forgets all and hands back the memory, to be freed where no lock is held.
-    fn clear(&mut self) -> (HashTable<u32>, Sieve<Entry>) {
-        self.heap = 0;
-        (std::mem::replace(&mut self.index, HashTable::new()), std::mem::replace(&mut self.queue, Sieve::new()))
+/// Whether a set is the CNAME that a DNAME before it means.
+fn is_made(before: &[Rrset], set: &Rrset) -> bool {
+    let mut chain = Chain::default();
+    before.iter().for_each(|set| chain.step(set));
+    set.rtype == Rtype::CNAME
+        && before.iter().any(|set| set.rtype == Rtype::DNAME)
+        && chain.made(set.owner.as_ref()).is_some_and(|made| made.data() == set.data())
+}
+
+fn known(set: &Set, now_s: u32) -> Option<KnownSet> {
+    let left = set.expires.checked_sub(now_s).filter(|left| *left > 0)?;
+    Some(KnownSet { set: set.rrset(left)?, trust: set.trust, security: set.security })
+}
+
+/// Counts a look-up of a set and marks what was read.
+fn count(held: &mut Shard<Set>, slot: Option<u32>, read: bool) {
+    match slot.filter(|_| read) {
+        Some(slot) => {
+            held.queue.mark(slot);
+            held.counters.hits += 1;
+        }
+        None => held.counters.misses += 1,
     }
+}
+
+/// Makes room for all of a section at once.
+fn reserve(section: &mut Vec<Rrset>, len: usize) -> &mut Vec<Rrset> {
+    if section.capacity() == 0 {
+        section.reserve_exact(len);
+    }
+    section
+}
+
+/// The shard of a hash. The tables inside the shards use the low half, so this takes from the high one.
+fn shard_number<T>(shards: &Shards<T>, hash: u64) -> usize {
+    (hash >> 32) as usize & (shards.len() - 1)
+}
+
+pub(crate) fn shard_of<T>(shards: &Shards<T>, hash: u64) -> Option<&parking_lot::Mutex<Shard<T>>> {
+    shards.get(shard_number(shards, hash))
+}
+
+fn usage<T: shard::Entry>(shards: &Shards<T>, limit: usize) -> TableUsage {
+    shards.iter().fold(TableUsage { limit, ..TableUsage::default() }, |sum, shard| {
+        let held = shard.lock();
+        TableUsage {
+            entries: sum.entries + held.queue.len(),
+            bytes: sum.bytes + held.bytes(),
+            limit,
+            hits: sum.hits + held.counters.hits,
+            stale_hits: sum.stale_hits + held.counters.stale_hits,
+            misses: sum.misses + held.counters.misses,
+            evictions: sum.evictions + held.counters.evictions,
+        }
+    })
 }

@@ -23,11 +23,16 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
 pub mod cache;
+mod flush;
 pub mod message;
+pub mod sets;
+pub mod shard;
 mod sieve;
 
-pub use cache::{Counters, Store};
-pub use message::{Key, Message};
+pub use cache::{Found, Put, Sizes, Store, TableUsage, Usage};
+pub use message::Key;
+pub use sets::{KnownSet, Security, Trust};
+pub use shard::{MAX_SHARDS, MIN_SHARD_BYTES};
 
 /// Monotonic milliseconds since a moment the caller chose, the same for all workers. Handed in: this room and `resolve`
 /// own no clock.

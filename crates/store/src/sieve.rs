@@ -10,16 +10,16 @@
 //! index in the slab, which stays the same while they live; freed indices are used again.
 
 /// The index that means "none".
-const NONE: u32 = u32::MAX;
+const NONE: u32 = u32::MAX >> 1;
+/// The bit of [`Slot::older`] that is the mark: a field of its own would cost every slot 8 octets.
+const MARK: u32 = 1 << 31;
 
 /// A slot of the slab: an entry in the queue, or a free one.
 struct Slot<T> {
     /// Towards the newest; in a free slot the next free one.
     newer: u32,
-    /// Towards the oldest.
+    /// Towards the oldest; [`MARK`] is set if it was read since the hand last passed.
     older: u32,
-    /// Whether it was read since the hand last passed.
-    marked: bool,
     value: Option<T>,
 }
 
@@ -54,16 +54,26 @@ impl<T> Sieve<T> {
         self.slots.get(index as usize)?.value.as_ref()
     }
 
+    /// The entry at `index`, if there is one, to be changed.
+    pub(crate) fn peek_mut(&mut self, index: u32) -> Option<&mut T> {
+        self.slots.get_mut(index as usize)?.value.as_mut()
+    }
+
+    /// Indices are below this, those of free slots too.
+    pub(crate) fn end(&self) -> u32 {
+        u32::try_from(self.slots.len()).unwrap_or(NONE)
+    }
+
     /// Marks the entry at `index` as read.
     pub(crate) fn mark(&mut self, index: u32) {
         if let Some(slot) = self.slots.get_mut(index as usize) {
-            slot.marked = true;
+            slot.older |= MARK;
         }
     }
 
-    /// Puts an entry in as the newest and returns its index; `None`, and the entry is dropped, when 2³² − 1 are in.
+    /// Puts an entry in as the newest and returns its index; `None`, and the entry is dropped, when 2³¹ − 1 are in.
     pub(crate) fn push(&mut self, value: T) -> Option<u32> {
-        let slot = Slot { newer: NONE, older: self.head, marked: false, value: Some(value) };
+        let slot = Slot { newer: NONE, older: self.head, value: Some(value) };
         let index = match self.slots.get_mut(self.free as usize) {
             Some(freed) => {
                 let index = self.free;
@@ -94,11 +104,11 @@ impl<T> Sieve<T> {
     pub(crate) fn remove(&mut self, index: u32) -> Option<T> {
         let slot = self.slots.get_mut(index as usize)?;
         let value = slot.value.take()?;
-        let (newer, older) = (slot.newer, slot.older);
+        let (newer, older) = (slot.newer, slot.older & !MARK);
         slot.newer = self.free;
         self.free = index;
         match self.slots.get_mut(newer as usize) {
-            Some(slot) => slot.older = older,
+            Some(slot) => slot.older = slot.older & MARK | older,
             None => self.head = older,
         }
         match self.slots.get_mut(older as usize) {
@@ -118,11 +128,11 @@ impl<T> Sieve<T> {
         loop {
             let index = if self.hand == NONE { self.tail } else { self.hand };
             let slot = self.slots.get_mut(index as usize)?;
-            if !slot.marked || slot.value.as_ref().is_some_and(&gone) {
+            if slot.older & MARK == 0 || slot.value.as_ref().is_some_and(&gone) {
                 self.hand = index;
                 return Some(index);
             }
-            slot.marked = false;
+            slot.older &= !MARK;
             self.hand = slot.newer;
         }
     }

@@ -91,7 +91,22 @@ impl RdataSet {
         *self = kept;
     }
 
-    /// Octets held, for memory accounting.
+    /// How many records there are, and the octets of all: each as 16-bit length and data. For who keeps them elsewhere.
+    pub fn as_packed(&self) -> (u16, &[u8]) {
+        (self.count, &self.packed)
+    }
+
+    /// Takes a set of `count` records from the beginning of packed octets, and what follows it; `None` if they end early.
+    pub fn split_packed(count: u16, octets: &[u8]) -> Option<(RdataSet, &[u8])> {
+        let mut records = RdataIter { rest: octets, left: count };
+        if records.by_ref().take(usize::from(count)).count() != usize::from(count) {
+            return None;
+        }
+        let packed = octets.get(..octets.len() - records.rest.len())?.to_vec();
+        Some((RdataSet { packed, count }, records.rest))
+    }
+
+    /// Octets of heap reserved, for memory accounting.
     pub fn bytes(&self) -> usize {
         self.packed.capacity()
     }
