@@ -16,7 +16,7 @@ use net::listen::ListenerSet;
 use net::pool::Pool;
 use net::snapshot::Snapshot;
 use resolve::{ForwardZone, Forwards};
-use store::Store;
+use store::{Sizes, Store};
 use sys::log::{Level, Logger, Options, Shape, Target, TimeStyle};
 use wire::{CookieSecret, Name};
 
@@ -222,7 +222,7 @@ impl Engine {
         let stamp = stamp(&document);
         let found = look_around(&document, &addrs, &Surroundings::default(), &self.log);
         let snapshot = accepted(compile(&document, scan, self.cookie_secret.clone(), &found))?;
-        let store = Arc::new(Store::new(cache_bytes(&document)));
+        let store = Arc::new(Store::new(cache_sizes(&document)));
         let wanted = descriptors(&document, state.workers);
         match sys::limits::raise_descriptors(wanted) {
             Ok(limit) if limit < wanted => {
@@ -333,11 +333,12 @@ impl Engine {
         let state = self.state();
         let Some(running) = &state.running else { return Health::default() };
         let upstreams = running.pool.upstreams().unwrap_or_default();
+        let usage = running.store.usage();
         Health {
             upstreams_total: upstreams.len() as u64,
             upstreams_healthy: upstreams.values().filter(|alive| **alive).count() as u64,
-            cache_entries: running.store.entries() as u64,
-            cache_bytes: running.store.bytes() as u64,
+            cache_entries: usage.messages.entries as u64,
+            cache_bytes: (usage.messages.bytes + usage.rrsets.bytes) as u64,
             workers: state.workers as u64,
             revision: running.document.revision,
         }
@@ -542,9 +543,9 @@ fn digest(scan: &Scan) -> u64 {
     hasher.finish()
 }
 
-fn cache_bytes(document: &Document) -> usize {
-    let octets = document.cache.messages.saturating_add(document.cache.rrsets);
-    usize::try_from(octets).unwrap_or(usize::MAX)
+fn cache_sizes(document: &Document) -> Sizes {
+    let octets = |octets: u64| usize::try_from(octets).unwrap_or(usize::MAX);
+    Sizes { messages: octets(document.cache.messages), rrsets: octets(document.cache.rrsets) }
 }
 
 #[cfg(test)]

@@ -139,19 +139,18 @@ fn steps(w: &Worker, snapshot: &Snapshot, p: &Packet<'_>, out: &mut [u8]) -> Out
 
     // 6. The cache.
     let now = p.received_us / 1_000;
-    if let Some(known) = w.store.get(name, q.qtype, q.qclass, q.cd(), now) {
+    if let Some(known) = w.store.get(name, q.qtype, q.qclass, q.cd(), now, None) {
         if !ask.q.rd() {
             ask.q.flags |= flag::RD; // Unbound answers with the flags it remembers: a forwarder's reply had RD
         }
-        let age = known.age_s(now);
         let cached = q.qtype != Rtype::ANY || known.answer.answer.is_empty();
         if !cached {
             by_mesh(w);
         }
         return if alias.is_empty() {
-            replied(w, serve, p, &ask, &known.answer, age, cached, out)
+            replied(w, serve, p, &ask, &known.answer, 0, cached, out)
         } else {
-            replied(w, serve, p, &ask, &aliased(&alias, &known.answer, age), 0, cached, out)
+            replied(w, serve, p, &ask, &aliased(&alias, &known.answer, 0), 0, cached, out)
         };
     }
 
@@ -529,7 +528,14 @@ mod tests {
             serve: Arc::default(),
         });
         let log = Arc::new(sys::log::Logger::open(sys::log::Options::default()).unwrap());
-        let pool = Pool::start(1, snapshot, Arc::new(store::Store::new(0)), log, vec![sets]).unwrap();
+        let pool = Pool::start(
+            1,
+            snapshot,
+            Arc::new(store::Store::new(store::Sizes { messages: 0, rrsets: 0 })),
+            log,
+            vec![sets],
+        )
+        .unwrap();
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
         client.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
         let send = |name: &str| {

@@ -177,7 +177,8 @@ fn a_drain_ends_when_its_time_is_over() {
 fn a_start_that_cannot_be_is_an_error() {
     let log = Arc::new(sys::log::Logger::open(sys::log::Options::default()).unwrap());
     let start = |workers| {
-        let (snapshot, store) = (version(1).snapshot(1), Arc::new(store::Store::new(0)));
+        let (snapshot, store) =
+            (version(1).snapshot(1), Arc::new(store::Store::new(store::Sizes { messages: 0, rrsets: 0 })));
         let spec = ListenSpec { addr: SocketAddr::from(([127, 0, 0, 1], 0)), options: SocketOptions::default() };
         net::Pool::start(workers, snapshot, store, Arc::clone(&log), vec![listen::open(&spec, 2).unwrap()])
     };

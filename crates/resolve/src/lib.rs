@@ -43,4 +43,4 @@ mod why;
 pub use forward::{ForwardZone, Forwards, ForwardsBuilder, PrivateAddresses, Server};
 pub use limits::Limits;
 pub use mesh::{ClientId, Effect, Mesh, Question, SendId, ServerView, Transport};
-pub use store::{Key, Message, Millis};
+pub use store::{Key, Millis};

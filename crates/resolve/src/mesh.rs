@@ -24,13 +24,13 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use store::{Key, Message, Millis, Store};
+use store::{Found, Key, Millis, Put, Security, Store};
 use wire::types::flag;
 use wire::{Answer, Class, Name, Rcode, Reply, Rrset, Rtype};
 
 use crate::forward::{ForwardZone, Forwards};
 use crate::limits::{CLIENTS_PER_QUERY, Limits, MAX_SENDS, QUERY_TIME, TCP_TIME};
-use crate::scrub::{Finding, aged, known_link, message_ttl, scrub};
+use crate::scrub::{Finding, known_link, message_ttl, scrub};
 use crate::select::{Servers, Tries};
 use crate::why::{Failure, Fault};
 
@@ -190,6 +190,10 @@ struct State {
     sends: u16,
     last_fault: Option<(SocketAddr, Fault)>,
     flight: Option<Flight>,
+    /// Whether the last reply that was used had AA.
+    authoritative: bool,
+    /// The store's epoch when the question came: what is flushed meanwhile is not put back.
+    epoch: u64,
 }
 
 /// A CNAME, or a DNAME and the CNAME made from it, with signatures; and the name that was asked when it came.
@@ -361,6 +365,8 @@ impl Mesh {
             sends: 0,
             last_fault: None,
             flight: None,
+            authoritative: false,
+            epoch: self.store.epoch(),
         };
         self.seek(now, Box::new(state));
     }
@@ -446,14 +452,14 @@ impl Mesh {
     fn seek(&mut self, now: Millis, mut state: Box<State>) {
         let zone = state.forwards.find(state.target.as_ref(), state.key.qtype).cloned();
         if zone.as_ref().is_none_or(|zone| !zone.no_cache) {
-            let known = |qtype| self.store.get(state.target.as_ref(), qtype, state.key.qclass, state.key.cd, now);
+            let known = |qtype| self.store.get(state.target.as_ref(), qtype, state.key.qclass, state.key.cd, now, None);
             if !state.chain.is_empty()
                 && let Some(known) = known(state.key.qtype)
             {
-                return self.finish_known(now, *state, &known);
+                return self.finish_known(now, *state, known);
             }
             if !matches!(state.key.qtype, Rtype::CNAME | Rtype::DS | Rtype::ANY)
-                && let Some((sets, target)) = known(Rtype::CNAME).and_then(|known| known_link(aged(&known, now)))
+                && let Some((sets, target)) = known(Rtype::CNAME).and_then(|known| known_link(known.answer))
             {
                 return self.follow(now, state, sets, target);
             }
@@ -569,7 +575,8 @@ impl Mesh {
     }
 
     /// A reply to the question: the answer, or a link to go on from.
-    fn use_reply(&mut self, now: Millis, state: Box<State>, reply: Reply) {
+    fn use_reply(&mut self, now: Millis, mut state: Box<State>, reply: Reply) {
+        state.authoritative = reply.aa();
         let Some(zone) = &state.zone else {
             return self.fail(now, *state, &Failure::NotForwarded);
         };
@@ -580,7 +587,7 @@ impl Mesh {
                     let key = Key { name: state.target.clone(), qtype: Rtype::CNAME, ..state.key.clone() };
                     let answer = Answer { answer: sets.clone(), ..Answer::default() };
                     let ttl = message_ttl(&answer, Rtype::CNAME, &self.limits);
-                    self.store.put(key, Message { answer, stored: now, ttl });
+                    self.store.put(key, &answer, state.put(now, ttl));
                 }
                 self.follow(now, state, sets, target);
             }
@@ -600,17 +607,17 @@ impl Mesh {
     }
 
     /// ANSWER, of which the store knew the end.
-    fn finish_known(&mut self, now: Millis, state: State, known: &Message) {
-        let answer = aged(known, now);
+    fn finish_known(&mut self, now: Millis, state: State, known: Found) {
+        let answer = known.answer;
         let why = (answer.rcode == Rcode::SERVFAIL).then(|| Failure::RecentlyFailed.why());
-        let left = known.ttl.saturating_sub(known.age_s(now));
-        self.finish(now, state, answer, why, Some(left));
+        self.finish(now, state, answer, why, Some(known.left));
     }
 
     /// ANSWER: `end` answers the last target. Everyone is told, and each part of the chain that leads to the end is
     /// remembered as an answer of its own. `left` is set when the end came from the store, where it has so many seconds.
     fn finish(&mut self, now: Millis, state: State, end: Answer, why: Option<String>, left: Option<u32>) {
         self.forget(&state);
+        let put = state.put(now, 0);
         let State { key, clients, chain, keep_from, target, .. } = state;
         let links = chain.len();
         let whole = |from: usize| {
@@ -631,7 +638,7 @@ impl Mesh {
             };
             let answer = whole(from);
             let ttl = message_ttl(&answer, key.qtype, &self.limits).min(left.unwrap_or(u32::MAX));
-            self.store.put(Key { name: name.clone(), ..key.clone() }, Message { answer, stored: now, ttl });
+            self.store.put(Key { name: name.clone(), ..key.clone() }, &answer, Put { ttl, ..put });
         }
         let answer = if links == 0 { end } else { whole(0) };
         self.tell(clients, answer, why);
@@ -647,9 +654,9 @@ impl Mesh {
             for name in asked.into_iter().chain(failed) {
                 let key = Key { name: name.clone(), ..state.key.clone() };
                 // Another worker may have had more luck.
-                if self.store.get(name.as_ref(), key.qtype, key.qclass, key.cd, now).is_none() {
+                if self.store.get(name.as_ref(), key.qtype, key.qclass, key.cd, now, None).is_none() {
                     let ttl = message_ttl(&answer, key.qtype, &self.limits);
-                    self.store.put(key, Message { answer: answer.clone(), stored: now, ttl });
+                    self.store.put(key, &answer, state.put(now, ttl));
                 }
             }
         }
@@ -691,6 +698,11 @@ impl Mesh {
 }
 
 impl State {
+    /// How what was found is put into the store.
+    fn put(&self, now: Millis, ttl: u32) -> Put {
+        Put { now, ttl, authoritative: self.authoritative, security: Security::Unchecked, epoch: self.epoch }
+    }
+
     /// Whether a reply repeats the question that is on its way.
     fn asked(&self, reply: &Reply) -> bool {
         reply.question.as_ref().is_some_and(|(name, qtype, qclass)| {

@@ -7,7 +7,6 @@
 //! records asked for, or the **first** link (a CNAME, or a DNAME with the CNAME it means) is taken and the rest of the
 //! chain is asked for by name, as Unbound does. So a reply cannot plant records under names nobody asked it for.
 
-use store::Message;
 use wire::{Answer, Class, Name, NameRef, Rcode, RdataSet, Reply, Rrset, Rtype};
 
 use crate::limits::{FAILURE_TTL, Limits, NO_RECORD_TTL};
@@ -105,16 +104,6 @@ pub(crate) fn message_ttl(answer: &Answer, qtype: Rtype, limits: &Limits) -> u32
         Some(least) => least.min(NO_RECORD_TTL).max(limits.cache_min_negative_ttl),
         None => NO_RECORD_TTL.max(limits.cache_min_negative_ttl),
     }
-}
-
-/// A remembered answer as it is now: every TTL shorter by its age.
-pub(crate) fn aged(message: &Message, now: store::Millis) -> Answer {
-    let age = message.age_s(now);
-    let mut answer = message.answer.clone();
-    for section in [&mut answer.answer, &mut answer.authority, &mut answer.additional] {
-        section.iter_mut().for_each(|set| set.ttl = set.ttl.saturating_sub(age));
-    }
-    answer
 }
 
 /// The link in a remembered answer to a question for CNAME, if there is one, and where it leads.

@@ -245,15 +245,8 @@ impl Store {
             }
         }
         let ttl = expires.saturating_sub(now_s);
-        let fixed = Fixed {
-            hash,
-            expires,
-            ttl,
-            rcode: answer.rcode,
-            aa: answer.aa,
-            ad: answer.ad,
-            security: put.security,
-        };
+        let fixed =
+            Fixed { hash, expires, ttl, rcode: answer.rcode, aa: answer.aa, ad: answer.ad, security: put.security };
         let first = answer.answer.first().filter(|_| handles.first() != Some(&Handle::MADE));
         let named_by_first = first.is_some_and(|set| set.owner == key.name);
         let count = |sets: usize| u16::try_from(sets).unwrap_or(u16::MAX);
@@ -266,8 +259,8 @@ impl Store {
             name: (!named_by_first).then(|| key.name.as_ref()),
             ede: answer.ede.as_ref().map(|ede| (ede.code, &*ede.text)),
         };
-        let message = (whole && ttl > 0 && handles.len() <= usize::from(u16::MAX))
-            .then(|| Message::new(&key, &fixed, &parts));
+        let message =
+            (whole && ttl > 0 && handles.len() <= usize::from(u16::MAX)).then(|| Message::new(&key, &fixed, &parts));
         if message.is_some() && answer.rcode == Rcode::NXDOMAIN && put.security == Security::Secure {
             self.cuts.store(true, Ordering::Relaxed);
         }
@@ -404,7 +397,10 @@ impl Store {
                             have.generation = generation;
                             freed = Some(have.become_like(set));
                         });
-                        stays.then(|| Handle::new(nth, slot, generation)).flatten().map(|handle| Interned { handle, expires })
+                        stays
+                            .then(|| Handle::new(nth, slot, generation))
+                            .flatten()
+                            .map(|handle| Interned { handle, expires })
                     }
                 }
             }
@@ -483,7 +479,8 @@ impl Store {
             Some(0) => u32::MAX,
             Some(most) => most,
         };
-        let usable = |ends: u32| now_s < ends || stale.is_some() && now_s - ends.max(parts.stale_from).min(now_s) <= beyond;
+        let usable =
+            |ends: u32| now_s < ends || stale.is_some() && now_s - ends.max(parts.stale_from).min(now_s) <= beyond;
         if !usable(ends) {
             return Err(Unread::NotNow);
         }

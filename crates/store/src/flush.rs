@@ -56,17 +56,12 @@ impl Store {
     ) -> usize {
         self.next_epoch();
         // Messages first: some have their name from a set. One whose set is gone already is of no use to anybody.
-        let messages =
-            shard::sweep(&self.messages, |message| self.asked(message, &mut message_goes).unwrap_or(true));
+        let messages = shard::sweep(&self.messages, |message| self.asked(message, &mut message_goes).unwrap_or(true));
         messages + shard::sweep(&self.sets, set_goes)
     }
 
     /// Shows the name a message was asked for.
-    pub(crate) fn asked<T>(
-        &self,
-        message: &Message,
-        mut show: impl FnMut(NameRef<'_>, &Message) -> T,
-    ) -> Option<T> {
+    pub(crate) fn asked<T>(&self, message: &Message, mut show: impl FnMut(NameRef<'_>, &Message) -> T) -> Option<T> {
         let parts = message.parts()?;
         match (parts.name, parts.handles.iter().next()) {
             (Some(name), _) => Some(show(name, message)),

@@ -24,6 +24,7 @@
 
 pub mod cache;
 mod flush;
+mod index;
 pub mod message;
 pub mod sets;
 pub mod shard;

@@ -131,7 +131,9 @@ impl<'a> Handles<'a> {
             Handles::Listed(all) => (None, &[], all),
         };
         let (chunks, _) = packed.as_chunks::<8>();
-        one.into_iter().chain(chunks.iter().map(|octets| Handle(u64::from_be_bytes(*octets)))).chain(listed.iter().copied())
+        one.into_iter()
+            .chain(chunks.iter().map(|octets| Handle(u64::from_be_bytes(*octets))))
+            .chain(listed.iter().copied())
     }
 }
 

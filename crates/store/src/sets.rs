@@ -107,7 +107,10 @@ impl Trust {
     /// Whether a set may be an answer by itself, as Unbound composes answers to ANY: what only stood beside an answer may
     /// be incomplete.
     pub(crate) fn answers(self) -> bool {
-        !matches!(self, Trust::None | Trust::AdditionalNoAa | Trust::AuthorityNoAa | Trust::AdditionalAa | Trust::AuthorityAa)
+        !matches!(
+            self,
+            Trust::None | Trust::AdditionalNoAa | Trust::AuthorityNoAa | Trust::AdditionalAa | Trust::AuthorityAa
+        )
     }
 }
 
@@ -356,4 +359,3 @@ pub struct KnownSet {
     /// What is known of its truth.
     pub security: Security,
 }
-

@@ -3,9 +3,9 @@
 //! It owns look-up, insertion, eviction and the count of octets, for messages and for record sets alike. It knows nothing
 //! of names or of what an entry means.
 
-use hashbrown::HashTable;
 use parking_lot::Mutex;
 
+use crate::index::{Index, MAX_SLOTS};
 use crate::sieve::Sieve;
 
 /// Most shards of a table, a power of two: four for each of 16 workers, enough that two rarely want the same lock.
@@ -39,8 +39,8 @@ pub(crate) struct Counters {
 
 /// See the [module](self).
 pub(crate) struct Shard<T> {
-    /// Indices into `queue`, by [`spread`] of the entry's hash.
-    index: HashTable<u32>,
+    /// Slots of `queue`, by the hash of their entries.
+    index: Index,
     pub(crate) queue: Sieve<T>,
     /// Octets behind all entries, without `index` and `queue` themselves.
     heap: usize,
@@ -137,19 +137,21 @@ pub(crate) fn clear<T: Entry>(shards: &Shards<T>) -> usize {
     shards.iter().map(empty).sum()
 }
 
-/// 64 bits out of the 32 that an entry keeps: the table takes its position from the low and its tags from the high ones.
-fn spread(hash: u32) -> u64 {
-    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-}
-
 impl<T: Entry> Shard<T> {
     fn new(limit: usize) -> Shard<T> {
-        Shard { index: HashTable::new(), queue: Sieve::new(), heap: 0, limit, last: 0, counters: Counters::default() }
+        Shard {
+            index: Index::default(),
+            queue: Sieve::new(MAX_SLOTS),
+            heap: 0,
+            limit,
+            last: 0,
+            counters: Counters::default(),
+        }
     }
 
     /// Octets held: entries, what is behind them, and the tables they stand in.
     pub(crate) fn bytes(&self) -> usize {
-        self.heap + allocated(self.index.allocation_size()) + allocated(self.queue.heap())
+        self.heap + allocated(self.index.heap()) + allocated(self.queue.heap())
     }
 
     /// The octets of heap counted and what a recount finds: equal, or the count is broken.
@@ -167,25 +169,37 @@ impl<T: Entry> Shard<T> {
 
     /// The slot of the entry with this hash that is the `same`.
     pub(crate) fn find(&self, hash: u32, same: impl Fn(&T) -> bool) -> Option<u32> {
-        let matches = |slot: &u32| self.queue.peek(*slot).is_some_and(|entry| entry.hash() == hash && same(entry));
-        self.index.find(spread(hash), matches).copied()
+        self.index.find(hash, |slot| self.queue.peek(slot).is_some_and(|entry| entry.hash() == hash && same(entry)))
     }
 
-    /// Puts an entry in and makes room for it. `None` if it is not there afterwards: too large, or the first to leave.
+    /// Makes room for an entry and puts it in. `None` if it is too large to be held.
     /// What leaves is handed over in `left`, to be dropped when the lock is released.
     pub(crate) fn insert(&mut self, entry: T, now_s: u32, left: &mut Vec<T>) -> Option<u32> {
         let (hash, heap) = (entry.hash(), entry.heap());
-        if heap > self.limit {
-            left.push(entry);
-            return None;
+        // Room is made before the tables grow: what leaves gives back its place in them, but not their octets.
+        while self.bytes() + heap + self.index.growth() + self.queue_growth() > self.limit {
+            if heap > self.limit || self.bytes() == 0 {
+                left.push(entry);
+                return None;
+            }
+            match self.queue.victim(|entry| entry.expired(now_s)) {
+                Some(victim) => {
+                    left.extend(self.remove(victim));
+                    self.counters.evictions += 1;
+                }
+                // Nothing is left to evict and the empty tables alone are too large.
+                None => drop(self.clear()),
+            }
         }
         let new = self.queue.push(entry)?;
         let queue = &self.queue;
-        self.index.insert_unique(spread(hash), new, |slot| queue.peek(*slot).map_or(0, |entry| spread(entry.hash())));
+        self.index.insert(hash, new, |slot| queue.peek(slot).map_or(0, Entry::hash));
         self.heap += heap;
-        self.make_room(now_s, usize::MAX, left);
-        self.queue.peek(new)?;
         Some(new)
+    }
+
+    fn queue_growth(&self) -> usize {
+        allocated(self.queue.heap_for_one_more()) - allocated(self.queue.heap())
     }
 
     /// Changes the entry at `slot`, whose hash must stay, and makes room if it grew. Returns whether it is still there.
@@ -209,7 +223,7 @@ impl<T: Entry> Shard<T> {
             }
             let Some(victim) = self.queue.victim(|entry| entry.expired(now_s)) else {
                 // Nothing is left to evict and the empty tables alone are too large.
-                self.clear();
+                drop(self.clear());
                 return true;
             };
             left.extend(self.remove(victim));
@@ -221,17 +235,16 @@ impl<T: Entry> Shard<T> {
     /// Takes the entry at `slot` out.
     pub(crate) fn remove(&mut self, slot: u32) -> Option<T> {
         let entry = self.queue.remove(slot)?;
-        if let Ok(found) = self.index.find_entry(spread(entry.hash()), |other| *other == slot) {
-            found.remove();
-        }
+        let queue = &self.queue;
+        self.index.remove(entry.hash(), slot, |slot| queue.peek(slot).map_or(0, Entry::hash));
         self.heap = self.heap.saturating_sub(entry.heap());
         Some(entry)
     }
 
     /// Forgets all and hands back the memory, to be freed where no lock is held.
-    fn clear(&mut self) -> (HashTable<u32>, Sieve<T>) {
+    fn clear(&mut self) -> (Index, Sieve<T>) {
         self.heap = 0;
-        (std::mem::replace(&mut self.index, HashTable::new()), std::mem::replace(&mut self.queue, Sieve::new()))
+        (std::mem::take(&mut self.index), std::mem::replace(&mut self.queue, Sieve::new(MAX_SLOTS)))
     }
 }
 

@@ -31,12 +31,13 @@ pub(crate) struct Sieve<T> {
     tail: u32,
     hand: u32,
     len: usize,
+    most: u32,
 }
 
 impl<T> Sieve<T> {
-    /// An empty queue, without memory.
-    pub(crate) fn new() -> Sieve<T> {
-        Sieve { slots: Vec::new(), free: NONE, head: NONE, tail: NONE, hand: NONE, len: 0 }
+    /// An empty queue, without memory, that takes at most so many entries.
+    pub(crate) fn new(most: u32) -> Sieve<T> {
+        Sieve { slots: Vec::new(), free: NONE, head: NONE, tail: NONE, hand: NONE, len: 0, most: most.min(NONE) }
     }
 
     /// Entries in the queue.
@@ -47,6 +48,17 @@ impl<T> Sieve<T> {
     /// Octets of heap the slab holds, without what the entries themselves point to.
     pub(crate) fn heap(&self) -> usize {
         self.slots.capacity() * size_of::<Slot<T>>()
+    }
+
+    /// The same after one more entry.
+    pub(crate) fn heap_for_one_more(&self) -> usize {
+        let full = self.len == self.slots.capacity();
+        (self.slots.capacity() + if full { self.more() } else { 0 }) * size_of::<Slot<T>>()
+    }
+
+    /// Slots that are added when all are in use: an eighth, not twice as many, for the limit counts what is reserved.
+    fn more(&self) -> usize {
+        self.slots.len() / 8 + 8
     }
 
     /// The entry at `index`, if there is one.
@@ -71,7 +83,7 @@ impl<T> Sieve<T> {
         }
     }
 
-    /// Puts an entry in as the newest and returns its index; `None`, and the entry is dropped, when 2³¹ − 1 are in.
+    /// Puts an entry in as the newest and returns its index; `None`, and the entry is dropped, when the most are in.
     pub(crate) fn push(&mut self, value: T) -> Option<u32> {
         let slot = Slot { newer: NONE, older: self.head, value: Some(value) };
         let index = match self.slots.get_mut(self.free as usize) {
@@ -82,10 +94,9 @@ impl<T> Sieve<T> {
                 index
             }
             None => {
-                let index = u32::try_from(self.slots.len()).ok().filter(|index| *index != NONE)?;
+                let index = u32::try_from(self.slots.len()).ok().filter(|index| *index < self.most)?;
                 if self.slots.len() == self.slots.capacity() {
-                    // An eighth more, not twice as much: the limit counts what is reserved.
-                    self.slots.reserve_exact(self.slots.len() / 8 + 8);
+                    self.slots.reserve_exact(self.more());
                 }
                 self.slots.push(slot);
                 index
@@ -148,7 +159,7 @@ mod tests {
 
     #[test]
     fn unread_entries_leave_in_the_order_they_came() {
-        let mut sieve = Sieve::new();
+        let mut sieve = Sieve::new(9);
         let indices: Vec<u32> = (0..5).filter_map(|n| sieve.push(n)).collect();
         assert_eq!(indices, [0, 1, 2, 3, 4]);
         assert_eq!(drain(&mut sieve), [0, 1, 2, 3, 4]);
@@ -157,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_read_entry_outlives_those_that_came_after_it() {
-        let mut sieve = Sieve::new();
+        let mut sieve = Sieve::new(9);
         let indices: Vec<u32> = (0..5).filter_map(|n| sieve.push(n)).collect();
         sieve.mark(indices[0]);
         sieve.mark(indices[2]);
@@ -166,7 +177,7 @@ mod tests {
 
     #[test]
     fn what_is_gone_leaves_though_it_was_read() {
-        let mut sieve = Sieve::new();
+        let mut sieve = Sieve::new(9);
         let indices: Vec<u32> = (0..3).filter_map(|n| sieve.push(n)).collect();
         indices.iter().for_each(|index| sieve.mark(*index));
         assert_eq!(sieve.victim(|n| *n == 1), Some(indices[1]));
@@ -174,7 +185,7 @@ mod tests {
 
     #[test]
     fn indices_are_used_again_and_links_hold_when_the_middle_leaves() {
-        let mut sieve = Sieve::new();
+        let mut sieve = Sieve::new(9);
         let indices: Vec<u32> = (0..4).filter_map(|n| sieve.push(n)).collect();
         assert_eq!(sieve.remove(indices[1]), Some(1));
         assert_eq!(sieve.remove(indices[1]), None, "twice is once");

@@ -94,7 +94,7 @@ impl Setup {
         let addr = sets[0].addr;
         meanwhile(addr);
         let log = Arc::new(Logger::open(self.log.clone()).unwrap());
-        let store = Arc::new(Store::new(1 << 20));
+        let store = Arc::new(Store::new(store::Sizes { messages: 1 << 20, rrsets: 1 << 20 }));
         let pool = Pool::start(self.workers, self.snapshot(1), Arc::clone(&store), log, vec![sets]).unwrap();
         Resolver { pool, addr, store, setup: self }
     }

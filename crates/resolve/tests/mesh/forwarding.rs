@@ -31,7 +31,7 @@ fn rfc4035_3_2_2_cd_is_passed_on_and_remembered_apart() {
 #[test]
 fn rfc5452_9_2_ids_are_not_predictable_and_differ_with_the_seed() {
     let ids = |seed: u8| {
-        let store = Arc::new(store::Store::new(0));
+        let store = Arc::new(store::Store::new(store::Sizes { messages: 0, rrsets: 0 }));
         let mut mesh = resolve::Mesh::new(Limits::default(), [seed; 32], store);
         let table = Arc::new(forwards([zone(".", &[1])]));
         for n in 0..200 {
@@ -193,7 +193,7 @@ fn rfc5452_9_1_a_reply_to_another_question_is_no_answer() {
         let told = net.resolve("www.example.", Rtype::A);
         assert_eq!((told.answer.rcode, net.sent.len()), (Rcode::SERVFAIL, 5));
         assert!(told.why.expect("a reason").ends_with("from 192.0.2.1 upstream response failed scrub"));
-        assert_eq!(net.store.get(name("other.example.").as_ref(), Rtype::A, Class::IN, false, net.now), None);
+        assert_eq!(net.store.get(name("other.example.").as_ref(), Rtype::A, Class::IN, false, net.now, None), None);
     }
 }
 
@@ -321,7 +321,7 @@ fn what_a_reply_says_about_other_names_is_not_used() {
     assert_eq!(shown(&told.answer.answer), ["mx.tst. 300 MX"]);
     assert_eq!(shown(&told.answer.authority), [""; 0]);
     assert_eq!(shown(&told.answer.additional), ["m.tst. 900 A"]);
-    assert_eq!(net.store.entries(), 1);
+    assert_eq!(net.store.usage().messages.entries, 1);
 }
 
 #[test]

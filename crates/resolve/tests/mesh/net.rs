@@ -66,7 +66,7 @@ impl FakeNet {
         forwards: Forwards,
         upstream: impl FnMut(&Asked) -> Vec<(Millis, Fate)> + 'static,
     ) -> FakeNet {
-        let store = Arc::new(Store::new(4 << 20));
+        let store = Arc::new(Store::new(store::Sizes { messages: 4 << 20, rrsets: 4 << 20 }));
         FakeNet {
             mesh: Mesh::new(limits, [7; 32], Arc::clone(&store)),
             store,
@@ -168,8 +168,8 @@ impl FakeNet {
     }
 
     pub(crate) fn resolve_as(&mut self, q: Question) -> Told {
-        if let Some(known) = self.store.get(q.name.as_ref(), q.qtype, q.qclass, q.cd, self.now) {
-            return Told { answer: Arc::new(known.answer.clone()), why: None, at: self.now };
+        if let Some(known) = self.store.get(q.name.as_ref(), q.qtype, q.qclass, q.cd, self.now, None) {
+            return Told { answer: Arc::new(known.answer), why: None, at: self.now };
         }
         self.counter += 1;
         let client = self.counter | 1 << 40;

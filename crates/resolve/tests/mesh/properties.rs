@@ -90,7 +90,8 @@ proptest! {
         for client in 0..questions.len() as u64 {
             prop_assert_eq!(net.told.get(&client).map_or(0, Vec::len), 1);
         }
-        prop_assert!(net.store.bytes() <= net.store.limit());
+        let usage = net.store.usage();
+        prop_assert!(usage.messages.bytes <= usage.messages.limit && usage.rrsets.bytes <= usage.rrsets.limit);
     }
 
     #[test]
