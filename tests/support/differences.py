@@ -138,7 +138,7 @@ NEWER_NAMES = ("resolver.arpa.", "ipv4only.arpa.", "service.arpa.", "internal.",
 """Names set apart after Unbound 1.17.1 was written."""
 
 
-UPSTREAM_ZONES = ("example.com.", "example.net.", "example.org.", "in-addr.arpa.")
+UPSTREAM_ZONES = ("com.", "net.", "org.", "lab.", "in-addr.arpa.")
 
 
 def _below(name: str, zones: tuple[str, ...]) -> bool:

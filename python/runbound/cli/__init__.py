@@ -36,7 +36,7 @@ Look at a configuration:
   runbound check CONF --report    a row for each directive: honoured, mapped, no effect, not yet
 
 Other:
-  runbound lab                    a small world of DNS data to forward to, without the Internet
+  runbound lab                    an Internet in a box: zones of every kind, good and broken, to try
   runbound help [COMMAND]         this text, or a command's
   runbound -V                     version and linked parts
 

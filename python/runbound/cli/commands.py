@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 from cyclopts import App, CycloptsError, Parameter
@@ -147,18 +147,58 @@ def _names_files(name: str) -> bool:
 
 @app.command
 def lab(
-    *,
-    address: Annotated[str, Parameter(help="Where to listen.")] = "127.0.0.1",
-    port: Annotated[int, Parameter(help="Port for UDP and TCP; 0 takes a free one.")] = 5300,
+    *command: Annotated[
+        str, Parameter(allow_leading_hyphen=True, help="With --namespace, after --: what to run inside.")
+    ],
+    address: Annotated[str, Parameter(help="Where the resolver of the lab listens besides its own address.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[
+        int | None, Parameter(help="Port of every server, UDP and TCP; 0 takes a free one. 5300, in a namespace 53.")
+    ] = None,
+    namespace: Annotated[
+        str | None,
+        Parameter(help="Make a network of this name, with port 53 and addresses in 198.18.0.0/15, and serve in it."),
+    ] = None,
     world: Annotated[Path | None, Parameter(help="Another world than the one in the package.")] = None,
+    folder: Annotated[
+        str, Parameter(help="Where root hints, trust anchor and ready configurations are written.")
+    ] = ".runbound/lab",
+    list_: Annotated[
+        bool, Parameter(name="--list", negative="", show_default=False, help="Print the table of zones and end.")
+    ] = False,
+    config: Annotated[
+        Literal["unbound", "runbound"] | None,
+        Parameter(help="Print a configuration that resolves this world with that resolver, and end."),
+    ] = None,
+    seconds: Annotated[float | None, Parameter(help="End after so many seconds.")] = None,
+    quiet: Annotated[
+        bool,
+        Parameter(name=("--quiet", "-q"), negative="", show_default=False, help="Say only when it is ready."),
+    ] = False,
 ) -> int:
-    """Run the lab: a small world of DNS data to forward to, without the Internet. Ctrl-C ends it."""
-    import asyncio
+    """Run the lab: an Internet in a box, with a signed root and zones of every kind, good and broken.
 
-    from runbound.lab.__main__ import run
+    Prints what there is to try. Nothing it does leaves this machine. Ctrl-C ends it.
+    """
+    from runbound.lab import program
 
+    if command and namespace is None:
+        raise RunboundError(f'"{command[0]}" can only run in a namespace', "lab", "add --namespace NAME before --")
     try:
-        asyncio.run(run(address, port, world))
+        plan = program.Plan(
+            address=address,
+            port=port,
+            world=world,
+            namespace=namespace,
+            command=command,
+            folder=folder,
+            seconds=seconds,
+            quiet=quiet,
+        )
+        if list_ or config is not None:
+            program.show(plan, config)
+            return EXIT_OK
+        return program.run(plan)
     except (OSError, ValueError) as error:
         raise RunboundError(str(error), "lab") from error
-    return EXIT_OK
