@@ -1,13 +1,17 @@
 """What Rust offers to Python. Imported by `runbound.engine` alone; tests/unit/test_house.py holds it to that."""
 
 from collections.abc import Sequence
+from typing import final
 
-Message = tuple[str, int, int, int, int, str, str | None]
+__all__ = ["Engine", "EngineError", "Scan", "check", "drop_privileges", "scan", "scan_text"]
+
+_Message = tuple[str, int, int, int, int, str, str | None]
 """Severity (`error`, `warning`, `note`), file index, line, column, length (all from 1, in octets), text, hint."""
 
 class EngineError(Exception):
     """Something the engine could not do; the text says what, where and what to do."""
 
+@final
 class Scan:
     """One reading of a configuration: the files, their statements and messages. Immutable.
 
@@ -21,7 +25,7 @@ class Scan:
         """Clause number, clause, keyword, values, file index, line, column of the keyword, column of the value."""
     def clauses(self) -> list[tuple[str, int, int, int]]:
         """Each clause opened: keyword, file index, line, column."""
-    def messages(self) -> list[Message]: ...
+    def messages(self) -> list[_Message]: ...
     def bulk_counts(self) -> dict[str, tuple[int, int, int, int]]:
         """Keyword to count, then file index, line and column of the first."""
     def line(self, file: int, line: int) -> str:
@@ -36,12 +40,13 @@ def scan(path: str, cwd: str) -> Scan:
 def scan_text(text: bytes, name: str, cwd: str) -> Scan:
     """The same for text in memory, shown under `name`."""
 
-def check(document: bytes, scan: Scan | None) -> list[Message]:
+def check(document: bytes, scan: Scan | None) -> list[_Message]:
     """Compiles everything, changes nothing."""
 
 def drop_privileges(uid: int, gid: int, groups: Sequence[int]) -> None:
     """Becomes that user for good and keeps CAP_NET_BIND_SERVICE alone. Call it before any thread starts."""
 
+@final
 class Engine:
     """The data plane: listening sockets, workers, cache, log sink."""
 
@@ -55,12 +60,25 @@ class Engine:
     def apply(self, document: bytes, scan: Scan | None) -> list[tuple[str, str]]:
         """Swaps to a new document; returns (what, `live` or `restart`) when every worker has acknowledged.
 
+        The cache stays but for names at and below forward zones whose servers changed; what was forgotten is told.
         Raises EngineError, and then nothing has changed.
         """
     def stats(self) -> dict[str, int]:
-        """Counters under Unbound's names, summed over the workers."""
+        """Counters under Unbound's names, summed over the workers; those of `extended-statistics` only with it."""
     def health(self) -> dict[str, int]:
         """`upstreams_total`, `upstreams_healthy`, `cache_entries`, `cache_bytes`, `workers`, `revision`."""
+    def cache_usage(self) -> dict[str, int]:
+        """Of the caches of messages and of RRsets, since the start, in octets where it is memory.
+
+        `message.` and `rrset.` with `entries`, `bytes`, `limit`, `hits`, `misses`, `evictions`; `stale_hits`, answers
+        found after their time. Empty before `start`.
+        """
+    def cache_flush(self, what: str, name: str | None, rtype: str | None) -> int:
+        """Removes entries of the cache; how many went. As the `flush` commands of unbound-control(8).
+
+        `what` is `all`; `name` (every type of `name`), `type` (`rtype` of `name`), `zone` (`name` and all below);
+        `negative` (NXDOMAIN and NODATA) or `bogus`. Raises EngineError on a bad name or type, or one that is missing.
+        """
     def listening(self) -> list[str]:
         """The addresses served, as `ip@port`."""
     def log(self, level: str, text: str) -> None:

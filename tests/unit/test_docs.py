@@ -34,6 +34,22 @@ def test_links_lead_somewhere(document: Path) -> None:
             assert (document.parent / target).exists(), f"{document.name}: {target}"
 
 
+GUIDES = sorted([*(ROOT / "docs" / "how-to").glob("*.md"), *(ROOT / "docs" / "tutorial").glob("*.md")])
+
+
+@pytest.mark.parametrize("document", GUIDES, ids=lambda path: path.stem)
+def test_configurations_in_the_guides_can_be_started(document: Path, tmp_path: Path) -> None:
+    shown = re.findall(r"^((?: {4}.*\n)+)", document.read_text(encoding="utf-8"), re.MULTILINE)
+    for block in filter(lambda text: re.match(r" +[a-z-]+:\n", text), shown):
+        file = tmp_path / "guide.conf"
+        file.write_text(block, encoding="utf-8")
+        command = [sys.executable, "-m", "runbound", "check", "--report", str(file)]
+        checked = subprocess.run(command, capture_output=True, text=True)
+        assert checked.returncode == 0, f"{block}\n{checked.stdout}{checked.stderr}"
+        assert "(0 of them stop the start)" in checked.stdout, f"{block}\n{checked.stdout}"
+        assert "not yet" not in checked.stdout.rpartition("\n\n")[0], f"{block}\n{checked.stdout}"
+
+
 def test_dev_says_what_it_can_do() -> None:
     shown = subprocess.run([sys.executable, ROOT / "dev", "--help"], capture_output=True, text=True)
     assert shown.returncode == 0

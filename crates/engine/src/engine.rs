@@ -20,11 +20,15 @@ use store::{Sizes, Store};
 use sys::log::{Level, Logger, Options, Shape, Target, TimeStyle};
 use wire::{CookieSecret, Name};
 
+use crate::cache::now;
 use crate::compile::{self, Compiled, compile};
 use crate::document::{Document, Log};
 use crate::surroundings::{self, Stamp, Surroundings};
 use crate::watch::Watch;
 use crate::{Failure, listening};
+
+/// Most zones that are forgotten one by one, each by a walk through the whole cache; beyond it, emptying is cheaper.
+const MAX_SWEEPS: usize = 16;
 
 /// Whether a change took effect at once or waits for the next start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +89,8 @@ struct Running {
     found: Surroundings,
     /// Of the file of `resolv-fallback`, taken before it was read.
     stamp: Option<Stamp>,
+    /// The same at the last look.
+    seen: Option<Stamp>,
     listening: Vec<SocketAddr>,
     /// Of the bulk statements in force, to tell whether a reload changes them.
     bulk: u64,
@@ -222,7 +228,7 @@ impl Engine {
         let stamp = stamp(&document);
         let found = look_around(&document, &addrs, &Surroundings::default(), &self.log);
         let snapshot = accepted(compile(&document, scan, self.cookie_secret.clone(), &found))?;
-        let store = Arc::new(Store::new(cache_sizes(&document)));
+        let store = Arc::new(Store::new(sizes(&document)));
         let wanted = descriptors(&document, state.workers);
         match sys::limits::raise_descriptors(wanted) {
             Ok(limit) if limit < wanted => {
@@ -242,8 +248,17 @@ impl Engine {
         let inherited = std::mem::take(&mut state.inherited);
         let bulk = scan.map_or(0, digest);
         let watched = watched(&document);
-        state.running =
-            Some(Running { pool: Arc::new(pool), store, document, found, stamp, listening, bulk, inherited });
+        state.running = Some(Running {
+            pool: Arc::new(pool),
+            store,
+            document,
+            found,
+            stamp,
+            seen: stamp,
+            listening,
+            bulk,
+            inherited,
+        });
         drop(state);
         self.watch(watched)
     }
@@ -296,6 +311,7 @@ impl Engine {
             running.listening.push(addr);
             changed(format!("interface {}@{} opened", addr.ip(), addr.port()), Effect::Live);
         }
+        running.store.resize(sizes(&next), now());
         let outdated = outdated(&running.pool.snapshot().forwards, &snapshot.forwards);
         running.pool.apply(Arc::new(snapshot)).map_err(lost)?;
         if let Some(what) = flush(&running.store, &outdated) {
@@ -323,9 +339,27 @@ impl Engine {
         Ok(changes)
     }
 
+    /// The workers and the cache, while they run: what takes time is asked of them without the lock.
+    pub(crate) fn plane(&self) -> Option<(Arc<Pool>, Arc<Store>)> {
+        self.state().running.as_ref().map(|running| (Arc::clone(&running.pool), Arc::clone(&running.store)))
+    }
+
     /// Counters under Unbound's names, summed over the workers.
     pub fn stats(&self) -> BTreeMap<String, u64> {
-        self.state().running.as_ref().map(|running| running.pool.stats()).unwrap_or_default()
+        let Some((pool, store)) = self.plane() else { return BTreeMap::new() };
+        let mut stats = pool.stats();
+        if pool.snapshot().serve.extended_statistics {
+            let usage = store.usage();
+            for (name, value) in [
+                ("mem.cache.message", usage.messages.bytes as u64),
+                ("mem.cache.rrset", usage.rrsets.bytes as u64),
+                ("msg.cache.count", usage.messages.entries as u64),
+                ("rrset.cache.count", usage.rrsets.entries as u64),
+            ] {
+                stats.insert(name.to_owned(), value);
+            }
+        }
+        stats
     }
 
     /// The state of things.
@@ -371,12 +405,12 @@ impl Engine {
         }
     }
 
-    /// Starts or ends the thread that follows what the document refers to.
+    /// Starts the thread that follows what the document refers to.
     fn watch(&self, wanted: bool) -> Result<(), Failure> {
         let mut watch = lock(&self.watch);
         match (&*watch, wanted) {
-            (Some(watch), true) => watch.look(),
-            (Some(_), false) => *watch = None,
+            // It stays when there is nothing to follow any more: waiting for its end could take a look-up's time.
+            (Some(watch), _) => watch.look(),
             (None, true) => {
                 let (state, log) = (Arc::clone(&self.state), Arc::clone(&self.log));
                 let look = move || look(&state, &log);
@@ -389,11 +423,11 @@ impl Engine {
 
     /// Stops the workers and closes the sockets.
     pub fn stop(&self) {
-        *lock(&self.watch) = None;
         let running = self.state().running.take();
         if let Some(running) = running {
             running.pool.stop();
         }
+        *lock(&self.watch) = None; // after the workers, so that it waits for no look-up
     }
 }
 
@@ -435,14 +469,16 @@ fn look_around(document: &Document, listening: &[SocketAddr], known: &Surroundin
 fn look(state: &Mutex<State>, log: &Logger) {
     let mut state = lock(state);
     let Some(running) = state.running.as_mut() else { return };
-    let path = running.document.outgoing.resolv_conf.clone();
     let stamp = stamp(&running.document);
-    if path.is_empty() || stamp == running.stamp {
+    // Read once it stays as it is: before, it may be half written.
+    let still = std::mem::replace(&mut running.seen, stamp) == stamp;
+    if stamp == running.stamp || !still {
         return;
     }
     running.stamp = stamp;
     let found = look_around(&running.document, &running.listening, &running.found, log);
     if found != running.found {
+        let path = &running.document.outgoing.resolv_conf;
         log.line(Level::Notice, 0, &format!("resolv-fallback: {path} changed: {}", listed(&found.resolvers)));
         running.surround(found, log);
     }
@@ -499,21 +535,32 @@ fn outdated(old: &Forwards, next: &Forwards) -> Outdated {
         old.keys().chain(next.keys()).filter(|name| old.get(*name) != next.get(*name)).cloned().collect();
     names.sort_by(|a, b| a.as_ref().cmp(&b.as_ref()));
     names.dedup();
-    Outdated::Zones(names)
+    // What lies below another is forgotten with it. In this order the one above comes first.
+    let mut tops: Vec<Name> = Vec::new();
+    for name in names {
+        if !tops.iter().any(|top| name.as_ref().is_subdomain_of(top.as_ref())) {
+            tops.push(name);
+        }
+    }
+    Outdated::Zones(tops)
 }
 
 /// Forgets what is outdated; says what that was, for the report.
 fn flush(store: &Store, outdated: &Outdated) -> Option<String> {
     match outdated {
         Outdated::All => {
-            store.flush_all();
-            Some("cache emptied (private-address, private-domain)".to_owned())
+            let removed = store.flush_all();
+            Some(format!("cache emptied for other private addresses ({removed} entries)"))
         }
         Outdated::Zones(names) if names.is_empty() => None,
+        Outdated::Zones(names) if names.len() > MAX_SWEEPS => {
+            let removed = store.flush_all();
+            Some(format!("cache emptied, for {} forward zones have other servers ({removed} entries)", names.len()))
+        }
         Outdated::Zones(names) => {
-            store.flush_all();
+            let removed: usize = names.iter().map(|name| store.flush_zone(name.as_ref())).sum();
             let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-            Some(format!("cache emptied at and below {} (other forward servers)", names.join(" ")))
+            Some(format!("cache emptied at and below {} ({removed} entries)", names.join(" ")))
         }
     }
 }
@@ -529,7 +576,7 @@ fn descriptors(document: &Document, workers: usize) -> u64 {
 }
 
 /// A worker does not answer its channel any more.
-fn lost(error: std::io::Error) -> Failure {
+pub(crate) fn lost(error: std::io::Error) -> Failure {
     Failure::new(format!("the workers do not answer: {error}")).advise("restart the resolver; this is a defect")
 }
 
@@ -543,8 +590,9 @@ fn digest(scan: &Scan) -> u64 {
     hasher.finish()
 }
 
-fn cache_sizes(document: &Document) -> Sizes {
-    let octets = |octets: u64| usize::try_from(octets).unwrap_or(usize::MAX);
+/// Octets of both caches.
+fn sizes(document: &Document) -> Sizes {
+    let octets = |given| usize::try_from(given).unwrap_or(usize::MAX);
     Sizes { messages: octets(document.cache.messages), rrsets: octets(document.cache.rrsets) }
 }
 
@@ -586,6 +634,7 @@ mod tests {
         assert_eq!(names(&|d| d.forwards.push(forward("b.a.", &["192.0.2.4"]))), ["b.a."]);
         assert_eq!(names(&|d| d.forwards.truncate(1)), ["a."]);
         assert_eq!(names(&|d| d.forwards[1].name = "b.".to_owned()), ["a.", "b."]);
+        assert_eq!(names(&|d| d.forwards = vec![forward(".", &["192.0.2.9"])]), ["."], "with all below it");
         let private = Placed { value: "10.0.0.0/8".to_owned(), at: At::default() };
         assert_eq!(names(&|d| d.outgoing.private_addresses.push(private.clone())), ["all"]);
     }

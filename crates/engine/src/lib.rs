@@ -5,11 +5,13 @@
 //! [`Engine`] holds what runs. It knows no Python and must never decide about a single query: that is `policy`,
 //! `store` and `resolve`, called by `net`.
 
+mod cache;
 pub mod compile;
 pub mod document;
 mod engine;
 mod failure;
 mod listening;
+mod lookup;
 pub mod surroundings;
 mod watch;
 

@@ -9,8 +9,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use std::{io, thread};
 
-/// Time between two looks: how late a changed resolv.conf is noticed, for the price of one system call.
-pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// Time between two looks, of which the second reads a changed resolv.conf, for the price of one system call each.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 struct Wish {

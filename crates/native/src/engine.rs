@@ -3,6 +3,7 @@
 //! Owns a handle and the conversions around it. Every method that can take time detaches from the interpreter.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use ::engine as rust;
@@ -16,6 +17,11 @@ pyo3::create_exception!(_native, EngineError, pyo3::exceptions::PyException);
 /// The one conversion of an engine's error.
 fn failed(failure: rust::Failure) -> PyErr {
     EngineError::new_err(failure.to_string())
+}
+
+/// An address as Unbound writes it.
+fn at(addr: SocketAddr) -> String {
+    format!("{}@{}", addr.ip(), addr.port())
 }
 
 /// The data plane.
@@ -71,8 +77,17 @@ impl Engine {
         ])
     }
 
+    fn cache_usage(&self, py: Python<'_>) -> BTreeMap<&'static str, u64> {
+        py.detach(|| self.0.cache_usage())
+    }
+
+    #[pyo3(signature = (what, name, rtype))]
+    fn cache_flush(&self, py: Python<'_>, what: &str, name: Option<&str>, rtype: Option<&str>) -> PyResult<u64> {
+        py.detach(|| self.0.cache_flush(what, name, rtype)).map_err(failed)
+    }
+
     fn listening(&self) -> Vec<String> {
-        self.0.listening().iter().map(|addr| format!("{}@{}", addr.ip(), addr.port())).collect()
+        self.0.listening().iter().map(|addr| at(*addr)).collect()
     }
 
     fn log(&self, py: Python<'_>, level: &str, text: &str) {

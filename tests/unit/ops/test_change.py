@@ -57,9 +57,7 @@ def test_what_needs_a_restart_is_named_until_it_is_back() -> None:
     assert result.changes == ()
 
 
-@pytest.mark.parametrize(
-    ("option", "value"), [("api_key", "k" * 32), ("msg_cache_size", 1 << 20), ("rrset_cache_size", 1 << 20)]
-)
+@pytest.mark.parametrize(("option", "value"), [("api_key", "k" * 32), ("so_rcvbuf", 1 << 20), ("so_sndbuf", 1 << 20)])
 def test_what_is_read_at_start_alone_is_not_called_live(option: str, value: Any) -> None:
     _, source, changes = make(server_config())
     source.next = Candidate(server_config(**{option: value}), ())
