@@ -160,6 +160,7 @@ def lab(
         str | None,
         Parameter(help="Make a network of this name, with port 53 and addresses in 198.18.0.0/15, and serve in it."),
     ] = None,
+    add: Annotated[Path | None, Parameter(help="A file with zones to add to the world; five lines are one.")] = None,
     world: Annotated[Path | None, Parameter(help="Another world than the one in the package.")] = None,
     folder: Annotated[
         str, Parameter(help="Where root hints, trust anchor and ready configurations are written.")
@@ -190,6 +191,7 @@ def lab(
             address=address,
             port=port,
             world=world,
+            added=add,
             namespace=namespace,
             command=command,
             folder=folder,

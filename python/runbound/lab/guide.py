@@ -80,7 +80,7 @@ def config(kind: str, world: World, port: int, folder: str) -> str:
     if kind == "unbound":
         lines.append(f'    trust-anchor-file: "{os.path.join(folder, ANCHOR)}"')
     else:
-        lines += ['    state-dir: "."', "    api-enable: no"]
+        lines += ['    state-dir: "state"', "    api-enable: no"]
     # The world has a zone among those that resolvers answer themselves because nobody should ask for them.
     lines += [
         f'    local-zone: "{zone.name}" nodefault'

@@ -36,6 +36,8 @@ class Plan:
     port: int | None = None
     """None: 5300, or 53 in a namespace."""
     world: Path | None = None
+    added: Path | None = None
+    """A file with more zones."""
     namespace: str | None = None
     command: Sequence[str] = ()
     folder: str | None = None
@@ -48,10 +50,10 @@ def run(plan: Plan) -> int:
     """Serves until a signal, the time or the command's end. Raises OSError, ValueError."""
     port = _port(plan)
     if plan.namespace is None:
-        return asyncio.run(_serve(plan, load(plan.world), plan.address, port))
+        return asyncio.run(_serve(plan, load(plan.world, added=plan.added), plan.address, port))
     from runbound.lab.namespace import Namespace
 
-    world = load(plan.world, loopback=False)
+    world = load(plan.world, added=plan.added, loopback=False)
     namespace = Namespace(plan.namespace)
     try:
         namespace.add(address for server in world.servers.values() for address in server.addresses)
@@ -67,7 +69,7 @@ def show(plan: Plan, config: str | None) -> None:
     from runbound.lab import guide
 
     port = _port(plan)
-    world = load(plan.world, loopback=plan.namespace is None)
+    world = load(plan.world, added=plan.added, loopback=plan.namespace is None)
     if config is None:
         guide.table(world, port, Console())
         return

@@ -40,6 +40,11 @@ def answer(world: World, reply: Reply, rdtype: dns.rdatatype.RdataType, *, valid
             break
         seconds += world.delay(zone)
         found = zone.find(reply.key, rdtype)
+        needs_proof = found.encloser is not None or found.kind in (Kind.NODATA, Kind.NXDOMAIN)
+        unproved = needs_proof and zone.flaw is not None and zone.flaw.no_denial and world.is_secure(zone)
+        if validate and checking and unproved:
+            _fail(reply, dns.edns.EDECode.NSEC_MISSING, f"{zone.name}: {_flaw(zone)}")
+            break
         if found.kind is Kind.REFERRAL:
             _fail(reply, dns.edns.EDECode.NO_REACHABLE_AUTHORITY, f"{reply.name}: delegated out of this world")
             break

@@ -112,8 +112,12 @@ class WorldFile:
         for text_of_name, raw in table.get("behaviour", {}).items():
             where = self._where("behaviour", text_of_name)
             self.behaviour[self._name(where, text_of_name)] = _convert(where, raw, Behaviour)
-        if dns.name.root not in self.zones:
-            raise WorldError(f'{source}: there is no root; add [zones."."]')
+
+    def join(self, other: WorldFile) -> None:
+        """Takes over what another file has; where both have a zone, the other's counts."""
+        self.zones.update(other.zones)
+        self.data.update(other.data)
+        self.behaviour.update(other.behaviour)
 
     def _zone(self, text: str, raw: object) -> None:
         where = self._where("zones", text)
@@ -254,7 +258,13 @@ def _meant(word: str, known: Any) -> str:
     return f'; did you mean "{close[0]}"?' if close else ""
 
 
-def read(path: Path | None = None) -> WorldFile:
-    """Reads and checks a world's file, by default the one in the package. Raises WorldError, OSError."""
+def read(path: Path | None = None, added: Path | None = None) -> WorldFile:
+    """Reads and checks a world's file, by default the one in the package, and one with more zones.
+
+    Raises WorldError, OSError.
+    """
     source = path or resources.files("runbound.lab").joinpath("world.toml")
-    return WorldFile(str(path) if path else "world.toml", source.read_text(encoding="utf-8"))
+    file = WorldFile(str(path) if path else "world.toml", source.read_text(encoding="utf-8"))
+    if added is not None:
+        file.join(WorldFile(str(added), added.read_text(encoding="utf-8")))
+    return file

@@ -60,6 +60,8 @@ class World:
         self._secure: dict[Key, bool] = {}
         self._lost: dict[Key, str] = {}
         self._next = FIRST_ADDRESS
+        if dns.name.root not in file.zones:
+            raise WorldError(f'{file.source}: there is no root; add [zones."."]')
         entries = _with_chains(file.zones)
         wanted: dict[Key, list[Key]] = {}
         for name, entry in entries.items():
@@ -98,8 +100,8 @@ class World:
         return self._secure[zone.origin]
 
     def is_bogus(self, zone: Zone) -> bool:
-        """Whether a validating resolver finds a zone, or one above it, wrong."""
-        broken = zone.flaw is not None and self.is_secure(zone)
+        """Whether a validating resolver finds everything in a zone, or one above it, wrong."""
+        broken = zone.flaw is not None and not zone.flaw.no_denial and self.is_secure(zone)
         return broken or (zone.parent is not None and self.is_bogus(zone.parent))
 
     def why_lost(self, zone: Zone) -> str:
@@ -219,6 +221,15 @@ def _with_chains(entries: dict[dns.name.Name, ZoneEntry]) -> dict[dns.name.Name,
     return found
 
 
-def load(path: Path | None = None, *, loopback: bool = True, clock: Callable[[], float] = time.time) -> World:
-    """Reads a world from a file, by default the one in the package. Raises WorldError, OSError."""
-    return World(schema.read(path), loopback=loopback, clock=clock)
+def load(
+    path: Path | None = None,
+    *,
+    added: Path | None = None,
+    loopback: bool = True,
+    clock: Callable[[], float] = time.time,
+) -> World:
+    """Reads a world from a file, by default the one in the package, and zones to add from another.
+
+    Raises WorldError, OSError.
+    """
+    return World(schema.read(path, added), loopback=loopback, clock=clock)

@@ -72,7 +72,7 @@ def test_what_is_wrong_is_said(text: str, says: str) -> None:
 
 def test_there_must_be_a_root() -> None:
     with pytest.raises(WorldError, match="there is no root"):
-        WorldFile("my.toml", '[zones."a."]\n')
+        World(WorldFile("my.toml", '[zones."a."]\n'), loopback=True)
 
 
 def test_a_server_is_described_once() -> None:
@@ -97,6 +97,14 @@ def test_addresses() -> None:
     for made in (boxed, local):
         every = [address for server in made.servers.values() for address in server.addresses]
         assert len(every) == len(set(every))
+
+
+def test_zones_are_added_to_the_packages_world(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('[zones."shop.lab."]\n[zones."signed.lab."]\nsign = "no"\n')
+    made = load(added=path)
+    assert made.is_secure(made.zones[key("shop.lab.")])
+    assert not made.is_secure(made.zones[key("signed.lab.")])
 
 
 def test_another_world_is_read_from_a_file(tmp_path: Path) -> None:
