@@ -434,23 +434,6 @@ impl Store {
         seen
     }
 
-    /// The handle of a fresh set and the second it ends.
-    pub(crate) fn handle_of(
-        &self,
-        name: NameRef<'_>,
-        rtype: Rtype,
-        class: Class,
-        kind: Kind,
-        now_s: u32,
-    ) -> Option<Interned> {
-        let hash = self.hash(name, rtype, class, kind.number());
-        let nth = shard_number(&self.sets, hash);
-        let held = self.sets.get(nth)?.lock();
-        let slot = held.find(hash as u32, |have| have.is(name, rtype, class, kind))?;
-        let set = held.queue.peek(slot).filter(|set| now_s < set.expires)?;
-        Some(Interned { handle: Handle::new(nth, slot, set.generation)?, expires: set.expires })
-    }
-
     /// Shows the set a handle refers to, if it is still that set; for housekeeping, which is no use of it.
     pub(crate) fn look_at<T>(&self, handle: Handle, read: impl FnOnce(&Set) -> Option<T>) -> Option<T> {
         let (nth, slot, generation) = handle.parts();
@@ -553,7 +536,7 @@ enum Unread {
 
 /// The links of an answer section as far as it was read.
 #[derive(Default)]
-struct Chain {
+pub(crate) struct Chain {
     /// What the last CNAME leads to.
     at: Option<Name>,
     /// Owner and target of the last DNAME.
@@ -568,6 +551,24 @@ impl Chain {
             Rtype::DNAME => self.dname = leads_to().map(|to| (set.owner.clone(), to)),
             _ => {}
         }
+    }
+
+    /// The name at which an answer section ends that begins at `qname`; `None` if a set in it is not reached by the links
+    /// before it.
+    pub(crate) fn leads(qname: NameRef<'_>, section: &[Rrset]) -> Option<Name> {
+        let mut chain = Chain::default();
+        for set in section {
+            let here = chain.at.as_ref().map_or(qname, Name::as_ref);
+            let reached = match set.rtype {
+                Rtype::DNAME => here.is_subdomain_of(set.owner.as_ref()),
+                _ => set.owner == here,
+            };
+            if !reached {
+                return None;
+            }
+            chain.step(set);
+        }
+        Some(chain.at.unwrap_or_else(|| qname.to_name()))
     }
 
     /// The CNAME that the last DNAME means, with TTL 0 as Unbound writes it: the DNAME is what is remembered.
@@ -589,7 +590,7 @@ fn is_made(before: &[Rrset], set: &Rrset) -> bool {
         && chain.made(set.owner.as_ref()).is_some_and(|made| made.data() == set.data())
 }
 
-fn known(set: &Set, now_s: u32) -> Option<KnownSet> {
+pub(crate) fn known(set: &Set, now_s: u32) -> Option<KnownSet> {
     let left = set.expires.checked_sub(now_s).filter(|left| *left > 0)?;
     Some(KnownSet { set: set.rrset(left)?, trust: set.trust, security: set.security })
 }
@@ -635,4 +636,52 @@ fn usage<T: shard::Entry>(shards: &Shards<T>, limit: usize) -> TableUsage {
             evictions: sum.evictions + held.counters.evictions,
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn name(n: u8) -> Name {
+        Name::from_text(&format!("{}.example.", "n".repeat(usize::from(n) + 1))).unwrap()
+    }
+
+    fn recounted<T: shard::Entry>(shards: &Shards<T>) -> Result<(), TestCaseError> {
+        for shard in shards {
+            let (counted, found) = shard.lock().recount();
+            prop_assert_eq!(counted, found);
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn octets_counted_are_octets_found(
+            limit in 1_000usize..60_000,
+            ops in prop::collection::vec((0u8..8, 0u8..20, 0usize..600, 1u32..9), 1..200),
+        ) {
+            let store = Store::new(Sizes { messages: limit, rrsets: limit });
+            let mut now = 0;
+            for (what, n, size, ttl) in ops {
+                let key = Key { name: name(n), qtype: Rtype::TXT, qclass: Class::IN, cd: false };
+                let rdata = RdataSet::one(&vec![n; size]);
+                let set = Rrset::new(name(n), Rtype::TXT, Class::IN, ttl, rdata);
+                let put = Put { now, ttl, authoritative: n > 9, security: Security::Unchecked, epoch: store.epoch() };
+                match what {
+                    0..=2 => store.put(key, &Answer { answer: vec![set], ..Answer::default() }, put),
+                    3 => store.put(key, &Answer { authority: vec![set], ..Answer::new(Rcode::NXDOMAIN) }, put),
+                    4 => store.pause(&key, now, 5),
+                    5 => now += 1000 * u64::from(ttl),
+                    6 => drop(store.flush_name(key.name.as_ref())),
+                    _ => store.resize(Sizes { messages: limit - size, rrsets: limit - size }, now),
+                }
+                recounted(&store.messages)?;
+                recounted(&store.sets)?;
+                let usage = store.usage();
+                prop_assert!(usage.messages.bytes <= usage.messages.limit, "{:?}", usage);
+                prop_assert!(usage.rrsets.bytes <= usage.rrsets.limit, "{:?}", usage);
+            }
+        }
+    }
 }

@@ -126,7 +126,7 @@ mod tests {
         #[test]
         fn it_finds_what_is_in_and_nothing_else(
             // Few hashes and many slots: clusters, and slots with equal hashes.
-            ops in prop::collection::vec((any::<bool>(), 0u32..200, 0u32..40), 1..600),
+            ops in prop::collection::vec((any::<bool>(), 0u32..200, 0u32..40), 1..300),
         ) {
             let mut index = Index::default();
             let mut hashes: HashMap<u32, u32> = HashMap::new();

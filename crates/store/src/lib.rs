@@ -23,6 +23,7 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
 pub mod cache;
+pub mod dump;
 mod flush;
 mod index;
 pub mod message;
@@ -31,6 +32,7 @@ pub mod shard;
 mod sieve;
 
 pub use cache::{Found, Put, Sizes, Store, TableUsage, Usage};
+pub use dump::Loaded;
 pub use message::Key;
 pub use sets::{KnownSet, Security, Trust};
 pub use shard::{MAX_SHARDS, MIN_SHARD_BYTES};

@@ -229,7 +229,7 @@ impl Message {
             Body::One(handle) => Some(Parts {
                 handles: Handles::One(*handle),
                 answer: 1,
-                authority: 0,
+                authority: 1,
                 stale_from: 0,
                 paused_until: 0,
                 name: None,

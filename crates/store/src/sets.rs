@@ -146,6 +146,10 @@ impl Kind {
         self.0 & Kind::APEX != 0
     }
 
+    pub(crate) fn is_negative(self) -> bool {
+        self.0 & Kind::NEGATIVE != 0
+    }
+
     pub(crate) fn number(self) -> u8 {
         self.0
     }
@@ -322,12 +326,6 @@ impl<'a> Packed<'a> {
             None => RdataSet::new(),
         };
         Some((data, sigs))
-    }
-
-    /// The data of the first record.
-    pub(crate) fn first(self) -> Option<&'a [u8]> {
-        let (len, rest) = self.rest.get(2..)?.split_first_chunk::<2>()?;
-        rest.get(..usize::from(u16::from_be_bytes(*len)))
     }
 }
 

@@ -13,8 +13,9 @@ pub const MAX_SHARDS: usize = 64;
 /// Fewest octets a shard has before there are more of them, so that one of the largest messages (64 KiB on the wire,
 /// several times that with compressed names made whole) fits into any table of at least this size.
 pub const MIN_SHARD_BYTES: usize = 512 * 1024;
-/// Slots looked at in one lock hold when a whole table is walked: some microseconds, so that no answer waits for a flush.
-const STRIDE: u32 = 256;
+/// Slots looked at in one lock hold when a whole table is walked: a tenth of a millisecond even where each is
+/// written out as text, so that no answer waits long.
+const STRIDE: u32 = 64;
 /// Entries evicted in one lock hold when a table is made smaller.
 const EVICTED_AT_ONCE: usize = 256;
 
