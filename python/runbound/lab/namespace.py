@@ -30,14 +30,17 @@ class NamespaceError(OSError):
 class Namespace:
     """A namespace this process has entered. `close` removes its name; it ends with the last process in it."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, command: bool) -> None:
         """Makes and enters it: as root under `/run/netns/NAME`, where `ip netns exec NAME` finds it; as anybody else
-        without a name, for this process and its children. To be called before any thread runs.
+        without a name, for this process and its children, so there must be a `command`. To be called before any thread
+        runs. Raises OSError.
         """
         if not NAMES.fullmatch(name):
             raise NamespaceError(f'"{name}" cannot name a namespace: letters, digits, "_", "." and "-" can')
         self.name = name
         self.named = os.geteuid() == 0
+        if not self.named and not command:
+            raise NamespaceError("only root's namespace can be entered later; add what to run inside, such as -- bash")
         if self.named:
             if os.path.exists(f"{FOLDER}/{name}"):
                 raise NamespaceError(f"there is a namespace {name} already; ip netns del {name} removes it")
@@ -54,7 +57,7 @@ class Namespace:
                 ) from error
             # Root inside is who we are outside: enough for port 53 and addresses in a network that is ours alone.
             for file_name, text in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
-                with open(f"/proc/self/{file_name}", "w", encoding="ascii") as map_file:
+                with open(f"/proc/self/{file_name}", "w", encoding="utf-8") as map_file:
                     map_file.write(text)
 
     def add(self, addresses: Iterable[str]) -> None:

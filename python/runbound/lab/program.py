@@ -54,7 +54,7 @@ def run(plan: Plan) -> int:
     from runbound.lab.namespace import Namespace
 
     world = load(plan.world, added=plan.added, loopback=False)
-    namespace = Namespace(plan.namespace)
+    namespace = Namespace(plan.namespace, command=bool(plan.command))
     try:
         namespace.add(address for server in world.servers.values() for address in server.addresses)
         return asyncio.run(_serve(plan, world, "", port))

@@ -155,6 +155,13 @@ def hints(plan: Plan, api_urls: Iterable[str]) -> str:
         f"  dig @127.0.0.1 -p {plan.port} www.example.com           # {source}",
         f"  dig @127.0.0.1 -p {plan.port} banner.ads.example        # blocked",
     ]
+    if not plan.servers:
+        lines += [
+            f"  dig @127.0.0.1 -p {plan.port} www.signed.lab +dnssec    # signed, as most zones of the lab are",
+            f"  dig @127.0.0.1 -p {plan.port} www.moved.alias.lab       # a DNAME, and the CNAME made of it",
+            f"  dig @127.0.0.1 -p {plan.port} www.slow.lab              # takes its time; again, from the cache",
+            "  runbound lab --list                                # every zone of the lab, and what it teaches",
+        ]
     key = os.path.join(plan.folder, API_KEY_NAME)
     for url in api_urls:
         lines += [

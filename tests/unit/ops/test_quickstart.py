@@ -119,6 +119,12 @@ def test_hints_say_what_to_type(tmp_path: Path) -> None:
     assert "$(cat .runbound/api.key)" in text
 
 
+def test_hints_without_the_internet_are_about_the_lab(tmp_path: Path) -> None:
+    text = quickstart.hints(quickstart.Plan(str(tmp_path / "runbound.conf"), ".runbound", 5335, (), 5301), [])
+    assert "dig @127.0.0.1 -p 5335 www.signed.lab +dnssec" in text
+    assert "runbound lab --list" in text
+
+
 def test_the_lab_starts_and_stops(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     port = quickstart._free_port()
