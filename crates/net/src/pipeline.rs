@@ -215,7 +215,7 @@ fn wait(
     w.with_mesh(|mesh| {
         #[cfg(test)]
         tests::maybe_panic(&ask.q, b"panic-asking");
-        mesh.query(p.received_us / 1_000, &snapshot.forwards, question, ClientId(id));
+        mesh.query(p.received_us / 1_000, &snapshot.forwards, question, ClientId(id), None);
         w.stats.list(mesh.queries() as u64);
     });
     Outcome::Waiting

@@ -278,7 +278,7 @@ impl Worker {
                             task.abort();
                         }
                     }
-                    Effect::Answer { clients, answer, why } => {
+                    Effect::Answer { clients, answer, why, .. } => {
                         let snapshot = self.snapshot();
                         let now_us = self.tick();
                         let mut why = why;
@@ -407,7 +407,7 @@ impl Worker {
         loop {
             let n = socket.recv(&mut reply).await?;
             let now = sys::clock::monotonic_ms();
-            self.tell_mesh(|mesh| mesh.reply(now, id, reply.get(..n).unwrap_or_default(), over));
+            self.tell_mesh(|mesh| drop(mesh.reply(now, id, reply.get(..n).unwrap_or_default(), over)));
             if !self.flights.borrow().contains_key(&id) {
                 std::future::pending::<()>().await; // taken: the mesh has ended this task by Cancel
             }

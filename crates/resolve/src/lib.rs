@@ -35,6 +35,7 @@
 
 pub mod forward;
 pub mod limits;
+mod memory;
 pub mod mesh;
 mod scrub;
 mod select;
@@ -42,5 +43,7 @@ mod why;
 
 pub use forward::{ForwardZone, Forwards, ForwardsBuilder, PrivateAddresses, Server};
 pub use limits::Limits;
-pub use mesh::{ClientId, Effect, Mesh, Question, SendId, ServerView, Transport};
-pub use store::{Key, Millis};
+pub use memory::Found;
+pub use mesh::{ClientId, Counts, Effect, Mesh, Question, SendId, Transport};
+pub use select::ServerView;
+pub use store::{Key, Message, Millis};

@@ -53,16 +53,53 @@ pub const SERVE_EXPIRED_REPLY_TTL: u32 = 30;
 /// Default milliseconds to look for a fresh answer before a stale one is served (`serve-expired-client-timeout`; 0: the
 /// stale one at once; RFC 8767 5 asks for 1.8 s).
 pub const SERVE_EXPIRED_CLIENT_TIMEOUT: u64 = 1_800;
-/// Milliseconds by which a server may be slower than the fastest and still be chosen as often.
-pub const RTT_BAND: u64 = 400;
-/// Silences in a row after which a server counts as dead and is asked only when no other is left, or when its back-off
-/// has passed.
+/// Milliseconds by which a server's wait may exceed the shortest and still be chosen as often. Enough that servers in one
+/// place share the load (RFC 5452 8: an attacker should not know which one is asked), and too little for clients to notice.
+pub const RTT_BAND: u64 = 100;
+/// Exchanges open at once for one question. Each is one more (address, port, id) at which a forged reply may arrive (RFC
+/// 5452 5): four cost an attacker two bits less. They have different servers, so that what was asked never stands twice
+/// towards one server, which is what a birthday attack needs.
+pub const MAX_FLIGHTS: usize = 4;
+/// Replies over UDP that do not belong to the packet they come for, until the question goes on over TCP: someone guesses
+/// ids (CVE-2025-5994), or the server is broken; a stream decides which.
+pub const MAX_STRAYS: u8 = 4;
+/// Silences in a row after which a server counts as dead: others are preferred, and its probes back off.
 pub const DEAD_AFTER: u8 = 3;
+/// Milliseconds of silence after which a dead server is down: a question that finds no other fails at once (RFC 9520 3.1)
+/// while one at a time probes it. A server that is only slow, or a lossy line, answers something within this time.
+pub const DOWN_AFTER: u64 = 5_000;
 /// Milliseconds of the first back-off of a dead server; each further silence doubles it.
 pub const FIRST_BACKOFF: u64 = 1_000;
-/// Most milliseconds of back-off (RFC 9520 3.2 permits up to 5 minutes): how late a server that came back is noticed
-/// while others answer.
+/// Most milliseconds of back-off while a server has been gone for less than `infra-host-ttl`, or with
+/// `infra-keep-probing`: how late one that came back is noticed while others answer.
+pub const RECENT_BACKOFF: u64 = 4_000;
+/// Most milliseconds of back-off of a server long gone (RFC 9520 3.2 permits up to 5 minutes).
 pub const MAX_BACKOFF: u64 = 60_000;
+/// Milliseconds after which a server that is not asked because others are faster is measured again.
+pub const EXPLORE_EVERY: u64 = 10_000;
+/// Fewest milliseconds to listen for the reply to a probe: long enough for a server that is slow and lives.
+pub const PROBE_TIME: u64 = 3_000;
+/// Most milliseconds to listen for it.
+pub const MAX_PROBE_TIME: u64 = 12_000;
+/// Probes under way in one mesh. There is one a server; this bounds tables of thousands.
+pub const MAX_PROBES: usize = 64;
+/// Fewest milliseconds before another server is asked as well: below that, the scheduling of two machines is measured.
+pub const HEDGE_MIN: u64 = 10;
+/// Questions, per thousand, for which another server may be asked as well because the first takes longer than usual.
+/// Small, so that hedging adds a twentieth of the load and never doubles it when all servers are slow.
+pub const HEDGE_SHARE: u64 = 50;
+/// Most hedges saved up: a burst when a server dies while few questions come.
+pub const HEDGE_BURST: u64 = 10;
+/// Questions a server must have answered only without EDNS before it is asked so from the start. One could be forged.
+pub const PLAIN_VOTES: u8 = 2;
+/// Milliseconds by which a timer may be late before the delay counts as time in which this machine stood still, and is not
+/// held against the question.
+pub const LATE_WAKE: u64 = 1_000;
+/// Most signatures kept of one RRset (`iter-scrub-rrsig`): more are only work for a validator.
+pub const MAX_SIGS: usize = 8;
+/// Seconds the failure of a question is remembered when no server could even be reached: asking again is cheap then, and
+/// a server that restarts is back in a moment (RFC 9520 3.2: at least 1).
+pub const UNREACHABLE_TTL: u32 = 1;
 /// Seconds a failure is remembered (RFC 9520 3.2: at least 1, at most 300; Unbound keeps it 5).
 pub const FAILURE_TTL: u32 = 5;
 /// Seconds an answer is remembered that has no record to take a TTL from: NXDOMAIN and NODATA without SOA (RFC 2308 5

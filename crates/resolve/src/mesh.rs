@@ -1,22 +1,43 @@
-//! The query states, and the machine that each of them is.
+//! The questions in progress, and the machine that each of them is.
 //!
 //! ```text
-//!                      no zone, no servers, RD=0
-//!   query ──▶ SEEK ───────────────────────────────────────────────────────────────▶ FAIL
-//!    │         │ ▲  │ target already in the store ─────────────────────▶ ANSWER       ▲
-//!    │ same    │ └──┼───────────────────────────────┐                      ▲          │ none left,
-//!    │ as one  ▼    ▼                               │ link (≤ max_restarts)│ records  │ or time is up
-//!    │      ┌▶ ASK: choose a server ──▶ Send ──▶ WAIT ─────────────────────┴──────────┤
-//!    ▼      │                            ▲        │ TC over UDP: again over TCP       │
-//!   JOIN    │                            └────────┤ FORMERR, NOTIMP: again, no EDNS   │
-//!           └─────────────────────────────────────┴ silence, error, unusable reply ───┘
+//!                    no zone, no servers, RD=0
+//!  query ─▶ SEEK ──────────────────────────────────────────────────────────────────────▶ FAIL ◀─┐
+//!    │       │ ▲  │ target already in the store ───────────────────────────▶ ANSWER       ▲     │
+//!    │ same  │ └──┼────────────────────────────────────┐                       ▲          │     │
+//!    │ as    ▼    ▼                                    │ link                  │ records  │ none left, down,
+//!    │ one   ASK: choose a server ─▶ Send, or Resend ─▶ WAIT ──────────────────┴──────────┘ or time is up
+//!    ▼        ▲    where it has the question already   │ │                                        │
+//!   JOIN      │                                        │ ├─ TC, wrong ids: again over TCP         │
+//!             └──── nobody who was asked is in time ◀──┤ ├─ FORMERR, NOTIMP: again, no EDNS       │
+//!                                                      │ ├─ slower than usual: ask another as well
+//!                   forward-first: the zone above ◀────┘ └─ client deadline, stale timer: clients are told,
+//!                                                             the question goes on without them
 //! ```
 //!
-//! It owns the states, the joining of identical questions, and the matching of replies (RFC 5452 9.1). It never judges
-//! records (`scrub`) or servers (`select`). Three promises hold whatever events come in whatever order: each client gets
-//! exactly one answer; at most one packet of a state is on its way; a state ends after a bounded number of packets and
-//! by its deadline, provided that the driver reports a timeout for each `Send` that got neither reply nor failure.
+//! WAIT has up to [`MAX_FLIGHTS`] exchanges open. One that was silent for as long as its server usually takes is no longer
+//! waited for, and the next server is asked; but it stays open, and a late reply ends the search as well as one in time.
+//!
+//! It owns the states, the joining of identical questions, the timers, and who gives way when all places are taken. What
+//! a state does next is in `ask`, what a reply means in `hear`, who is told what in `serve`, what is asked only to measure
+//! in `probe`. It never judges records (`scrub`) or servers (`select`).
+//!
+//! Three promises hold whatever events come in whatever order, provided that the driver calls [`Mesh::wake`] when
+//! [`Mesh::next_wake`] says so:
+//!
+//! 1. **Each client gets exactly one answer**, and none later than the client deadline, unless it is patient.
+//! 2. **Packets are bounded**: at most `max-sent-count` for each name of a chain, retransmissions and hedges included, on at
+//!    most [`MAX_FLIGHTS`] sockets at once, and at most one probe beside.
+//! 3. **Time is bounded**: a state ends [`QUERY_TIME`] after it began; time in which the machine itself stood still does
+//!    not count.
 
+mod ask;
+mod hear;
+mod probe;
+mod serve;
+mod state;
+
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,26 +45,28 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use store::{Found, Key, Millis, Put, Security, Store};
-use wire::types::flag;
-use wire::{Answer, Class, Name, Rcode, Reply, Rrset, Rtype};
+use store::{Key, Millis, Store};
+use wire::{Answer, Class, Name, Rcode, Rtype};
 
-use crate::forward::{ForwardZone, Forwards};
-use crate::limits::{CLIENTS_PER_QUERY, Limits, MAX_SENDS, QUERY_TIME, TCP_TIME};
-use crate::scrub::{Finding, known_link, message_ttl, scrub};
-use crate::select::{Servers, Tries};
+use crate::forward::Forwards;
+use crate::limits::{CLIENTS_PER_QUERY, HEDGE_BURST, LATE_WAKE, Limits, QUERY_TIME};
+use crate::memory::{Found, Memory};
+use crate::select::{ServerView, Servers};
 use crate::why::{Failure, Fault};
+use probe::Probe;
+use state::{State, Waiter};
 
-/// Octets of the fixed part of a message.
-const HEADER: usize = 12;
-/// Octets of the largest query: header, a name of 255 octets, type and class, an OPT record without options.
-const MAX_QUERY: usize = HEADER + 255 + 4 + 11;
+#[cfg(doc)]
+use crate::limits::MAX_FLIGHTS;
+
+/// Tokens of the hedging budget that one hedge costs; each question brings `HEDGE_SHARE`.
+const HEDGE_COST: u64 = 1000;
 
 /// Who waits for an answer. The driver's own number; the mesh only hands it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientId(pub u64);
 
-/// Names one packet that was sent. Never used twice by one mesh.
+/// Names one exchange. Never used twice by one mesh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SendId(pub u64);
 
@@ -87,7 +110,8 @@ pub enum Effect {
         over: Transport,
         /// The octets, without a length in front.
         packet: Vec<u8>,
-        /// When to report a timeout.
+        /// When to close the socket for good and report a timeout, unless it is cancelled before. When to ask again is the
+        /// mesh's own business ([`Mesh::next_wake`]).
         deadline: Millis,
     },
     /// Send the same datagram once more on the socket of this exchange, which stays open: the same port and id, so that
@@ -103,58 +127,54 @@ pub enum Effect {
         /// The line.
         text: String,
     },
-    /// The exchange is over: a reply was taken. Close its socket; reports under this id are ignored from now on. Not
-    /// given for exchanges the driver ended itself by a timeout or failure.
+    /// The exchange is over. Close its socket; reports under this id are ignored from now on. Not given for exchanges the
+    /// driver ended itself by a timeout or failure.
     Cancel {
         /// The exchange.
         id: SendId,
     },
     /// Answer these clients.
     Answer {
-        /// All who asked this question.
+        /// All of whom this is the answer.
         clients: Vec<ClientId>,
         /// What to tell them, TTLs as of now.
         answer: Arc<Answer>,
         /// For SERVFAIL: what Unbound writes after `SERVFAIL <name type class>: ` under `log-servfail`.
         why: Option<String>,
+        /// Served after its time.
+        stale: bool,
     },
 }
 
-/// What is known of one server, for those who operate the resolver.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServerView {
-    /// Its address and port.
-    pub addr: SocketAddr,
-    /// Smoothed round-trip time over UDP, milliseconds; `None` if it was never measured.
-    pub srtt_ms: Option<u64>,
-    /// How much the round-trip time varies, milliseconds.
-    pub variance_ms: u64,
-    /// Milliseconds it is waited for before a question is asked again.
-    pub wait_ms: u64,
-    /// Silences and refused connections since its last reply.
-    pub silences: u8,
-    /// Others are preferred.
-    pub dead: bool,
-    /// While dead: when it is tried again.
-    pub backed_off_until: Option<Millis>,
-    /// Questions sent to it, retransmissions not counted.
-    pub queries: u64,
-    /// Replies that were of use.
-    pub answers: u64,
-    /// Replies that were of no use, and failures to reach it.
-    pub failures: u64,
-    /// Times nothing came while it was waited for.
-    pub timeouts: u64,
-    /// Questions it answered first of several that were asked at once.
-    pub wins: u64,
-    /// What was wrong the last time something was.
-    pub last_fault: Option<String>,
+/// What a mesh did since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Questions that gave way to newer ones (`requestlist.overwritten`).
+    pub jostled: u64,
+    /// Questions turned away because all places were taken (`requestlist.exceeded`).
+    pub exceeded: u64,
+    /// Answers served after their time (`num.expired`).
+    pub expired: u64,
+    /// Questions asked again before their time was over, or behind a stale answer (`num.prefetch`).
+    pub prefetches: u64,
+    /// Datagrams sent again.
+    pub resent: u64,
+    /// Second servers asked because the first took longer than usual.
+    pub hedged: u64,
+    /// Packets sent only to measure a server.
+    pub probes: u64,
+    /// Questions answered first by one of several servers that were asked at once.
+    pub races: u64,
+    /// Replies that belonged to no packet.
+    pub strays: u64,
+    /// Clients told of a failure because the client deadline came.
+    pub late: u64,
 }
 
 /// All questions in progress on one worker.
 pub struct Mesh {
     limits: Limits,
-    store: Arc<Store>,
+    memory: Memory,
     rng: ChaCha8Rng,
     servers: Servers,
     states: HashMap<u64, Box<State>>,
@@ -162,59 +182,23 @@ pub struct Mesh {
     joined: HashMap<Key, u64>,
     /// Which state waits for which exchange.
     flights: HashMap<SendId, u64>,
+    probes: HashMap<SendId, Probe>,
+    /// When which state or probe wants to be woken: one entry each.
+    timers: BTreeSet<(Millis, u64)>,
+    /// States that give way when they are old enough, and those nobody waits for, oldest first.
+    jostle: BTreeSet<u64>,
+    idle: BTreeSet<u64>,
+    /// States that never give way.
+    running_on: usize,
     /// Clients of all states.
     waiting: usize,
+    /// What is left of the hedging budget.
+    hedges: u64,
     /// The last number given to a state or an exchange.
     last: u64,
+    verbosity: u8,
+    counts: Counts,
     effects: Vec<Effect>,
-}
-
-/// One question in progress.
-struct State {
-    number: u64,
-    key: Key,
-    clients: Vec<ClientId>,
-    /// The snapshot's table when the question came; it keeps to it.
-    forwards: Arc<Forwards>,
-    began: Millis,
-    /// The links found so far, first to last.
-    chain: Vec<Link>,
-    /// Links before this one came by way of a zone that must not be remembered.
-    keep_from: usize,
-    /// What is asked now: the name in the key, or what the last link leads to.
-    target: Name,
-    zone: Option<Arc<ForwardZone>>,
-    /// How `target` fared with each server of `zone`.
-    tries: Vec<Tries>,
-    /// Packets sent for `target`.
-    sends: u16,
-    last_fault: Option<(SocketAddr, Fault)>,
-    flight: Option<Flight>,
-    /// Whether the last reply that was used had AA.
-    authoritative: bool,
-    /// The store's epoch when the question came: what is flushed meanwhile is not put back.
-    epoch: u64,
-}
-
-/// A CNAME, or a DNAME and the CNAME made from it, with signatures; and the name that was asked when it came.
-struct Link {
-    name: Name,
-    sets: Vec<Rrset>,
-}
-
-/// A packet on its way.
-#[derive(Clone, Copy)]
-struct Flight {
-    send: SendId,
-    /// Index into the servers of the zone.
-    index: usize,
-    server: SocketAddr,
-    over: Transport,
-    edns: bool,
-    /// The message id.
-    id: u16,
-    sent: Millis,
-    wait: u64,
 }
 
 /// The code to answer a question with whose type or class cannot be resolved, as Unbound does: transfers are refused,
@@ -231,23 +215,15 @@ fn unaskable(qtype: Rtype, qclass: Class) -> Option<Rcode> {
 /// Whether an error tells something of the server or the way to it. What this machine lacks (descriptors, ports, memory,
 /// a transport that is switched off) must not make a healthy server look dead.
 fn is_the_servers(kind: ErrorKind) -> bool {
-    use ErrorKind::{
-        BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, InvalidData, NetworkDown,
-        NetworkUnreachable, TimedOut, UnexpectedEof,
-    };
-    matches!(
-        kind,
-        BrokenPipe
-            | ConnectionAborted
-            | ConnectionRefused
-            | ConnectionReset
-            | HostUnreachable
-            | InvalidData
-            | NetworkDown
-            | NetworkUnreachable
-            | TimedOut
-            | UnexpectedEof
-    )
+    use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, InvalidData, TimedOut, UnexpectedEof};
+    refuses(kind)
+        || matches!(kind, BrokenPipe | ConnectionAborted | ConnectionReset | InvalidData | TimedOut | UnexpectedEof)
+}
+
+/// Whether the error comes at once and will come again: nobody listens there, or there is no way.
+fn refuses(kind: ErrorKind) -> bool {
+    use ErrorKind::{ConnectionRefused, HostUnreachable, NetworkDown, NetworkUnreachable};
+    matches!(kind, ConnectionRefused | HostUnreachable | NetworkDown | NetworkUnreachable)
 }
 
 impl Mesh {
@@ -256,14 +232,22 @@ impl Mesh {
     pub fn new(limits: Limits, seed: [u8; 32], store: Arc<Store>) -> Mesh {
         Mesh {
             limits,
-            store,
+            memory: Memory::new(store),
             rng: ChaCha8Rng::from_seed(seed),
-            servers: Servers::default(),
+            servers: Servers::new(limits),
             states: HashMap::new(),
             joined: HashMap::new(),
             flights: HashMap::new(),
+            probes: HashMap::new(),
+            timers: BTreeSet::new(),
+            jostle: BTreeSet::new(),
+            idle: BTreeSet::new(),
+            running_on: 0,
             waiting: 0,
+            hedges: HEDGE_BURST * HEDGE_COST,
             last: 0,
+            verbosity: 0,
+            counts: Counts::default(),
             effects: Vec::new(),
         }
     }
@@ -271,6 +255,12 @@ impl Mesh {
     /// Other limits from now on. Questions in progress go on under them.
     pub fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
+        self.servers.set_limits(limits);
+    }
+
+    /// Lines of this verbosity and below are wanted ([`Effect::Log`]); none at 0.
+    pub fn set_verbosity(&mut self, level: u8) {
+        self.verbosity = level;
     }
 
     /// Forgets every question in progress and every exchange, and tells nobody: for a driver that contained a panic, after
@@ -279,9 +269,13 @@ impl Mesh {
         self.states.clear();
         self.joined.clear();
         self.flights.clear();
+        self.probes.clear();
+        self.timers.clear();
+        self.jostle.clear();
+        self.idle.clear();
         self.effects.clear();
-        self.servers = Servers::default();
-        self.waiting = 0;
+        self.servers.forget();
+        (self.waiting, self.running_on) = (0, 0);
     }
 
     /// Questions in progress.
@@ -294,419 +288,290 @@ impl Mesh {
         self.waiting
     }
 
+    /// Exchanges that are open: what the driver holds sockets for.
+    pub fn exchanges(&self) -> usize {
+        self.flights.len() + self.probes.len()
+    }
+
+    /// What it did so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
     /// Whether this server was silent so often that others are preferred.
     pub fn dead(&self, server: SocketAddr) -> bool {
         self.servers.dead(server)
     }
 
-    /// What is known of each server, in no order.
-    pub fn servers(&self, _now: Millis) -> Vec<ServerView> {
-        Vec::new()
+    /// What is known of each server, in the order of their addresses.
+    pub fn servers(&self) -> Vec<ServerView> {
+        self.servers.view()
     }
 
     /// Forgets what is known of all servers (a flush of `infra`).
     pub fn forget_servers(&mut self) {
-        self.servers = Servers::default();
+        self.servers.forget();
     }
-
-    /// Lines of this verbosity and below are wanted ([`Effect::Log`]).
-    pub fn set_verbosity(&mut self, _level: u8) {}
-
-    /// When [`Mesh::wake`] is to be called next, unless something else happens before; it may lie in the past.
-    pub fn next_wake(&self) -> Option<Millis> {
-        None
-    }
-
-    /// Time has passed: what is due is done.
-    pub fn wake(&mut self, _now: Millis) {}
 
     /// What is to be done, in order. To be called after each event, until it is empty.
     pub fn effects(&mut self) -> std::vec::Drain<'_, Effect> {
         self.effects.drain(..)
     }
 
-    /// A client asks what the store did not know. A question that is in progress already, under the same forward zones,
-    /// is joined.
-    pub fn query(&mut self, now: Millis, forwards: &Arc<Forwards>, question: Question, client: ClientId) {
-        let Question { name, qtype, qclass, cd, rd, patient: _ } = question;
+    /// A client asks what the store did not know, or what it knows only as `stale`: then it is told that at once and the
+    /// answer refreshed behind it (`serve-expired-client-timeout: 0`), or when the client timeout comes. A question that
+    /// is in progress already, under the same forward zones, is joined.
+    pub fn query(
+        &mut self,
+        now: Millis,
+        forwards: &Arc<Forwards>,
+        question: Question,
+        client: ClientId,
+        stale: Option<Found>,
+    ) {
+        let Question { name, qtype, qclass, cd, rd, patient } = question;
         if let Some(rcode) = unaskable(qtype, qclass) {
             return self.tell(vec![client], Answer::new(rcode), None);
+        }
+        let stale = stale.filter(|found| self.limits.serve_expired && found.servable());
+        let at_once = |found: &Found| found.paused || self.limits.serve_expired_client_timeout_ms == 0;
+        let key = Key { name, qtype, qclass, cd };
+        if let Some(found) = stale.as_ref().filter(|found| at_once(found)) {
+            self.tell_stale(vec![client], found);
+            if rd && !found.paused {
+                self.refresh(now, forwards, key);
+            }
+            return;
         }
         if !rd {
             return self.tell_failure(client, &Failure::NoRecursion);
         }
         if self.waiting >= self.limits.max_queries.saturating_mul(CLIENTS_PER_QUERY) {
-            return self.tell_failure(client, &Failure::Busy);
+            return self.turn_away(client, stale.as_ref());
         }
-        let key = Key { name, qtype, qclass, cd };
-        let same = self.joined.get(&key).and_then(|number| self.states.get_mut(number));
-        if let Some(state) = same.filter(|state| Arc::ptr_eq(&state.forwards, forwards)) {
-            state.clients.push(client);
+        let waiter = Waiter { id: client, since: now, patient };
+        if let Some(mut state) = self.same(&key, forwards).and_then(|number| self.states.remove(&number)) {
+            state.clients.push(waiter);
+            state.stale = stale.or(state.stale);
             self.waiting += 1;
-            return;
+            return self.park(state);
         }
-        if self.states.len() >= self.limits.max_queries {
-            return self.tell_failure(client, &Failure::Busy);
+        if self.make_room(now) {
+            self.begin(now, forwards, key, Some(waiter), stale);
+        } else {
+            self.turn_away(client, stale.as_ref());
         }
+    }
+
+    /// Asks what is known again, before its time is over (`prefetch`) or because it was served after it. Nobody waits for
+    /// it, and it never takes the place of a question.
+    pub fn prefetch(&mut self, now: Millis, forwards: &Arc<Forwards>, question: Question) {
+        let Question { name, qtype, qclass, cd, .. } = question;
+        if unaskable(qtype, qclass).is_none() {
+            self.refresh(now, forwards, Key { name, qtype, qclass, cd });
+        }
+    }
+
+    fn refresh(&mut self, now: Millis, forwards: &Arc<Forwards>, key: Key) {
+        if self.same(&key, forwards).is_none() && self.states.len() < self.limits.max_queries {
+            self.counts.prefetches += 1;
+            self.begin(now, forwards, key, None, None);
+        }
+    }
+
+    /// The state that answers this question already, if there is one under the same forward zones.
+    fn same(&self, key: &Key, forwards: &Arc<Forwards>) -> Option<u64> {
+        let number = self.joined.get(key)?;
+        self.states.get(number).filter(|state| Arc::ptr_eq(&state.forwards, forwards)).map(|_| *number)
+    }
+
+    fn begin(&mut self, now: Millis, forwards: &Arc<Forwards>, key: Key, client: Option<Waiter>, stale: Option<Found>) {
         let number = self.number();
         self.joined.insert(key.clone(), number);
-        self.waiting += 1;
+        self.waiting += usize::from(client.is_some());
+        // Unbound's two halves: the first runs on to the end, the other gives way when it gets old.
+        let runs_on = self.running_on < self.limits.max_queries.div_ceil(2);
+        if runs_on {
+            self.running_on += 1;
+        } else {
+            self.jostle.insert(number);
+        }
+        self.say(2, || format!("resolving {}", serve::Asked(&key)));
         let state = State {
             number,
             target: key.name.clone(),
             key,
-            clients: vec![client],
+            refresh: client.is_none(),
+            clients: client.into_iter().collect(),
             forwards: Arc::clone(forwards),
             began: now,
+            ends: now + QUERY_TIME,
+            epoch: self.memory.epoch(),
+            runs_on,
+            stale,
             chain: Vec::new(),
+            aa: true,
             keep_from: 0,
             zone: None,
-            tries: Vec::new(),
+            servers: Vec::new(),
             sends: 0,
+            tcp: false,
             last_fault: None,
-            flight: None,
-            authoritative: false,
-            epoch: self.store.epoch(),
+            flights: Vec::new(),
+            wake: None,
         };
         self.seek(now, Box::new(state));
     }
 
-    /// Octets came for an exchange. What cannot be from the server that was asked (RFC 5452 9.1: another id, or no DNS
-    /// header at all) is passed over when it came by UDP, and the exchange goes on.
-    pub fn reply(&mut self, now: Millis, id: SendId, bytes: &[u8], over: Transport) {
-        let Some(flight) = self.flight(id).filter(|flight| flight.over == over) else {
-            return;
+    /// Whether there is a place for one more question. If all are taken, one that nobody waits for gives way, else the
+    /// oldest of the half that may be pushed out, if it has had its time (`jostle-timeout`).
+    fn make_room(&mut self, now: Millis) -> bool {
+        if self.states.len() < self.limits.max_queries {
+            return true;
+        }
+        let old = |number: &u64| {
+            let state = self.states.get(number);
+            state.is_some_and(|state| now.saturating_sub(state.began) >= self.limits.jostle_timeout_ms)
         };
-        let header = bytes.first_chunk::<HEADER>().filter(|[id0, id1, ..]| [*id0, *id1] == flight.id.to_be_bytes());
-        let Some(&[_, _, flags0, flags1, ..]) = header else {
-            if over == Transport::Tcp {
-                // A stream has one speaker: no one else can have sent this.
-                self.settle(now, flight, Err(Fault::Malformed));
-            }
-            return;
-        };
-        let flags = u16::from_be_bytes([flags0, flags1]);
-        let rtt = (over == Transport::Udp).then(|| now.saturating_sub(flight.sent));
-        self.servers.answered(flight.server, rtt, self.limits.unknown_server_time);
-        if flags & flag::QR == 0 || flags & flag::OPCODE != 0 {
-            return self.settle(now, flight, Err(Fault::Malformed));
-        }
-        let code = Rcode(flags & flag::RCODE);
-        if flight.edns && matches!(code, Rcode::FORMERR | Rcode::NOTIMP) {
-            // RFC 6891 7: a server from before EDNS. For this question only, so that a forged reply cannot take DNSSEC
-            // from those that follow.
-            return self.again(now, flight, over, false);
-        }
-        if flags & flag::TC != 0 {
-            return match over {
-                Transport::Udp => self.again(now, flight, Transport::Tcp, flight.edns),
-                Transport::Tcp => self.settle(now, flight, Err(Fault::Truncated)),
-            };
-        }
-        match Reply::parse(bytes) {
-            // BADVERS: it knows OPT but not version 0; without it there is nothing to disagree about.
-            Ok(reply) if flight.edns && reply.rcode == Rcode::BADVERS => self.again(now, flight, over, false),
-            Ok(reply) => self.settle(now, flight, Ok(reply)),
-            Err(_) => self.settle(now, flight, Err(Fault::Malformed)),
+        let victim = self.idle.first().or_else(|| self.jostle.first().filter(|number| old(number))).copied();
+        let Some(state) = victim.and_then(|number| self.states.remove(&number)) else { return false };
+        self.counts.jostled += 1;
+        self.say(4, || format!("jostled out {}", serve::Asked(&state.key)));
+        self.fail(now, *state, &Failure::Jostled);
+        true
+    }
+
+    /// No place is left for this client.
+    fn turn_away(&mut self, client: ClientId, stale: Option<&Found>) {
+        self.counts.exceeded += 1;
+        match stale {
+            Some(found) => self.tell_stale(vec![client], found),
+            None => self.tell_failure(client, &Failure::Busy),
         }
     }
 
-    /// An exchange reached its deadline.
-    pub fn timeout(&mut self, now: Millis, id: SendId) {
-        let Some((flight, mut state)) = self.land(id) else {
-            return;
-        };
-        let mut again = true;
-        if let Some(tries) = state.tries.get_mut(flight.index) {
-            match flight.over {
-                Transport::Udp => {
-                    tries.silences = tries.silences.saturating_add(1);
-                    again = tries.silences.is_multiple_of(2);
+    /// When [`Mesh::wake`] is to be called next, unless something else happens before; it may lie in the past.
+    pub fn next_wake(&self) -> Option<Millis> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Time has passed: what is due is done.
+    pub fn wake(&mut self, now: Millis) {
+        while let Some((at, number)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
+            self.timers.remove(&(at, number));
+            match self.states.remove(&number) {
+                Some(mut state) => {
+                    state.wake = None;
+                    excuse(&mut state, at, now);
+                    self.due(now, state);
                 }
-                Transport::Tcp => tries.failures = tries.failures.saturating_add(1),
+                None if self.probes.contains_key(&SendId(number)) => {
+                    self.probe_silent(now, SendId(number));
+                    self.effects.push(Effect::Cancel { id: SendId(number) });
+                }
+                None => {}
             }
         }
-        let waited = (flight.over == Transport::Udp).then_some(flight.wait);
-        self.servers.silent(flight.server, waited, again, now, self.limits.unknown_server_time);
-        state.last_fault = Some((flight.server, Fault::Silent));
+    }
+
+    /// An exchange reached its deadline, and its socket is closed.
+    pub fn timeout(&mut self, now: Millis, id: SendId) {
+        if self.probes.contains_key(&id) {
+            return self.probe_silent(now, id);
+        }
+        let Some(mut state) = self.take(id) else { return };
+        let at = state.ends.min(now);
+        excuse(&mut state, at, now);
+        self.count_silence(now, &mut state, id);
+        self.flights.remove(&id);
+        state.take_flight(id);
         self.ask(now, state);
     }
 
     /// An exchange failed: the system would not send, or said the server cannot be reached.
     pub fn failed(&mut self, now: Millis, id: SendId, kind: ErrorKind) {
-        let Some((flight, mut state)) = self.land(id) else {
-            return;
-        };
-        if let Some(tries) = state.tries.get_mut(flight.index) {
-            tries.failures = tries.failures.saturating_add(1);
+        if let Some(probe) = self.probes.get(&id) {
+            let server = probe.server;
+            self.end_probe(id);
+            return self.unreachable(now, server, kind);
         }
-        if is_the_servers(kind) {
-            self.servers.silent(flight.server, None, true, now, self.limits.unknown_server_time);
+        let Some(mut state) = self.take(id) else { return };
+        self.flights.remove(&id);
+        let Some(flight) = state.take_flight(id) else { return self.park(state) };
+        if let Some(target) = state.servers.get_mut(flight.index) {
+            // Whoever refuses once refuses again in the same moment.
+            target.tries.failures = if refuses(kind) { u8::MAX } else { target.tries.failures.saturating_add(1) };
         }
+        self.unreachable(now, flight.server, kind);
         state.last_fault = Some((flight.server, Fault::Unreachable(kind)));
         self.ask(now, state);
     }
 
-    /// SEEK: who knows about the target? Maybe the store: the answer, if a link led there (else the driver has looked), or
-    /// the next link, learned when another type of the same name was asked for.
-    fn seek(&mut self, now: Millis, mut state: Box<State>) {
-        let zone = state.forwards.find(state.target.as_ref(), state.key.qtype).cloned();
-        if zone.as_ref().is_none_or(|zone| !zone.no_cache) {
-            let known = |qtype| self.store.get(state.target.as_ref(), qtype, state.key.qclass, state.key.cd, now, None);
-            if !state.chain.is_empty()
-                && let Some(known) = known(state.key.qtype)
-            {
-                return self.finish_known(now, *state, known);
-            }
-            if !matches!(state.key.qtype, Rtype::CNAME | Rtype::DS | Rtype::ANY)
-                && let Some((sets, target)) = known(Rtype::CNAME).and_then(|known| known_link(known.answer))
-            {
-                return self.follow(now, state, sets, target);
-            }
-        }
-        let Some(zone) = zone else {
-            return self.fail(now, *state, &Failure::NotForwarded);
-        };
-        if zone.servers.is_empty() {
-            let failure = Failure::NoServers(zone.name.clone());
-            return self.fail(now, *state, &failure);
-        }
-        if zone.no_cache {
-            state.keep_from = state.chain.len() + 1;
-        }
-        state.tries = vec![Tries::default(); zone.servers.len()];
-        state.zone = Some(zone);
-        (state.sends, state.last_fault) = (0, None);
-        self.ask(now, state);
-    }
-
-    /// ASK: the next server, if there is one and time is left.
-    fn ask(&mut self, now: Millis, state: Box<State>) {
-        let Some(zone) = state.zone.clone() else {
-            return self.fail(now, *state, &Failure::NotForwarded);
-        };
-        let time_left = now < state.began + QUERY_TIME;
-        let choice = if time_left && state.sends < MAX_SENDS {
-            let servers = zone.servers.iter().zip(&state.tries).map(|(server, tries)| (server.addr, *tries));
-            let rng = &mut self.rng;
-            let draw = |len: usize| rng.next_u32() as usize % len.max(1);
-            self.servers.choose(servers, self.limits.msg_retry, self.limits.unknown_server_time, now, draw)
+    fn unreachable(&mut self, now: Millis, server: SocketAddr, kind: ErrorKind) {
+        let fault = Fault::Unreachable(kind);
+        if is_the_servers(kind) {
+            self.servers.unreachable(server, fault, refuses(kind), now);
         } else {
-            None
-        };
-        match (choice, state.last_fault) {
-            (Some(index), _) => {
-                let over = if zone.tcp_only { Transport::Tcp } else { Transport::Udp };
-                self.send(now, state, index, over, true);
-            }
-            (None, None) => self.fail(now, *state, &Failure::OutOfTime(zone.name.clone())),
-            (None, Some((server, fault))) => {
-                let name = zone.name.clone();
-                let failure = if time_left {
-                    Failure::AllFailed(name, server, fault)
-                } else {
-                    Failure::TimeUp(name, server, fault)
-                };
-                self.fail(now, *state, &failure);
-            }
+            self.servers.useless(server, fault, now);
         }
     }
 
-    /// Sends the question to a server and waits.
-    fn send(&mut self, now: Millis, mut state: Box<State>, index: usize, over: Transport, edns: bool) {
-        let Some((server, several)) =
-            state.zone.as_ref().and_then(|zone| Some((zone.servers.get(index)?.addr, zone.servers.len() > 1)))
-        else {
-            return self.fail(now, *state, &Failure::NotForwarded);
-        };
-        let unknown = self.limits.unknown_server_time;
-        let wait = match over {
-            Transport::Tcp => TCP_TIME,
-            // A dead one that is tried again must not hold up a question others can answer.
-            Transport::Udp if several && self.servers.dead(server) => self.servers.wait(server, unknown).min(unknown),
-            Transport::Udp => self.servers.wait(server, unknown),
-        };
-        let deadline = (now + wait.max(1)).min((state.began + QUERY_TIME).max(now + 1));
-        let id = (self.rng.next_u32() >> 16) as u16;
-        let flags = if state.key.cd { flag::RD | flag::CD } else { flag::RD };
-        let edns_out = edns.then_some((self.limits.edns_buffer_size, true));
-        let mut buffer = [0; MAX_QUERY];
-        let len = wire::question(&mut buffer, id, flags, state.target.as_ref(), state.key.qtype, Class::IN, edns_out);
-        let packet = buffer.get(..len).unwrap_or_default().to_vec();
-        let send = SendId(self.number());
-        state.sends = state.sends.saturating_add(1);
-        state.flight = Some(Flight { send, index, server, over, edns, id, sent: now, wait: deadline - now });
-        self.flights.insert(send, state.number);
+    /// Takes the state that waits for this exchange out of the mesh, to be worked on: afterwards it is parked or over.
+    fn take(&mut self, id: SendId) -> Option<Box<State>> {
+        self.states.remove(self.flights.get(&id)?)
+    }
+
+    /// WAIT: puts a state back until something happens.
+    fn park(&mut self, mut state: Box<State>) {
+        let due = state.due(&self.limits);
+        if state.wake != Some(due) {
+            state.wake.take().map(|old| self.timers.remove(&(old, state.number)));
+            self.timers.insert((due, state.number));
+            state.wake = Some(due);
+        }
+        if state.clients.is_empty() {
+            self.idle.insert(state.number);
+        } else {
+            self.idle.remove(&state.number);
+        }
         self.states.insert(state.number, state);
-        self.effects.push(Effect::Send { id: send, server, over, packet, deadline });
     }
 
-    /// Asks the same server once more, in another way.
-    fn again(&mut self, now: Millis, flight: Flight, over: Transport, edns: bool) {
-        let Some((_, state)) = self.land(flight.send) else {
-            return;
-        };
-        self.effects.push(Effect::Cancel { id: flight.send });
-        if state.sends >= MAX_SENDS || now >= state.began + QUERY_TIME {
-            return self.ask(now, state);
-        }
-        self.send(now, state, flight.index, over, edns);
-    }
-
-    /// A server has said its last word in this exchange. If it is of use the state goes on, else another try is made.
-    fn settle(&mut self, now: Millis, flight: Flight, outcome: Result<Reply, Fault>) {
-        let Some((_, mut state)) = self.land(flight.send) else {
-            return;
-        };
-        self.effects.push(Effect::Cancel { id: flight.send });
-        let fault = match outcome {
-            Err(fault) => fault,
-            Ok(reply) if !matches!(reply.rcode, Rcode::NOERROR | Rcode::NXDOMAIN | Rcode::YXDOMAIN) => {
-                Fault::Said(reply.rcode)
-            }
-            Ok(reply) if !state.asked(&reply) => Fault::WrongQuestion,
-            Ok(reply) => return self.use_reply(now, state, reply),
-        };
-        if let Some(tries) = state.tries.get_mut(flight.index) {
-            tries.failures = tries.failures.saturating_add(1);
-        }
-        state.last_fault = Some((flight.server, fault));
-        self.ask(now, state);
-    }
-
-    /// A reply to the question: the answer, or a link to go on from.
-    fn use_reply(&mut self, now: Millis, mut state: Box<State>, reply: Reply) {
-        state.authoritative = reply.aa();
-        let Some(zone) = &state.zone else {
-            return self.fail(now, *state, &Failure::NotForwarded);
-        };
-        match scrub(reply, state.target.as_ref(), state.key.qtype, zone.name.as_ref(), &self.limits) {
-            Finding::Answer(answer) => self.finish(now, *state, answer, None, None),
-            Finding::Link(sets, target) => {
-                if !zone.no_cache && sets.first().is_some_and(|set| set.rtype == Rtype::CNAME) {
-                    let key = Key { name: state.target.clone(), qtype: Rtype::CNAME, ..state.key.clone() };
-                    let answer = Answer { answer: sets.clone(), ..Answer::default() };
-                    let ttl = message_ttl(&answer, Rtype::CNAME, &self.limits);
-                    self.store.put(key, &answer, state.put(now, ttl));
-                }
-                self.follow(now, state, sets, target);
-            }
-        }
-    }
-
-    /// A link leads on, unless it leads in a circle or one too far.
-    fn follow(&mut self, now: Millis, mut state: Box<State>, sets: Vec<Rrset>, target: Name) {
-        let circle = target == state.target || state.chain.iter().any(|link| link.name == target);
-        if circle || state.chain.len() >= usize::from(self.limits.max_restarts) {
-            let stop = if circle { target } else { state.target.clone() };
-            return self.fail(now, *state, &Failure::TooManyLinks(stop));
-        }
-        let name = std::mem::replace(&mut state.target, target);
-        state.chain.push(Link { name, sets });
-        self.seek(now, state);
-    }
-
-    /// ANSWER, of which the store knew the end.
-    fn finish_known(&mut self, now: Millis, state: State, known: Found) {
-        let answer = known.answer;
-        let why = (answer.rcode == Rcode::SERVFAIL).then(|| Failure::RecentlyFailed.why());
-        self.finish(now, state, answer, why, Some(known.left));
-    }
-
-    /// ANSWER: `end` answers the last target. Everyone is told, and each part of the chain that leads to the end is
-    /// remembered as an answer of its own. `left` is set when the end came from the store, where it has so many seconds.
-    fn finish(&mut self, now: Millis, state: State, end: Answer, why: Option<String>, left: Option<u32>) {
-        self.forget(&state);
-        let put = state.put(now, 0);
-        let State { key, clients, chain, keep_from, target, .. } = state;
-        let links = chain.len();
-        let whole = |from: usize| {
-            let mut answer = end.clone();
-            answer.answer = chain
-                .iter()
-                .skip(from)
-                .flat_map(|link| link.sets.iter().cloned())
-                .chain(end.answer.iter().cloned())
-                .collect();
-            answer
-        };
-        for from in keep_from..=links {
-            let name = match chain.get(from) {
-                Some(link) => &link.name,
-                None if left.is_some() => break,
-                None => &target,
-            };
-            let answer = whole(from);
-            let ttl = message_ttl(&answer, key.qtype, &self.limits).min(left.unwrap_or(u32::MAX));
-            self.store.put(Key { name: name.clone(), ..key.clone() }, &answer, Put { ttl, ..put });
-        }
-        let answer = if links == 0 { end } else { whole(0) };
-        self.tell(clients, answer, why);
-    }
-
-    /// FAIL: SERVFAIL for everyone, remembered for the name that was asked and for the one that failed (RFC 9520).
-    fn fail(&mut self, now: Millis, state: State, failure: &Failure) {
-        self.forget(&state);
-        let answer = failure.answer();
-        if failure.lasts() && state.keep_from <= state.chain.len() {
-            let asked = (state.keep_from == 0).then_some(&state.key.name);
-            let failed = (!state.chain.is_empty()).then_some(&state.target);
-            for name in asked.into_iter().chain(failed) {
-                let key = Key { name: name.clone(), ..state.key.clone() };
-                // Another worker may have had more luck.
-                if self.store.get(name.as_ref(), key.qtype, key.qclass, key.cd, now, None).is_none() {
-                    let ttl = message_ttl(&answer, key.qtype, &self.limits);
-                    self.store.put(key, &answer, state.put(now, ttl));
-                }
-            }
-        }
-        self.tell(state.clients, answer, Some(failure.why()));
-    }
-
-    /// Takes a finished state off the books.
-    fn forget(&mut self, state: &State) {
+    /// Takes a finished state off the books; its exchanges end.
+    fn forget(&mut self, now: Millis, state: &mut State) {
+        self.ground(now, state);
         self.waiting = self.waiting.saturating_sub(state.clients.len());
+        state.wake.take().map(|at| self.timers.remove(&(at, state.number)));
+        self.idle.remove(&state.number);
+        self.jostle.remove(&state.number);
+        self.running_on -= usize::from(state.runs_on);
         if self.joined.get(&state.key) == Some(&state.number) {
             self.joined.remove(&state.key);
         }
     }
 
-    fn tell(&mut self, clients: Vec<ClientId>, answer: Answer, why: Option<String>) {
-        self.effects.push(Effect::Answer { clients, answer: Arc::new(answer), why });
-    }
-
-    fn tell_failure(&mut self, client: ClientId, failure: &Failure) {
-        self.tell(vec![client], failure.answer(), Some(failure.why()));
-    }
-
-    /// The flight under this id, which stays in the air.
-    fn flight(&self, id: SendId) -> Option<Flight> {
-        self.states.get(self.flights.get(&id)?)?.flight
-    }
-
-    /// Takes the flight under this id down, and its state out of the mesh to be worked on.
-    fn land(&mut self, id: SendId) -> Option<(Flight, Box<State>)> {
-        let number = self.flights.remove(&id)?;
-        let mut state = self.states.remove(&number)?;
-        Some((state.flight.take()?, state))
+    /// A line for the log, made only if it is wanted.
+    fn say(&mut self, level: u8, text: impl FnOnce() -> String) {
+        if level <= self.verbosity {
+            self.effects.push(Effect::Log { level, text: text() });
+        }
     }
 
     fn number(&mut self) -> u64 {
         self.last += 1;
         self.last
     }
+
+    /// A number below `len`, any of them as likely.
+    fn draw(rng: &mut ChaCha8Rng, len: usize) -> usize {
+        rng.next_u32() as usize % len.max(1)
+    }
 }
 
-impl State {
-    /// How what was found is put into the store.
-    fn put(&self, now: Millis, ttl: u32) -> Put {
-        Put { now, ttl, authoritative: self.authoritative, security: Security::Unchecked, epoch: self.epoch }
-    }
-
-    /// Whether a reply repeats the question that is on its way.
-    fn asked(&self, reply: &Reply) -> bool {
-        reply.question.as_ref().is_some_and(|(name, qtype, qclass)| {
-            name.as_ref() == self.target.as_ref() && *qtype == self.key.qtype && *qclass == Class::IN
-        })
+/// Time in which this machine stood still (asleep, or its clock was set) is not held against the question.
+fn excuse(state: &mut State, due: Millis, now: Millis) {
+    let late = now.saturating_sub(due);
+    if late >= LATE_WAKE {
+        state.ends += late;
     }
 }

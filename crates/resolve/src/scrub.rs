@@ -7,9 +7,13 @@
 //! records asked for, or the **first** link (a CNAME, or a DNAME with the CNAME it means) is taken and the rest of the
 //! chain is asked for by name, as Unbound does. So a reply cannot plant records under names nobody asked it for.
 
+use std::net::IpAddr;
+
+use store::Message;
 use wire::{Answer, Class, Name, NameRef, Rcode, RdataSet, Reply, Rrset, Rtype};
 
-use crate::limits::{FAILURE_TTL, Limits, NO_RECORD_TTL};
+use crate::forward::PrivateAddresses;
+use crate::limits::{FAILURE_TTL, Limits, MAX_SIGS, NO_RECORD_TTL};
 
 /// What a usable reply means for the question.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,18 +24,42 @@ pub(crate) enum Finding {
     Link(Vec<Rrset>, Name),
 }
 
-/// Takes what answers `qname qtype` from a reply of the servers of `zone`. TTLs are the final ones.
-pub(crate) fn scrub(mut reply: Reply, qname: NameRef<'_>, qtype: Rtype, zone: NameRef<'_>, limits: &Limits) -> Finding {
+/// What a reply is held against.
+pub(crate) struct Scope<'a> {
+    /// The zone whose servers said it: they are believed for names at and below it.
+    pub(crate) zone: NameRef<'a>,
+    /// Addresses that must not come from outside.
+    pub(crate) private: &'a PrivateAddresses,
+    /// TTLs.
+    pub(crate) limits: &'a Limits,
+}
+
+/// Takes what answers `qname qtype` from a reply. TTLs are the final ones. `None` if the reply says NOERROR and has records
+/// as its answer, but all of them about other names: it answers another question.
+pub(crate) fn scrub(mut reply: Reply, qname: NameRef<'_>, qtype: Rtype, scope: &Scope<'_>) -> Option<Finding> {
+    let Scope { zone, limits, .. } = *scope;
+    let beside = reply.rcode == Rcode::NOERROR
+        && !reply.answer.is_empty()
+        && !reply.answer.iter().any(|set| answers(set, qname));
+    if beside {
+        return None;
+    }
     for section in [&mut reply.answer, &mut reply.authority, &mut reply.additional] {
+        section.iter_mut().for_each(|set| take_private(set, scope.private));
         section
             .retain(|set| set.class == Class::IN && !set.rdata.is_empty() && set.owner.as_ref().is_subdomain_of(zone));
-        section.iter_mut().for_each(|set| set.ttl = cap(set.ttl, limits));
+        for set in section.iter_mut() {
+            set.ttl = cap(set.ttl, limits);
+            if set.sigs.len() > MAX_SIGS {
+                set.make_mut().sigs = set.sigs.iter().take(MAX_SIGS).collect();
+            }
+        }
     }
     let asked = |set: &Rrset| set.owner.as_ref() == qname && (set.rtype == qtype || qtype == Rtype::ANY);
     if !reply.answer.iter().any(asked)
         && let Some(found) = link(&mut reply.answer, qname, qtype, limits)
     {
-        return found;
+        return Some(found);
     }
     let answer = take(&mut reply.answer, |set| asked(set) || (covers(set, qtype) && set.owner.as_ref() == qname));
     let positive = !answer.is_empty();
@@ -45,7 +73,12 @@ pub(crate) fn scrub(mut reply: Reply, qname: NameRef<'_>, qtype: Rtype, zone: Na
     authority.iter_mut().filter(|set| set.rtype == Rtype::SOA).for_each(|soa| negative(soa, limits));
     let mut additional = reply.additional;
     additional.retain(|set| answer.iter().chain(&authority).any(|by| refers(by, set.owner.as_ref())));
-    Finding::Answer(Answer { answer, authority, additional, ..Answer::new(reply.rcode) })
+    Some(Finding::Answer(Answer { answer, authority, additional, ..Answer::new(reply.rcode) }))
+}
+
+/// Whether a record set in an answer section says something about `qname`: it is its own, or a DNAME above it.
+fn answers(set: &Rrset, qname: NameRef<'_>) -> bool {
+    set.owner.as_ref() == qname || (set.rtype == Rtype::DNAME && qname.is_subdomain_of(set.owner.as_ref()))
 }
 
 /// The first link that leads on from `qname`, taken out of the answer section.
@@ -81,6 +114,52 @@ fn link(section: &mut Vec<Rrset>, qname: NameRef<'_>, qtype: Rtype, limits: &Lim
     // RFC 2181 10.1: there is one canonical name; of several the first is believed.
     links.iter_mut().filter(|set| set.rtype == Rtype::CNAME).for_each(|set| set.make_mut().rdata = first.clone());
     Some(Finding::Link(links, target))
+}
+
+/// Takes private addresses out of a set, which may leave it empty (`private-address`, `private-domain`). A service binding
+/// with a private hint goes as a whole: without it the binding says something else.
+fn take_private(set: &mut Rrset, private: &PrivateAddresses) {
+    if private.is_empty() || !matches!(set.rtype, Rtype::A | Rtype::AAAA | Rtype::SVCB | Rtype::HTTPS) {
+        return;
+    }
+    let rtype = set.rtype;
+    let bad = |rdata: &&[u8]| match rtype {
+        Rtype::A | Rtype::AAAA => addresses(rdata, rdata.len()).any(|addr| private.contains(addr)),
+        _ => hints(rdata).any(|addr| private.contains(addr)),
+    };
+    if set.rdata.iter().any(|rdata| bad(&rdata)) && !private.permits(set.owner.as_ref()) {
+        set.make_mut().rdata = set.rdata.iter().filter(|rdata| !bad(rdata)).collect();
+    }
+}
+
+/// Octets as addresses of `size` octets each.
+fn addresses(octets: &[u8], size: usize) -> impl Iterator<Item = IpAddr> {
+    octets.chunks_exact(size.max(1)).filter_map(|octets| {
+        match (<[u8; 4]>::try_from(octets), <[u8; 16]>::try_from(octets)) {
+            (Ok(v4), _) => Some(IpAddr::from(v4)),
+            (_, Ok(v6)) => Some(IpAddr::from(v6)),
+            _ => None,
+        }
+    })
+}
+
+/// The addresses a service binding hints at (RFC 9460 7.3).
+fn hints(rdata: &[u8]) -> impl Iterator<Item = IpAddr> {
+    const IPV4HINT: u16 = 4;
+    const IPV6HINT: u16 = 6;
+    let params = rdata.get(2..).and_then(|rest| NameRef::split_from(rest).ok()).map(|(_, params)| params);
+    let mut rest = params.unwrap_or_default();
+    std::iter::from_fn(move || {
+        let (&[k0, k1, l0, l1], after) = rest.split_first_chunk::<4>()?;
+        let (value, after) = after.split_at_checked(usize::from(u16::from_be_bytes([l0, l1])))?;
+        rest = after;
+        Some((u16::from_be_bytes([k0, k1]), value))
+    })
+    .flat_map(|(key, value)| match key {
+        IPV4HINT => addresses(value, 4),
+        IPV6HINT => addresses(value, 16),
+        _ => addresses(&[], 4),
+    })
 }
 
 /// How long an answer may be remembered, seconds: as long as the shortest-lived of its records. A CNAME made from a DNAME

@@ -19,10 +19,27 @@ pub(crate) enum Fault {
     Malformed,
     /// What came does not answer the question.
     WrongQuestion,
+    /// Replies came, but to no packet of ours.
+    WrongId,
+    /// It does not keep the case of the question.
+    WrongCase,
     /// It came over TCP and was truncated all the same.
     Truncated,
     /// A response code that is no answer.
     Said(Rcode),
+}
+
+impl Fault {
+    /// The extended error that tells the kind.
+    fn code(self) -> u16 {
+        match self {
+            Fault::Silent | Fault::Said(_) => Ede::NO_REACHABLE_AUTHORITY,
+            Fault::Unreachable(_) => Ede::NETWORK_ERROR,
+            Fault::Malformed | Fault::WrongQuestion | Fault::WrongId | Fault::WrongCase | Fault::Truncated => {
+                Ede::INVALID_DATA
+            }
+        }
+    }
 }
 
 /// Why a question got SERVFAIL.
@@ -38,6 +55,14 @@ pub(crate) enum Failure {
     TimeUp(Name, SocketAddr, Fault),
     /// Time was up before a server of this zone, to which a link led, could be asked.
     OutOfTime(Name),
+    /// Every server of the zone has been silent for long; this one for so many milliseconds.
+    Down(Name, SocketAddr, u64),
+    /// The client has waited as long as clients wait; this server did that, or (`None`) has not answered yet.
+    Late(Name, SocketAddr, Option<Fault>),
+    /// The forwarders of a zone with `forward-first` failed, and there is no zone above to go on with.
+    NoneAbove(Name, SocketAddr, Fault),
+    /// A newer question took its place.
+    Jostled,
     /// Too many links, or links in a circle; this is where it stopped.
     TooManyLinks(Name),
     /// A link leads to a name that failed a moment ago.
@@ -61,8 +86,21 @@ impl Failure {
             Failure::NotForwarded
                 | Failure::NoServers(_)
                 | Failure::RecentlyFailed
+                | Failure::Down(..)
+                | Failure::Late(..)
+                | Failure::Jostled
                 | Failure::Busy
                 | Failure::NoRecursion
+        )
+    }
+
+    /// Whether the last server could not even be reached: such a failure costs nothing to find again.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        matches!(
+            self,
+            Failure::AllFailed(_, _, Fault::Unreachable(_))
+                | Failure::TimeUp(_, _, Fault::Unreachable(_))
+                | Failure::NoneAbove(_, _, Fault::Unreachable(_))
         )
     }
 
@@ -78,18 +116,32 @@ impl Failure {
                 format!("none of the servers of forward zone {zone} may be asked (do-not-query)"),
             ),
             Failure::AllFailed(zone, server, fault) | Failure::TimeUp(zone, server, fault) => {
-                let code = match fault {
-                    Fault::Silent => Ede::NO_REACHABLE_AUTHORITY,
-                    Fault::Unreachable(_) => Ede::NETWORK_ERROR,
-                    Fault::Malformed | Fault::WrongQuestion | Fault::Truncated => Ede::INVALID_DATA,
-                    Fault::Said(_) => Ede::NO_REACHABLE_AUTHORITY,
-                };
                 // The server first: a long zone name may push the rest beyond what is sent.
-                ede(
-                    code,
-                    format!("{} {fault}, the last of the servers of forward zone {zone} to fail", Ip(server.ip())),
-                )
+                let text =
+                    format!("{} {fault}, the last of the servers of forward zone {zone} to fail", Ip(server.ip()));
+                ede(fault.code(), text)
             }
+            Failure::Late(zone, server, Some(fault)) => {
+                let text = format!("{} {fault}; forward zone {zone} has not answered in time", Ip(server.ip()));
+                ede(fault.code(), text)
+            }
+            Failure::Late(zone, server, None) => {
+                let text = format!("{} did not answer in the time clients wait; forward zone {zone}", Ip(server.ip()));
+                ede(Ede::NO_REACHABLE_AUTHORITY, text)
+            }
+            Failure::Down(zone, server, ms) => {
+                let text =
+                    format!("{} did not answer for {} s, nor other servers of {zone}", Ip(server.ip()), ms / 1000);
+                ede(Ede::NO_REACHABLE_AUTHORITY, text)
+            }
+            Failure::NoneAbove(zone, server, fault) => {
+                let text = format!(
+                    "{} {fault}; forward-first of {zone}: no zone above, and recursion is not built in yet",
+                    Ip(server.ip())
+                );
+                ede(fault.code(), text)
+            }
+            Failure::Jostled => Ede::new(Ede::OTHER, "a newer question took its place (num-queries-per-thread)"),
             Failure::OutOfTime(zone) => {
                 ede(Ede::OTHER, format!("time was up before the servers of forward zone {zone} could be asked"))
             }
@@ -110,10 +162,12 @@ impl Failure {
             Failure::NoServers(zone) => {
                 format!("{ALL} {zone} no server to query nameserver addresses not usable have no nameserver names")
             }
-            Failure::AllFailed(zone, _, Fault::Silent) | Failure::TimeUp(zone, _, Fault::Silent) => {
-                format!("{ALL} {zone} upstream server timeout")
-            }
-            Failure::AllFailed(zone, server, fault) | Failure::TimeUp(zone, server, fault) => {
+            Failure::Down(zone, ..) | Failure::Late(zone, _, None) => format!("{ALL} {zone} upstream server timeout"),
+            Failure::Jostled => "a newer question took its place (jostle-timeout)".into(),
+            Failure::AllFailed(zone, server, fault)
+            | Failure::TimeUp(zone, server, fault)
+            | Failure::NoneAbove(zone, server, fault)
+            | Failure::Late(zone, server, Some(fault)) => {
                 let from = Ip(server.ip());
                 match fault {
                     Fault::Silent => format!("{ALL} {zone} upstream server timeout"),
@@ -121,7 +175,7 @@ impl Failure {
                     Fault::Malformed => {
                         format!("{ALL} {zone} from {from} could not parse upstream response")
                     }
-                    Fault::WrongQuestion => {
+                    Fault::WrongQuestion | Fault::WrongId | Fault::WrongCase => {
                         format!("{ALL} {zone} from {from} upstream response failed scrub")
                     }
                     Fault::Truncated => {
@@ -150,9 +204,15 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Fault::Silent => f.write_str("did not answer"),
+            // The driver's word for it: all places for streams to servers are taken.
+            Fault::Unreachable(ErrorKind::ResourceBusy) => {
+                f.write_str("was not asked: no TCP connection free (outgoing-num-tcp)")
+            }
             Fault::Unreachable(kind) => write!(f, "could not be reached ({kind})"),
             Fault::Malformed => f.write_str("sent a malformed reply"),
             Fault::WrongQuestion => f.write_str("answered another question"),
+            Fault::WrongId => f.write_str("sent replies with wrong ids"),
+            Fault::WrongCase => f.write_str("did not keep the case of the question (use-caps-for-id)"),
             Fault::Truncated => f.write_str("answered truncated over TCP"),
             Fault::Said(rcode) => write!(f, "answered {}", Code(*rcode)),
         }

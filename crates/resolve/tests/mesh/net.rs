@@ -21,6 +21,8 @@ pub(crate) struct Asked {
     pub(crate) at: Millis,
     pub(crate) deadline: Millis,
     pub(crate) query: Query,
+    /// The same datagram on the same socket, not for the first time.
+    pub(crate) again: bool,
 }
 
 /// What becomes of a packet.
@@ -38,6 +40,7 @@ pub(crate) struct Told {
     pub(crate) answer: Arc<Answer>,
     pub(crate) why: Option<String>,
     pub(crate) at: Millis,
+    pub(crate) stale: bool,
 }
 
 type Upstream = Box<dyn FnMut(&Asked) -> Vec<(Millis, Fate)>>;
@@ -52,7 +55,9 @@ pub(crate) struct FakeNet {
     upstream: Upstream,
     /// By time and order of arrival; `None` is the deadline.
     agenda: BTreeMap<(Millis, u64), (SendId, Transport, Option<Fate>)>,
-    open: std::collections::HashSet<SendId>,
+    open: std::collections::HashMap<SendId, Asked>,
+    /// Lines for the log.
+    pub(crate) lines: Vec<(u8, String)>,
     counter: u64,
 }
 
@@ -77,6 +82,7 @@ impl FakeNet {
             upstream: Box::new(upstream),
             agenda: BTreeMap::new(),
             open: Default::default(),
+            lines: Vec::new(),
             counter: 0,
         }
     }
@@ -88,7 +94,8 @@ impl FakeNet {
 
     pub(crate) fn ask_as(&mut self, client: u64, question: Question) {
         let forwards = Arc::clone(&self.forwards);
-        self.mesh.query(self.now, &forwards, question, ClientId(client));
+        let stale = self.stale(&question);
+        self.mesh.query(self.now, &forwards, question, ClientId(client), stale);
         self.perform();
     }
 
@@ -100,25 +107,36 @@ impl FakeNet {
                 Effect::Send { id, server, over, packet, deadline } => {
                     assert!(deadline > self.now, "a deadline lies ahead");
                     let query = Query::parse(&packet).expect("the mesh sends well-formed queries");
-                    let asked = Asked { send: id, server, over, at: self.now, deadline, query };
-                    assert!(self.open.insert(id), "an id is used once");
+                    let asked = Asked { send: id, server, over, at: self.now, deadline, query, again: false };
+                    assert!(self.open.insert(id, asked.clone()).is_none(), "an id is used once");
                     self.schedule(deadline, id, over, None);
-                    for (after, fate) in (self.upstream)(&asked) {
-                        self.schedule(self.now + after, id, over, Some(fate));
-                    }
-                    self.sent.push(asked);
+                    self.leave(asked);
                 }
-                Effect::Resend { .. } | Effect::Log { .. } => {}
-                Effect::Cancel { id } => assert!(self.open.remove(&id), "what is cancelled was open"),
-                Effect::Answer { clients, answer, why } => {
+                Effect::Resend { id } => {
+                    let first = self.open.get(&id).expect("what is sent again is open");
+                    assert_eq!(first.over, Transport::Udp, "a stream needs no retransmission");
+                    let asked = Asked { at: self.now, again: true, ..first.clone() };
+                    self.leave(asked);
+                }
+                Effect::Log { level, text } => self.lines.push((level, text)),
+                Effect::Cancel { id } => assert!(self.open.remove(&id).is_some(), "what is cancelled was open"),
+                Effect::Answer { clients, answer, why, stale } => {
                     assert_eq!(why.is_some(), answer.rcode == Rcode::SERVFAIL, "SERVFAIL has a reason");
                     for client in clients {
-                        let told = Told { answer: Arc::clone(&answer), why: why.clone(), at: self.now };
+                        let told = Told { answer: Arc::clone(&answer), why: why.clone(), at: self.now, stale };
                         self.told.entry(client.0).or_default().push(told);
                     }
                 }
             }
         }
+    }
+
+    /// A packet leaves: the upstream server says what becomes of it.
+    fn leave(&mut self, asked: Asked) {
+        for (after, fate) in (self.upstream)(&asked) {
+            self.schedule(self.now + after, asked.send, asked.over, Some(fate));
+        }
+        self.sent.push(asked);
     }
 
     fn schedule(&mut self, at: Millis, id: SendId, over: Transport, fate: Option<Fate>) {
@@ -128,17 +146,24 @@ impl FakeNet {
 
     /// Lets time pass until `until` or until nothing is left to happen.
     pub(crate) fn run_until(&mut self, until: Millis) {
-        while let Some((&(at, order), _)) = self.agenda.first_key_value() {
-            if at > until {
-                break;
+        loop {
+            let next = self.agenda.first_key_value().map(|(when, _)| *when);
+            let wake = self.mesh.next_wake();
+            if let Some(at) = wake.filter(|at| *at <= until && next.is_none_or(|(next, _)| *at < next)) {
+                self.now = self.now.max(at);
+                self.mesh.wake(self.now);
+                assert!(self.mesh.next_wake().is_none_or(|next| next > self.now), "what was due is done");
+                self.perform();
+                continue;
             }
+            let Some((at, order)) = next.filter(|(at, _)| *at <= until) else { break };
             let Some((id, over, fate)) = self.agenda.remove(&(at, order)) else { break };
-            if !self.open.contains(&id) {
+            if !self.open.contains_key(&id) {
                 continue;
             }
             self.now = self.now.max(at);
             match fate {
-                Some(Fate::Bytes(bytes)) => self.mesh.reply(self.now, id, &bytes, over),
+                Some(Fate::Bytes(bytes)) => drop(self.mesh.reply(self.now, id, &bytes, over)),
                 Some(Fate::Fails(kind)) => {
                     self.open.remove(&id);
                     self.mesh.failed(self.now, id, kind);
@@ -160,6 +185,7 @@ impl FakeNet {
         self.run_until(Millis::MAX);
         assert_eq!((self.mesh.queries(), self.mesh.waiting()), (0, 0), "the mesh is empty");
         assert!(self.open.is_empty(), "no exchange is left open");
+        assert_eq!((self.mesh.exchanges(), self.mesh.next_wake()), (0, None), "nothing is left over");
     }
 
     /// Asks as a client and returns what it is told, by the store or by the mesh, when all is over.
@@ -168,14 +194,19 @@ impl FakeNet {
     }
 
     pub(crate) fn resolve_as(&mut self, q: Question) -> Told {
-        if let Some(known) = self.store.get(q.name.as_ref(), q.qtype, q.qclass, q.cd, self.now, None) {
-            return Told { answer: Arc::new(known.answer), why: None, at: self.now };
+        if let Some(known) = self.store.get(q.name.as_ref(), q.qtype, q.qclass, q.cd, self.now) {
+            return Told { answer: Arc::new(known.answer.clone()), why: None, at: self.now, stale: false };
         }
         self.counter += 1;
         let client = self.counter | 1 << 40;
         self.ask_as(client, q);
         self.run();
         self.the_answer(client)
+    }
+
+    /// What the store has of a question after its time, as the driver looks it up.
+    fn stale(&self, _question: &Question) -> Option<resolve::Found> {
+        None
     }
 
     /// What a client was told; fails unless it was told exactly once.
@@ -230,7 +261,7 @@ pub(crate) fn soon(bytes: Vec<u8>) -> Vec<(Millis, Fate)> {
 }
 
 pub(crate) fn question(name: &str, qtype: Rtype) -> Question {
-    Question { name: self::name(name).lower(), qtype, qclass: Class::IN, cd: false, rd: true, patient: false }
+    Question { name: self::name(name).lower(), qtype, qclass: Class::IN, cd: false, rd: true, patient: true }
 }
 
 pub(crate) fn name(text: &str) -> Name {

@@ -104,10 +104,10 @@ proptest! {
             // Numbers around those in use; the exchange of a true one ends by its deadline as the driver would tell.
             let known = net.sent.iter().any(|asked| asked.send.0 == *id);
             match kind {
-                0 => net.mesh.reply(net.now, resolve::SendId(*id), bytes, resolve::Transport::Udp),
+                0 => drop(net.mesh.reply(net.now, resolve::SendId(*id), bytes, resolve::Transport::Udp)),
                 1 if !known => net.mesh.timeout(net.now, resolve::SendId(*id)),
                 2 if !known => net.mesh.failed(net.now, resolve::SendId(*id), ErrorKind::Other),
-                _ => net.mesh.reply(net.now, resolve::SendId(*id), bytes, resolve::Transport::Tcp),
+                _ => drop(net.mesh.reply(net.now, resolve::SendId(*id), bytes, resolve::Transport::Tcp)),
             }
             net.perform();
         }

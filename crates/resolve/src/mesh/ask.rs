@@ -1,0 +1,319 @@
+//! SEEK and ASK: who knows about the target, and what leaves for whom, and when.
+//!
+//! It owns the choice between sending, sending again, asking a second server as well, and giving up; and what happens when
+//! time passes. It never reads a reply.
+
+use std::sync::Arc;
+
+use rand_chacha::rand_core::Rng;
+use store::Millis;
+use wire::types::flag;
+use wire::{Class, Name, Rtype};
+
+use super::state::{Flight, How, State, Target};
+use super::{Effect, HEDGE_COST, Mesh, SendId, Transport};
+use crate::forward::ForwardZone;
+use crate::limits::{HEDGE_BURST, HEDGE_SHARE, MAX_FLIGHTS, TCP_TIME};
+use crate::select::Tries;
+use crate::why::{Failure, Fault};
+
+/// Octets of the largest query: header, a name of 255 octets, type and class, an OPT record without options.
+const MAX_QUERY: usize = 12 + 255 + 4 + 11;
+/// Silences of a server after which the question is put to it once without EDNS, if nobody knows that it speaks EDNS: some
+/// drop what they do not understand.
+const TRY_PLAIN_AFTER: u8 = 2;
+
+/// The servers of a zone, untried.
+fn targets(zone: &ForwardZone, reserve: bool) -> impl Iterator<Item = Target> {
+    let ForwardZone { tcp_only, no_cache, .. } = *zone;
+    let target = move |addr| Target { addr, tries: Tries::default(), reserve, shuns_edns: false, tcp_only, no_cache };
+    zone.servers.iter().map(move |server| target(server.addr))
+}
+
+impl Mesh {
+    /// SEEK: who knows about the target? Maybe the store: the answer, if a link led there (else the driver has looked), or
+    /// the next link, learned when another type of the same name was asked for.
+    pub(super) fn seek(&mut self, now: Millis, mut state: Box<State>) {
+        let zone = state.forwards.find(state.target.as_ref(), state.key.qtype).cloned();
+        let cached = zone.as_ref().is_none_or(|zone| !zone.no_cache);
+        let first = state.chain.is_empty();
+        // A refresh goes past what is known of the name it refreshes, not past what a link leads to.
+        if cached && !(first && state.refresh) {
+            let (target, key) = (state.target.as_ref(), &state.key);
+            if !first && let Some(known) = self.memory.known(target, key.qtype, key, now) {
+                return self.finish_known(now, *state, known);
+            }
+            if !matches!(key.qtype, Rtype::CNAME | Rtype::DS | Rtype::ANY)
+                && let Some((sets, target)) = self.memory.link(target, key, now)
+            {
+                return self.follow(now, state, sets, target);
+            }
+        }
+        let Some(zone) = zone else {
+            return self.fail(now, *state, &Failure::NotForwarded);
+        };
+        (state.sends, state.last_fault) = (0, None);
+        self.enter(now, state, zone);
+    }
+
+    /// The servers of this zone are asked from now on.
+    fn enter(&mut self, now: Millis, mut state: Box<State>, zone: Arc<ForwardZone>) {
+        if zone.no_cache {
+            state.keep_from = state.chain.len() + 1;
+        }
+        self.ground(now, &mut state);
+        let own = |addr| zone.servers.iter().any(|server| server.addr == addr);
+        state.servers = targets(&zone, false).collect();
+        if let Some(reserve) = state.forwards.fallback() {
+            state.servers.extend(targets(reserve, true).filter(|target| !own(target.addr)));
+        }
+        let none = state.servers.is_empty();
+        state.zone = Some(zone);
+        if none {
+            return self.give_up(now, state);
+        }
+        self.hedges = (self.hedges + HEDGE_SHARE).min(HEDGE_BURST * HEDGE_COST);
+        let Some(index) = self.choose(now, &state, false) else {
+            return self.give_up(now, state);
+        };
+        self.transmit(now, &mut state, index, None);
+        if self.limits.upstream_racing {
+            self.race(now, &mut state);
+        } else {
+            self.probe_another(now, &state, index);
+        }
+        self.park(state);
+    }
+
+    /// `upstream-racing`: all others that live are asked at the same time.
+    fn race(&mut self, now: Millis, state: &mut State) {
+        while state.flights.len() < MAX_FLIGHTS && self.ask_another(now, state) {}
+    }
+
+    /// ASK: if nobody who was asked is still in time, the next server, if there is one and time is left.
+    pub(super) fn ask(&mut self, now: Millis, mut state: Box<State>) {
+        if now >= state.ends {
+            return self.give_up(now, state);
+        }
+        if state.pending() {
+            return self.park(state);
+        }
+        if state.sends < self.limits.max_sends
+            && let Some(index) = self.choose(now, &state, false)
+        {
+            self.transmit(now, &mut state, index, None);
+            return self.park(state);
+        }
+        self.give_up(now, state);
+    }
+
+    /// Asks a server that lives and is not asked yet, beside those that are. False if there is none.
+    pub(super) fn ask_another(&mut self, now: Millis, state: &mut State) -> bool {
+        if state.flights.len() >= MAX_FLIGHTS || state.sends >= self.limits.max_sends || now >= state.ends {
+            return false;
+        }
+        let Some(index) = self.choose(now, state, true) else { return false };
+        if state.servers.get(index).is_none_or(|target| self.servers.dead(target.addr)) {
+            return false;
+        }
+        self.transmit(now, state, index, None);
+        true
+    }
+
+    fn choose(&mut self, now: Millis, state: &State, others_only: bool) -> Option<usize> {
+        // Where another zone stands in, its servers should not have to wait for all the tries here.
+        let moves_on = state.zone.as_ref().is_some_and(|zone| zone.first);
+        let retry = if moves_on { 1 } else { self.limits.msg_retry };
+        let Mesh { servers, rng, .. } = self;
+        servers.choose(&state.candidates(others_only), retry, now, |len| Mesh::draw(rng, len))
+    }
+
+    /// No server of the zone is left. With `forward-first` the question goes on as if the zone were not there.
+    fn give_up(&mut self, now: Millis, mut state: Box<State>) {
+        let Some(zone) = state.zone.clone() else {
+            return self.fail(now, *state, &Failure::NotForwarded);
+        };
+        let time_left = now < state.ends;
+        let above = state.forwards.above(zone.name.as_ref()).cloned().filter(|_| zone.first && time_left);
+        if let Some(above) = above {
+            self.say(4, || format!("forward-first: {} failed, going on with {}", zone.name, above.name));
+            state.last_fault = None;
+            return self.enter(now, state, above);
+        }
+        let name = zone.name.clone();
+        let failure = match state.last_fault {
+            Some((server, fault)) if zone.first => Failure::NoneAbove(name, server, fault),
+            Some((server, fault)) if time_left => Failure::AllFailed(name, server, fault),
+            Some((server, fault)) => Failure::TimeUp(name, server, fault),
+            None if zone.servers.is_empty() => Failure::NoServers(name),
+            None => match state.servers.first().filter(|_| time_left && state.sends == 0) {
+                Some(target) => {
+                    let mute = self.servers.mute_for(target.addr, now).unwrap_or(0);
+                    Failure::Down(name, target.addr, mute)
+                }
+                None => Failure::OutOfTime(name),
+            },
+        };
+        self.fail(now, *state, &failure);
+    }
+
+    /// Puts the question to a server: again on the socket where it has it already, or on a new one.
+    pub(super) fn transmit(&mut self, now: Millis, state: &mut State, index: usize, how: Option<How>) {
+        let Some(target) = state.servers.get(index).copied() else { return };
+        let server = target.addr;
+        let tcp = state.tcp || target.tcp_only;
+        let over = how.map_or(if tcp { Transport::Tcp } else { Transport::Udp }, |how| how.over);
+        let try_plain = over == Transport::Udp
+            && target.tries.silences == TRY_PLAIN_AFTER
+            && !self.servers.speaks_edns(server, now);
+        let edns = how.map_or(!try_plain && !self.servers.plain(server, now), |how| how.edns);
+        let wait = match over {
+            Transport::Tcp => TCP_TIME,
+            // A dead one that is tried again must not hold up a question others can answer.
+            Transport::Udp if state.servers.len() > 1 && self.servers.dead(server) => {
+                self.servers.wait(server).min(self.limits.unknown_server_time)
+            }
+            Transport::Udp => self.servers.wait(server),
+        };
+        let silent_at = Some((now + wait.max(1)).min(state.ends.max(now + 1)));
+        state.sends = state.sends.saturating_add(1);
+        if let Some(target) = state.servers.get_mut(index).filter(|_| try_plain && !edns) {
+            target.shuns_edns = true;
+        }
+        let same = |flight: &&mut Flight| {
+            flight.index == index && flight.over == over && flight.edns == edns && over == Transport::Udp
+        };
+        if let Some(flight) = state.flights.iter_mut().find(same) {
+            (flight.last, flight.silent_at) = (now, silent_at);
+            self.effects.push(Effect::Resend { id: flight.send });
+            self.counts.resent += 1;
+            return self.say(4, || format!("sending again to {}", server.ip()));
+        }
+        if state.flights.len() >= MAX_FLIGHTS {
+            // The one that has been silent the longest makes room.
+            let oldest = state.flights.iter().position(|flight| !flight.pending()).unwrap_or(0);
+            let flight = state.flights.remove(oldest);
+            self.close(now, &flight);
+        }
+        let caps =
+            self.limits.caps_for_id && over == Transport::Udp && !state.forwards.caps_exempt(state.target.as_ref());
+        let cased = caps.then(|| self.in_random_case(&state.target));
+        let (id, packet) = self.packet(state, How { over, edns }, cased.as_ref());
+        let send = SendId(self.number());
+        let unusual = self.servers.unusual(server).filter(|after| *after < wait);
+        let hedges = over == Transport::Udp && state.servers.len() > 1 && !self.limits.upstream_racing;
+        let hedge_at = unusual.filter(|_| hedges).map(|after| now + after);
+        let flight =
+            Flight { send, index, server, over, edns, id, cased, sent: now, last: now, silent_at, hedge_at, strays: 0 };
+        state.flights.push(flight);
+        self.flights.insert(send, state.number);
+        self.servers.asked(server, now);
+        self.say(3, || format!("sending query: {} {} {}", state.target, state.key.qtype, Class::IN));
+        self.say(3, || format!("sending to target: {}", state.at(server)));
+        // A stream is closed when it was silent; over UDP a late reply counts until the question is over.
+        let deadline = state.ends.max(now + 1);
+        self.effects.push(Effect::Send { id: send, server, over, packet, deadline });
+    }
+
+    /// The octets of a query and their message id.
+    pub(super) fn packet(&mut self, state: &State, how: How, cased: Option<&Name>) -> (u16, Vec<u8>) {
+        let id = (self.rng.next_u32() >> 16) as u16;
+        let flags = if state.key.cd { flag::RD | flag::CD } else { flag::RD };
+        let edns = how.edns.then_some((self.limits.edns_buffer_size, true));
+        let name = cased.unwrap_or(&state.target).as_ref();
+        let mut buffer = [0; MAX_QUERY];
+        let len = wire::question(&mut buffer, id, flags, name, state.key.qtype, Class::IN, edns);
+        (id, buffer.get(..len).unwrap_or_default().to_vec())
+    }
+
+    /// The name with each letter in a case drawn by chance (`use-caps-for-id`).
+    fn in_random_case(&mut self, name: &Name) -> Name {
+        let mut wire = name.as_ref().as_wire().to_vec();
+        let mut bits = 0;
+        for (n, octet) in wire.iter_mut().enumerate() {
+            if n.is_multiple_of(32) {
+                bits = self.rng.next_u32();
+            }
+            // Lengths of labels are below 64 and no letters.
+            if octet.is_ascii_alphabetic() && bits >> (n % 32) & 1 == 1 {
+                octet.make_ascii_uppercase();
+            }
+        }
+        Name::from_wire(&wire).unwrap_or_else(|_| name.clone())
+    }
+
+    /// What is due in a state: servers that were silent for as long as they take, a second server, clients that have
+    /// waited long enough, the end.
+    pub(super) fn due(&mut self, now: Millis, mut state: Box<State>) {
+        let silent: Vec<SendId> =
+            state.flights.iter().filter(|f| f.silent_at.is_some_and(|at| at <= now)).map(|f| f.send).collect();
+        for id in silent {
+            self.count_silence(now, &mut state, id);
+            if state.flight(id).is_some_and(|flight| flight.over == Transport::Tcp) {
+                self.flights.remove(&id);
+                state.take_flight(id);
+                self.effects.push(Effect::Cancel { id });
+            }
+        }
+        let slow: Vec<SendId> =
+            state.flights.iter().filter(|f| f.hedge_at.is_some_and(|at| at <= now)).map(|f| f.send).collect();
+        for id in slow {
+            let Some(flight) = state.flight_mut(id) else { continue };
+            flight.hedge_at = None;
+            if self.hedges >= HEDGE_COST && self.ask_another(now, &mut state) {
+                self.hedges -= HEDGE_COST;
+                self.counts.hedged += 1;
+            }
+        }
+        self.tell_due(now, &mut state);
+        self.ask(now, state);
+    }
+
+    /// An exchange was silent for as long as its server usually takes.
+    pub(super) fn count_silence(&mut self, now: Millis, state: &mut State, id: SendId) {
+        let Some(flight) = state.flight_mut(id) else { return };
+        let Some(_) = flight.silent_at.take() else { return };
+        flight.hedge_at = None;
+        let Flight { index, server, over, last, strays, .. } = *flight;
+        let mut again = true;
+        if let Some(target) = state.servers.get_mut(index) {
+            match over {
+                Transport::Udp => {
+                    target.tries.silences = target.tries.silences.saturating_add(1);
+                    again = target.tries.silences.is_multiple_of(2);
+                }
+                Transport::Tcp => target.tries.failures = target.tries.failures.saturating_add(1),
+            }
+        }
+        let waited = (over == Transport::Udp).then_some(now.saturating_sub(last));
+        self.servers.silent(server, last, waited, again, now);
+        if strays == 0 {
+            state.last_fault = Some((server, Fault::Silent));
+        }
+    }
+
+    /// Ends all exchanges of a state. One whose server is later than usual, or that nobody knows, is listened to a little
+    /// longer: its time is worth knowing, and costs no packet.
+    pub(super) fn ground(&mut self, now: Millis, state: &mut State) {
+        for flight in std::mem::take(&mut state.flights) {
+            let waited = now.saturating_sub(flight.sent);
+            let telling = self.servers.unusual(flight.server).is_none_or(|usual| waited >= usual);
+            let listen = flight.over == Transport::Udp && flight.pending() && !flight.resent() && telling;
+            if listen && self.probes.len() < crate::limits::MAX_PROBES && !self.probed(flight.server) {
+                self.flights.remove(&flight.send);
+                self.keep_listening(now, state, &flight);
+            } else {
+                self.close(now, &flight);
+            }
+        }
+    }
+
+    /// Ends an exchange that had no reply.
+    fn close(&mut self, now: Millis, flight: &Flight) {
+        if flight.over == Transport::Udp {
+            self.servers.at_least(flight.server, now.saturating_sub(flight.last), now);
+        }
+        self.flights.remove(&flight.send);
+        self.effects.push(Effect::Cancel { id: flight.send });
+    }
+}

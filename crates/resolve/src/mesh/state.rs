@@ -1,0 +1,193 @@
+//! One question in progress, as data.
+//!
+//! It owns the shape of a state and what can be read off it: what is due when, who is pending, what was asked. It decides
+//! nothing and has no effects; the machine is in `ask`, `hear` and `serve`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use store::{Key, Millis};
+use wire::{Class, Name, NameRef, Reply, Rrset};
+
+use super::{ClientId, SendId, Transport};
+use crate::forward::{ForwardZone, Forwards};
+use crate::limits::Limits;
+use crate::memory::Found;
+use crate::select::{Candidate, Tries};
+use crate::why::Fault;
+
+/// One question in progress.
+pub(super) struct State {
+    pub(super) number: u64,
+    pub(super) key: Key,
+    /// Who waits, in the order they came.
+    pub(super) clients: Vec<Waiter>,
+    /// The snapshot's table when the question came; it keeps to it.
+    pub(super) forwards: Arc<Forwards>,
+    pub(super) began: Millis,
+    /// When it is given up.
+    pub(super) ends: Millis,
+    /// The store's epoch when it began: what is learned for a store that was flushed since is not kept.
+    pub(super) epoch: u64,
+    /// Asked again though an answer is known (prefetch, or behind a stale answer): what is remembered does not count.
+    pub(super) refresh: bool,
+    /// One of the half that nothing pushes out (`num-queries-per-thread`).
+    pub(super) runs_on: bool,
+    /// What to serve if nothing better is found in time.
+    pub(super) stale: Option<Found>,
+    /// The links found so far, first to last.
+    pub(super) chain: Vec<Link>,
+    /// Whether each reply of the chain was authoritative.
+    pub(super) aa: bool,
+    /// Links before this one came by way of a zone that must not be remembered.
+    pub(super) keep_from: usize,
+    /// What is asked now: the name in the key, or what the last link leads to.
+    pub(super) target: Name,
+    pub(super) zone: Option<Arc<ForwardZone>>,
+    /// The servers that may be asked for `target`, those of the zone before those that stand in for it.
+    pub(super) servers: Vec<Target>,
+    /// Packets sent for `target`.
+    pub(super) sends: u16,
+    /// Datagrams are not trusted for this question any more: someone guesses, or a server does not keep the case.
+    pub(super) tcp: bool,
+    pub(super) last_fault: Option<(SocketAddr, Fault)>,
+    /// Exchanges under way, oldest first.
+    pub(super) flights: Vec<Flight>,
+    /// The entry among the mesh's timers.
+    pub(super) wake: Option<Millis>,
+}
+
+/// Someone who waits.
+#[derive(Clone, Copy)]
+pub(super) struct Waiter {
+    pub(super) id: ClientId,
+    pub(super) since: Millis,
+    /// Not told at the client deadline.
+    pub(super) patient: bool,
+}
+
+/// A server of the zone, and how the question fared with it.
+#[derive(Clone, Copy)]
+pub(super) struct Target {
+    pub(super) addr: SocketAddr,
+    pub(super) tries: Tries,
+    /// Stands in while the zone's own servers are dead (`resolv-fallback`).
+    pub(super) reserve: bool,
+    /// It did not take this question with EDNS: it said so, or it was silent.
+    pub(super) shuns_edns: bool,
+    /// Of its zone: only over TCP, nothing remembered.
+    pub(super) tcp_only: bool,
+    pub(super) no_cache: bool,
+}
+
+/// A CNAME, or a DNAME and the CNAME made from it; and the name that was asked when it came.
+pub(super) struct Link {
+    pub(super) name: Name,
+    pub(super) sets: Vec<Rrset>,
+}
+
+/// An exchange under way: a socket that is open, and what is expected on it.
+#[derive(Clone)]
+pub(super) struct Flight {
+    pub(super) send: SendId,
+    /// Index into the servers of the state.
+    pub(super) index: usize,
+    pub(super) server: SocketAddr,
+    pub(super) over: Transport,
+    pub(super) edns: bool,
+    /// The message id.
+    pub(super) id: u16,
+    /// The name in the case in which it was written, where the reply must keep it.
+    pub(super) cased: Option<Name>,
+    /// When the packet left first, and last.
+    pub(super) sent: Millis,
+    pub(super) last: Millis,
+    /// When it counts as unanswered; `None` when it does already. The exchange stays open all the same.
+    pub(super) silent_at: Option<Millis>,
+    /// When another server is asked as well.
+    pub(super) hedge_at: Option<Millis>,
+    /// Replies that were not to this packet.
+    pub(super) strays: u8,
+}
+
+/// How an exchange is to be made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct How {
+    pub(super) over: Transport,
+    pub(super) edns: bool,
+}
+
+impl Flight {
+    /// Whether the same datagram left more than once, so that nobody can tell which one a reply is to (Karn).
+    pub(super) fn resent(&self) -> bool {
+        self.last > self.sent
+    }
+
+    /// Whether a reply may still come in the time the server usually takes.
+    pub(super) fn pending(&self) -> bool {
+        self.silent_at.is_some()
+    }
+}
+
+impl State {
+    /// When something is to be done if nothing happens before.
+    pub(super) fn due(&self, limits: &Limits) -> Millis {
+        let flights = self.flights.iter().flat_map(|flight| [flight.silent_at, flight.hedge_at]).flatten();
+        flights.chain(self.client_due(limits)).fold(self.ends, Millis::min)
+    }
+
+    /// When the first of the clients is told something, whatever is known by then.
+    pub(super) fn client_due(&self, limits: &Limits) -> Option<Millis> {
+        let stale = self.clients.first().and_then(|client| self.due_of(client, limits));
+        // Those who came first are due first, but for the patient ones.
+        let impatient = self.clients.iter().find(|client| !client.patient);
+        let late = impatient.and_then(|client| self.due_of(client, limits));
+        stale.into_iter().chain(late).min()
+    }
+
+    /// When this client is told something, whatever is known by then.
+    pub(super) fn due_of(&self, client: &Waiter, limits: &Limits) -> Option<Millis> {
+        let stale = self.stale.is_some().then_some(limits.serve_expired_client_timeout_ms);
+        let late = (!client.patient && limits.client_deadline_ms > 0).then_some(limits.client_deadline_ms);
+        stale.into_iter().chain(late).min().map(|after| client.since + after)
+    }
+
+    /// Whether somebody who was asked may still answer in time.
+    pub(super) fn pending(&self) -> bool {
+        self.flights.iter().any(Flight::pending)
+    }
+
+    /// The exchange with this id.
+    pub(super) fn flight(&self, id: SendId) -> Option<&Flight> {
+        self.flights.iter().find(|flight| flight.send == id)
+    }
+
+    /// The exchange with this id, to be changed.
+    pub(super) fn flight_mut(&mut self, id: SendId) -> Option<&mut Flight> {
+        self.flights.iter_mut().find(|flight| flight.send == id)
+    }
+
+    /// Takes the exchange with this id out.
+    pub(super) fn take_flight(&mut self, id: SendId) -> Option<Flight> {
+        let at = self.flights.iter().position(|flight| flight.send == id)?;
+        Some(self.flights.remove(at))
+    }
+
+    /// The servers as `select` judges them; `others_only` leaves those out that are being asked already.
+    pub(super) fn candidates(&self, others_only: bool) -> Vec<Candidate> {
+        let busy = |index| others_only && self.flights.iter().any(|flight| flight.index == index);
+        let candidate = |(index, target): (usize, &Target)| Candidate {
+            addr: target.addr,
+            tries: target.tries,
+            reserve: target.reserve,
+            left_out: busy(index),
+        };
+        self.servers.iter().enumerate().map(candidate).collect()
+    }
+}
+
+/// Whether a reply repeats this question, its name in any case.
+pub(super) fn asked(reply: &Reply, name: NameRef<'_>, qtype: wire::Rtype) -> bool {
+    let Some((said, said_type, said_class)) = &reply.question else { return false };
+    said.as_ref() == name && *said_type == qtype && *said_class == Class::IN
+}
