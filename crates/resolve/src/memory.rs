@@ -1,28 +1,15 @@
 //! What the mesh asks of the shared store, and what it puts into it.
 //!
 //! It owns the few ways in which the search for an answer looks at what is remembered, so that each rule stands once: what
-//! is too old, what may be stale, what a failure may replace. It decides nothing about questions.
+//! is a known link, what may be served after its time, what a failure may replace. It decides nothing about questions.
 
 use std::sync::Arc;
 
-use store::{Key, Message, Millis, Store};
+use store::{Found, Key, Millis, Put, Security, Store};
 use wire::{Answer, Ede, Name, NameRef, Rcode, Rrset, Rtype};
 
-use crate::limits::Limits;
-use crate::scrub::{aged, known_link};
-
-/// An answer the store has: fresh, or after its time.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// TTLs as of now; 0 where expired.
-    pub answer: Answer,
-    /// Seconds it has left, 0 when stale.
-    pub left: u32,
-    /// Its time has passed.
-    pub stale: bool,
-    /// It was tried to refresh it a moment ago, in vain.
-    pub paused: bool,
-}
+use crate::limits::{FAILURE_TTL, Limits};
+use crate::scrub::{alias, made_cname};
 
 /// The store, as the mesh sees it.
 pub(crate) struct Memory {
@@ -35,57 +22,95 @@ impl Memory {
     }
 
     /// The answer to a question for `name`, otherwise as in `key`, that may still be used.
-    pub(crate) fn known(&self, name: NameRef<'_>, qtype: Rtype, key: &Key, now: Millis) -> Option<Found> {
-        let found = self.store.get(name, qtype, key.qclass, key.cd, now)?;
-        let left = found.ttl.saturating_sub(found.age_s(now));
-        Some(Found { answer: aged(&found, now), left, stale: false, paused: false })
+    pub(crate) fn known(&self, name: NameRef<'_>, key: &Key, now: Millis) -> Option<Found> {
+        self.store.get(name, key.qtype, key.qclass, key.cd, now, None)
     }
 
-    /// The link at `name`, and where it leads, if one is known and may still be used.
-    pub(crate) fn link(&self, name: NameRef<'_>, key: &Key, now: Millis) -> Option<(Vec<Rrset>, Name)> {
-        self.known(name, Rtype::CNAME, key, now).and_then(|found| known_link(found.answer))
+    /// What is known of `name` without an answer to the very question: the records of all types for ANY, as Unbound composes
+    /// them, or that it cannot exist (`harden-below-nxdomain`, RFC 8020).
+    pub(crate) fn implied(&self, name: NameRef<'_>, key: &Key, now: Millis, limits: &Limits) -> Option<Found> {
+        if key.qtype == Rtype::ANY
+            && let Some(found) = self.store.any(name, key.qclass, key.cd, now)
+        {
+            return Some(found);
+        }
+        limits.harden_below_nxdomain.then(|| self.store.nxdomain_above(name, key.qclass, key.cd, now))?
+    }
+
+    /// The link at `name`, and where it leads, if one is known and may still be used: a CNAME of its own, or a DNAME above it
+    /// that is not above `apex`, whose servers are the ones to ask.
+    pub(crate) fn link(
+        &self,
+        name: NameRef<'_>,
+        apex: NameRef<'_>,
+        key: &Key,
+        now: Millis,
+    ) -> Option<(Vec<Rrset>, Name)> {
+        let set = |owner, rtype| {
+            let known = self.store.rrset(owner, rtype, key.qclass, key.cd, now)?;
+            known.trust.answers().then_some(known.set)
+        };
+        if let Some(cname) = set(name, Rtype::CNAME) {
+            let target = alias(&cname)?;
+            return Some((vec![cname], target));
+        }
+        let above = name.ancestors().skip(1).take_while(|above| above.is_subdomain_of(apex));
+        let dname = above.filter_map(|above| set(above, Rtype::DNAME)).next()?;
+        let cname = made_cname(&dname, name, 0)?.ok()?;
+        let target = alias(&cname)?;
+        Some((vec![dname, cname], target))
     }
 
     /// Remembers an answer for `ttl` seconds, if nothing was flushed since `epoch`.
-    pub(crate) fn keep(&self, key: Key, answer: Answer, ttl: u32, _aa: bool, _epoch: u64, now: Millis) {
-        self.store.put(key, Message { answer, stored: now, ttl });
+    pub(crate) fn keep(&self, key: Key, answer: &Answer, ttl: u32, authoritative: bool, epoch: u64, now: Millis) {
+        self.store.put(key, answer, Put { now, ttl, authoritative, security: Security::Unchecked, epoch });
     }
 
     /// Remembers a failure for `ttl` seconds, unless something better is known: another worker may have had more luck, and
     /// what may be served after its time is of more use than a failure (RFC 8767 5).
-    pub(crate) fn keep_failure(&self, key: Key, answer: Answer, ttl: u32, epoch: u64, now: Millis, _limits: &Limits) {
-        if self.store.get(key.name.as_ref(), key.qtype, key.qclass, key.cd, now).is_none() {
+    pub(crate) fn keep_failure(&self, key: Key, answer: &Answer, ttl: u32, epoch: u64, now: Millis, limits: &Limits) {
+        let stale = limits.serve_expired.then_some(limits.serve_expired_ttl_s);
+        let better = self.store.get(key.name.as_ref(), key.qtype, key.qclass, key.cd, now, stale);
+        if better.is_none_or(|found| found.stale && !servable(&found)) {
             self.keep(key, answer, ttl, false, epoch, now);
         }
     }
 
-    /// A refresh of what is stale has failed.
-    pub(crate) fn refresh_failed(&self, _key: &Key, _now: Millis, _limits: &Limits) {}
+    /// A refresh has failed. If there is something to serve after its time, it is not tried again for a while, and its time
+    /// may begin anew (`serve-expired-ttl-reset`).
+    pub(crate) fn refresh_failed(&self, key: &Key, now: Millis, limits: &Limits) {
+        let stale = Some(limits.serve_expired_ttl_s);
+        let found = self.store.get(key.name.as_ref(), key.qtype, key.qclass, key.cd, now, stale);
+        if found.is_some_and(|found| servable(&found)) {
+            self.store.pause(key, now, FAILURE_TTL);
+            if limits.serve_expired_ttl_reset {
+                self.store.keep_stale(key, now);
+            }
+        }
+    }
 
     /// Changes with each flush.
     pub(crate) fn epoch(&self) -> u64 {
-        0
+        self.store.epoch()
     }
 }
 
-impl Found {
-    /// Whether it may be served after its time: never what validation found to be forged.
-    pub(crate) fn servable(&self) -> bool {
-        self.stale && self.answer.rcode != Rcode::SERVFAIL
-    }
+/// Whether an answer may be served after its time: never a failure, nor what validation found to be forged.
+pub(crate) fn servable(found: &Found) -> bool {
+    found.stale && found.answer.rcode != Rcode::SERVFAIL && found.security != Security::Bogus
+}
 
-    /// As it is told to a client after its time (RFC 8767 4; `serve-expired-reply-ttl`, `ede-serve-expired`).
-    pub(crate) fn told(&self, limits: &Limits) -> Answer {
-        let mut answer = self.answer.clone();
-        for section in [&mut answer.answer, &mut answer.authority, &mut answer.additional] {
-            // What is not expired itself tells what it has left.
-            let expired = section.iter_mut().filter(|set| set.ttl == 0);
-            expired.for_each(|set| set.ttl = limits.serve_expired_reply_ttl_s);
-        }
-        if limits.ede_serve_expired {
-            let nxdomain = answer.rcode == Rcode::NXDOMAIN;
-            answer.ede = Some(Ede::new(if nxdomain { Ede::STALE_NXDOMAIN } else { Ede::STALE_ANSWER }, ""));
-        }
-        answer
+/// A stale answer as it is told to a client (RFC 8767 4; `serve-expired-reply-ttl`, `ede-serve-expired`).
+pub fn stale_answer(found: &Found, limits: &Limits) -> Answer {
+    let mut answer = found.answer.clone();
+    for section in [&mut answer.answer, &mut answer.authority, &mut answer.additional] {
+        // What is not expired itself tells what it has left.
+        let expired = section.iter_mut().filter(|set| set.ttl == 0);
+        expired.for_each(|set| set.ttl = limits.serve_expired_reply_ttl_s);
     }
+    if limits.ede_serve_expired {
+        let nxdomain = answer.rcode == Rcode::NXDOMAIN;
+        answer.ede = Some(Ede::new(if nxdomain { Ede::STALE_NXDOMAIN } else { Ede::STALE_ANSWER }, ""));
+    }
+    answer
 }

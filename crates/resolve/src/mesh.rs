@@ -45,12 +45,12 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use store::{Key, Millis, Store};
+use store::{Found, Key, Millis, Store};
 use wire::{Answer, Class, Name, Rcode, Rtype};
 
 use crate::forward::Forwards;
 use crate::limits::{CLIENTS_PER_QUERY, HEDGE_BURST, LATE_WAKE, Limits, QUERY_TIME};
-use crate::memory::{Found, Memory};
+use crate::memory::{Memory, servable};
 use crate::select::{ServerView, Servers};
 use crate::why::{Failure, Fault};
 use probe::Probe;
@@ -333,7 +333,7 @@ impl Mesh {
         if let Some(rcode) = unaskable(qtype, qclass) {
             return self.tell(vec![client], Answer::new(rcode), None);
         }
-        let stale = stale.filter(|found| self.limits.serve_expired && found.servable());
+        let stale = stale.filter(|found| self.limits.serve_expired && servable(found));
         let at_once = |found: &Found| found.paused || self.limits.serve_expired_client_timeout_ms == 0;
         let key = Key { name, qtype, qclass, cd };
         if let Some(found) = stale.as_ref().filter(|found| at_once(found)) {

@@ -9,8 +9,7 @@
 
 use std::net::IpAddr;
 
-use store::Message;
-use wire::{Answer, Class, Name, NameRef, Rcode, RdataSet, Reply, Rrset, Rtype};
+use wire::{Answer, Class, Name, NameError, NameRef, Rcode, RdataSet, Reply, Rrset, Rtype};
 
 use crate::forward::PrivateAddresses;
 use crate::limits::{FAILURE_TTL, Limits, MAX_SIGS, NO_RECORD_TTL};
@@ -87,20 +86,12 @@ fn link(section: &mut Vec<Rrset>, qname: NameRef<'_>, qtype: Rtype, limits: &Lim
         set.rtype == Rtype::DNAME && set.owner.as_ref() != qname && qname.is_subdomain_of(set.owner.as_ref())
     };
     if let Some(dname) = section.iter().find(|set| above(set)).cloned() {
-        let owner = dname.owner.clone();
-        let target = NameRef::from_wire(dname.rdata.first()?).ok()?;
-        let Some(Ok(target)) = qname.to_buf().rewrite(owner.as_ref(), target) else {
+        let Some(cname) = made_cname(&dname, qname, cap(0, limits))?.ok() else {
             // RFC 6672 2.2: the name would be too long.
-            let answer =
-                take(section, |set| set.owner == owner && (set.rtype == Rtype::DNAME || covers(set, Rtype::DNAME)));
-            return Some(Finding::Answer(Answer { answer, ..Answer::new(Rcode::YXDOMAIN) }));
+            return Some(Finding::Answer(Answer { answer: vec![dname], ..Answer::new(Rcode::YXDOMAIN) }));
         };
-        let mut links =
-            take(section, |set| set.owner == owner && (set.rtype == Rtype::DNAME || covers(set, Rtype::DNAME)));
-        // Made here, whatever CNAME came with it. TTL 0, as Unbound writes it: the DNAME is what is remembered.
-        let rdata = RdataSet::one(target.as_ref().as_wire());
-        links.push(Rrset::new(qname.to_name(), Rtype::CNAME, Class::IN, cap(0, limits), rdata));
-        return Some(Finding::Link(links, target.lower().to_name()));
+        let target = alias(&cname)?;
+        return Some(Finding::Link(vec![dname, cname], target));
     }
     if qtype == Rtype::CNAME {
         return None;
@@ -162,6 +153,22 @@ fn hints(rdata: &[u8]) -> impl Iterator<Item = IpAddr> {
     })
 }
 
+/// The CNAME that a DNAME above `qname` means (RFC 6672 3.1), made here whatever CNAME came with it; an error if the name
+/// would be too long. Its TTL is 0, as Unbound writes it: the DNAME is what is remembered.
+pub(crate) fn made_cname(dname: &Rrset, qname: NameRef<'_>, ttl: u32) -> Option<Result<Rrset, NameError>> {
+    let target = NameRef::from_wire(dname.rdata.first()?).ok()?;
+    let target = qname.to_buf().rewrite(dname.owner.as_ref(), target)?;
+    Some(target.map(|target| {
+        let rdata = RdataSet::one(target.as_ref().as_wire());
+        Rrset::new(qname.to_name(), Rtype::CNAME, Class::IN, ttl, rdata)
+    }))
+}
+
+/// Where a CNAME leads, in lower case.
+pub(crate) fn alias(cname: &Rrset) -> Option<Name> {
+    Some(NameRef::from_wire(cname.rdata.first()?).ok()?.lower().to_name())
+}
+
 /// How long an answer may be remembered, seconds: as long as the shortest-lived of its records. A CNAME made from a DNAME
 /// has TTL 0 by itself and does not count: the DNAME does.
 pub(crate) fn message_ttl(answer: &Answer, qtype: Rtype, limits: &Limits) -> u32 {
@@ -183,13 +190,6 @@ pub(crate) fn message_ttl(answer: &Answer, qtype: Rtype, limits: &Limits) -> u32
         Some(least) => least.min(NO_RECORD_TTL).max(limits.cache_min_negative_ttl),
         None => NO_RECORD_TTL.max(limits.cache_min_negative_ttl),
     }
-}
-
-/// The link in a remembered answer to a question for CNAME, if there is one, and where it leads.
-pub(crate) fn known_link(answer: Answer) -> Option<(Vec<Rrset>, Name)> {
-    let cname = answer.answer.first().filter(|set| set.rtype == Rtype::CNAME)?;
-    let target = NameRef::from_wire(cname.rdata.first()?).ok()?.lower().to_name();
-    Some((answer.answer, target))
 }
 
 /// The TTL of a record as this resolver counts it. (`wire` has made those with the highest bit set 0, RFC 2181 8.)

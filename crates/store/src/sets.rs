@@ -106,7 +106,7 @@ impl Trust {
 
     /// Whether a set may be an answer by itself, as Unbound composes answers to ANY: what only stood beside an answer may
     /// be incomplete.
-    pub(crate) fn answers(self) -> bool {
+    pub fn answers(self) -> bool {
         !matches!(
             self,
             Trust::None | Trust::AdditionalNoAa | Trust::AuthorityNoAa | Trust::AdditionalAa | Trust::AuthorityAa

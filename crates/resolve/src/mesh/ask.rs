@@ -35,16 +35,17 @@ impl Mesh {
     /// the next link, learned when another type of the same name was asked for.
     pub(super) fn seek(&mut self, now: Millis, mut state: Box<State>) {
         let zone = state.forwards.find(state.target.as_ref(), state.key.qtype).cloned();
-        let cached = zone.as_ref().is_none_or(|zone| !zone.no_cache);
         let first = state.chain.is_empty();
         // A refresh goes past what is known of the name it refreshes, not past what a link leads to.
-        if cached && !(first && state.refresh) {
+        if zone.as_ref().is_none_or(|zone| !zone.no_cache) && !(first && state.refresh) {
             let (target, key) = (state.target.as_ref(), &state.key);
-            if !first && let Some(known) = self.memory.known(target, key.qtype, key, now) {
+            let known = if first { None } else { self.memory.known(target, key, now) };
+            if let Some(known) = known.or_else(|| self.memory.implied(target, key, now, &self.limits)) {
                 return self.finish_known(now, *state, known);
             }
+            let apex = zone.as_ref().map_or(target, |zone| zone.name.as_ref());
             if !matches!(key.qtype, Rtype::CNAME | Rtype::DS | Rtype::ANY)
-                && let Some((sets, target)) = self.memory.link(target, key, now)
+                && let Some((sets, target)) = self.memory.link(target, apex, key, now)
             {
                 return self.follow(now, state, sets, target);
             }

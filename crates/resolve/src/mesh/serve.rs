@@ -7,13 +7,13 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use store::{Key, Millis};
+use store::{Found, Key, Millis};
 use wire::{Answer, Name, Rcode, Reply, Rrset, Rtype};
 
 use super::state::{Link, State};
 use super::{ClientId, Effect, Mesh};
 use crate::limits::{FAILURE_TTL, UNREACHABLE_TTL};
-use crate::memory::Found;
+use crate::memory::stale_answer;
 use crate::scrub::{Finding, Scope, message_ttl, scrub};
 use crate::why::{Failure, Fault};
 
@@ -73,7 +73,7 @@ impl Mesh {
                     let key = Key { name: state.target.clone(), qtype: Rtype::CNAME, ..state.key.clone() };
                     let answer = Answer { answer: sets.clone(), ..Answer::default() };
                     let ttl = message_ttl(&answer, Rtype::CNAME, &self.limits);
-                    self.memory.keep(key, answer, ttl, aa, state.epoch, now);
+                    self.memory.keep(key, &answer, ttl, aa, state.epoch, now);
                 }
                 self.follow(now, state, sets, target);
             }
@@ -126,7 +126,7 @@ impl Mesh {
             let answer = whole(from);
             let ttl = message_ttl(&answer, key.qtype, &self.limits).min(left.unwrap_or(u32::MAX));
             let aa = if from == links { aa } else { state.aa };
-            self.memory.keep(Key { name: name.clone(), ..key.clone() }, answer, ttl, aa, epoch, now);
+            self.memory.keep(Key { name: name.clone(), ..key.clone() }, &answer, ttl, aa, epoch, now);
         }
         let answer = if links == 0 { end } else { whole(0) };
         let clients = clients.iter().map(|client| client.id).collect();
@@ -145,7 +145,7 @@ impl Mesh {
             let failed = (!state.chain.is_empty()).then_some(&state.target);
             for name in asked.into_iter().chain(failed) {
                 let key = Key { name: name.clone(), ..state.key.clone() };
-                self.memory.keep_failure(key, answer.clone(), ttl, state.epoch, now, &self.limits);
+                self.memory.keep_failure(key, &answer, ttl, state.epoch, now, &self.limits);
             }
         }
         if self.limits.serve_expired && failure.lasts() {
@@ -188,7 +188,7 @@ impl Mesh {
     pub(super) fn tell_stale(&mut self, clients: Vec<ClientId>, found: &Found) {
         if !clients.is_empty() {
             self.counts.expired += clients.len() as u64;
-            let answer = Arc::new(found.told(&self.limits));
+            let answer = Arc::new(stale_answer(found, &self.limits));
             self.effects.push(Effect::Answer { clients, answer, why: None, stale: true });
         }
     }

@@ -6,13 +6,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use store::{Key, Millis};
+use store::{Found, Key, Millis};
 use wire::{Class, Name, NameRef, Reply, Rrset};
 
 use super::{ClientId, SendId, Transport};
 use crate::forward::{ForwardZone, Forwards};
 use crate::limits::Limits;
-use crate::memory::Found;
 use crate::select::{Candidate, Tries};
 use crate::why::Fault;
 

@@ -50,6 +50,7 @@ pub(crate) struct FakeNet {
     pub(crate) store: Arc<Store>,
     pub(crate) forwards: Arc<Forwards>,
     pub(crate) now: Millis,
+    pub(crate) limits: Limits,
     pub(crate) sent: Vec<Asked>,
     pub(crate) told: BTreeMap<u64, Vec<Told>>,
     upstream: Upstream,
@@ -77,6 +78,7 @@ impl FakeNet {
             store,
             forwards: Arc::new(forwards),
             now: 1_000_000,
+            limits,
             sent: Vec::new(),
             told: BTreeMap::new(),
             upstream: Box::new(upstream),
@@ -194,8 +196,8 @@ impl FakeNet {
     }
 
     pub(crate) fn resolve_as(&mut self, q: Question) -> Told {
-        if let Some(known) = self.store.get(q.name.as_ref(), q.qtype, q.qclass, q.cd, self.now) {
-            return Told { answer: Arc::new(known.answer.clone()), why: None, at: self.now, stale: false };
+        if let Some(known) = self.store.get(q.name.as_ref(), q.qtype, q.qclass, q.cd, self.now, None) {
+            return Told { answer: Arc::new(known.answer), why: None, at: self.now, stale: false };
         }
         self.counter += 1;
         let client = self.counter | 1 << 40;
@@ -205,8 +207,10 @@ impl FakeNet {
     }
 
     /// What the store has of a question after its time, as the driver looks it up.
-    fn stale(&self, _question: &Question) -> Option<resolve::Found> {
-        None
+    fn stale(&self, q: &Question) -> Option<resolve::Found> {
+        let stale = self.limits.serve_expired.then_some(self.limits.serve_expired_ttl_s)?;
+        let found = self.store.get(q.name.as_ref(), q.qtype, q.qclass, q.cd, self.now, Some(stale));
+        found.filter(|found| found.stale)
     }
 
     /// What a client was told; fails unless it was told exactly once.
