@@ -1,7 +1,8 @@
 //! Forgetting on purpose: everything, a name, a type, a zone, what is negative, what is bogus.
 //!
 //! It owns the walk through the tables, which holds each lock for a few entries only. Every flush starts a new epoch first,
-//! so that an answer to a question that was sent before is not stored afterwards.
+//! so that an answer to a question that was sent before is not stored afterwards; and one more at its end, so that no
+//! worker's first level keeps what it read meanwhile.
 
 use wire::{NameRef, Rcode, Rtype};
 
@@ -13,8 +14,7 @@ use crate::shard;
 impl Store {
     /// Forgets everything. Returns how many messages and sets there were, as all of these do.
     pub fn flush_all(&self) -> usize {
-        self.next_epoch();
-        shard::clear(&self.messages) + shard::clear(&self.sets)
+        self.flushing(|| shard::clear(&self.messages) + shard::clear(&self.sets))
     }
 
     /// Forgets what is known of a name: questions for it and sets of it, every type, class and CD bit.
@@ -36,17 +36,24 @@ impl Store {
 
     /// Forgets every answer that says no: NXDOMAIN, no data, and failures (Unbound's `flush_negative`).
     pub fn flush_negative(&self) -> usize {
-        self.next_epoch();
         let empty = |message: &Message| message.parts().is_none_or(|parts| parts.answer == 0);
         let negative = |message: &Message| message.rcode != Rcode::NOERROR || empty(message);
-        shard::sweep(&self.messages, negative)
+        self.flushing(|| shard::sweep(&self.messages, negative))
     }
 
     /// Forgets every answer and set that was proven wrong (Unbound's `flush_bogus`).
     pub fn flush_bogus(&self) -> usize {
+        self.flushing(|| {
+            shard::sweep(&self.messages, |message| message.security == Security::Bogus)
+                + shard::sweep(&self.sets, |set| set.security == Security::Bogus)
+        })
+    }
+
+    fn flushing(&self, sweep: impl FnOnce() -> usize) -> usize {
         self.next_epoch();
-        shard::sweep(&self.messages, |message| message.security == Security::Bogus)
-            + shard::sweep(&self.sets, |set| set.security == Security::Bogus)
+        let gone = sweep();
+        self.next_epoch();
+        gone
     }
 
     fn flush(
@@ -54,10 +61,11 @@ impl Store {
         mut message_goes: impl FnMut(NameRef<'_>, &Message) -> bool,
         set_goes: impl FnMut(&Set) -> bool,
     ) -> usize {
-        self.next_epoch();
         // Messages first: some have their name from a set. One whose set is gone already is of no use to anybody.
-        let messages = shard::sweep(&self.messages, |message| self.asked(message, &mut message_goes).unwrap_or(true));
-        messages + shard::sweep(&self.sets, set_goes)
+        self.flushing(|| {
+            shard::sweep(&self.messages, |message| self.asked(message, &mut message_goes).unwrap_or(true))
+                + shard::sweep(&self.sets, set_goes)
+        })
     }
 
     /// Shows the name a message was asked for.

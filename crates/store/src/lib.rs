@@ -22,6 +22,7 @@
 //! nothing.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
+pub mod answers;
 pub mod cache;
 pub mod dump;
 mod flush;
@@ -31,6 +32,7 @@ pub mod sets;
 pub mod shard;
 mod sieve;
 
+pub use answers::Answers;
 pub use cache::{Found, Put, Sizes, Store, TableUsage, Usage};
 pub use dump::Loaded;
 pub use message::Key;

@@ -29,6 +29,7 @@ pub use cookie::{ClientCookie, CookieSecret, CookieState};
 pub use message::{EdnsReply, Reply, WireError};
 pub use name::{Name, NameBuf, NameError, NameRef};
 pub use query::{EdnsQuery, Query, Reject, refuse, reject, reject_with};
+pub use rdata::compressible;
 pub use rrset::{Answer, Ede, RdataSet, Rrset, RrsetData};
 pub use text::{Record, RecordError, parse_record, rdata_to_text};
 pub use types::{Class, Opcode, Rcode, Rtype};

@@ -22,6 +22,11 @@ pub(crate) enum Field {
 
 use Field::{Compressed, Fixed, Plain, Rest, Text};
 
+/// Whether names in the data of this type are compressed when sent: such data mean something only where they stand.
+pub fn compressible(rtype: Rtype) -> bool {
+    layout(rtype).contains(&Field::Compressed)
+}
+
 /// The fields of a type's data. A type not listed is [`Field::Rest`].
 pub(crate) fn layout(rtype: Rtype) -> &'static [Field] {
     match rtype {
