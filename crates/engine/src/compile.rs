@@ -295,7 +295,9 @@ fn serve(document: &Document, cookie_secret: CookieSecret, messages: &mut Messag
             num_tcp: out.num_tcp as usize,
             tcp_mss: out.tcp_mss,
             dscp: document.socket.dscp,
+            ..Upstream::default()
         },
+        unwanted_reply_threshold: document.outgoing.unwanted_reply_threshold,
         limits: limits_of(document),
     }
 }

@@ -10,27 +10,37 @@
 //! | [`pool`] | the threads: start, apply a snapshot, add and remove listeners, drain, stop |
 //! | [`snapshot`] | what a packet is answered by |
 //! | [`stats`] | the counters, under Unbound's names |
-//! | [`outbound`] | asking upstream servers; which ports queries leave from |
-//! | `worker` | one thread's state and the effects of `resolve` |
+//! | [`outbound`] | sockets towards upstream servers; which ports queries leave from |
+//! | [`lookup`] | questions of the operator, from inside |
+//! | `worker` | one thread's state, its commands and its clock |
+//! | `flights` | packets on their way to upstream servers |
+//! | `kept` | TCP connections to them, kept and shared |
 //! | `pipeline` | the ten steps of a query |
+//! | `reply` | the last two of them: octets, counters, log lines |
+//! | `refuse` | what is not answered but with a code |
 //! | `udp`, `stream` | how packets come and answers go |
 //! | `pending` | clients that wait |
 //! | `lines` | the log lines of queries and replies |
 //!
 //! **A day in the life.** `udp::serve` takes a batch of datagrams and the snapshot. For each, `pipeline::handle` either
 //! writes an answer into the outgoing batch, or puts the client into `pending` and the question into the mesh. The batch
-//! leaves in one system call. Then the worker performs what the mesh wants: `outbound` opens a socket, sends, and waits
+//! leaves in one system call. Then the worker performs what the mesh wants: `flights` opens a socket, sends, and waits
 //! in a task of its own; its reply goes back into the mesh, the mesh names the clients to answer, `pipeline::finish`
 //! renders for each of them. Another thread that has a new snapshot sends a command; the worker takes it between two
 //! batches and says so. Nothing on this path takes a lock, but the cache shard's and the log's.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
+mod flights;
+mod kept;
 mod lines;
 pub mod listen;
+pub mod lookup;
 pub mod outbound;
 mod pending;
 mod pipeline;
 pub mod pool;
+mod refuse;
+mod reply;
 pub mod snapshot;
 pub mod stats;
 mod stream;
@@ -38,6 +48,8 @@ mod udp;
 mod worker;
 
 pub use listen::{ListenSpec, ListenerSet, SocketOptions};
+pub use lookup::Looked;
 pub use outbound::{PermittedPorts, PortSet};
 pub use pool::Pool;
 pub use snapshot::{ConnectionLimit, Serve, Snapshot, SourceAddr, Upstream};
+pub use worker::Sockets;

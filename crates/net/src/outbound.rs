@@ -1,15 +1,13 @@
-//! Asking upstream servers: performs the effects that `resolve` emits.
+//! Sockets towards upstream servers: which ports and addresses queries leave from.
 //!
 //! Over UDP each query has a socket of its own, connected, on a random permitted port (RFC 5452 section 9.2), never
 //! used for another query: an attacker has to guess port and id at once, and the kernel lets nobody else's datagrams
-//! in. Over TCP each query has a connection. Owns the bounds on both and the waiting beyond them; what is asked, of
-//! whom, and when to give up is `resolve`'s to say.
+//! in. Owns the making of sockets; `flights` uses those for UDP, `kept` those for TCP.
 
 use crate::snapshot::{SourceAddr, Upstream};
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream, UdpSocket};
+use tokio::net::{TcpSocket, UdpSocket};
 
 /// Random ports tried before a query is given up because they are taken. With most of 60,000 ports permitted one or two
 /// suffice; with few permitted, this bounds the work of a busy server.
@@ -153,12 +151,6 @@ impl Entropy {
     }
 }
 
-/// What one upstream exchange needs, decided before any waiting.
-pub(crate) struct Ask {
-    pub(crate) server: SocketAddr,
-    pub(crate) packet: Vec<u8>,
-}
-
 /// The source address for a server: one of `outgoing-interface` of its family, or the kernel's choice if none is given
 /// at all. `AddrNotAvailable` when addresses are given but none of that family, or the family is switched off.
 fn source(upstream: &Upstream, server: SocketAddr, entropy: &mut Entropy) -> io::Result<Option<IpAddr>> {
@@ -200,24 +192,11 @@ pub(crate) fn udp_socket(upstream: &Upstream, server: SocketAddr, entropy: &mut 
     Err(last)
 }
 
-/// Connects over TCP, sends the query and reads one message.
-pub(crate) async fn tcp_exchange(ask: &Ask, upstream: &Upstream, entropy: &mut Entropy) -> io::Result<Vec<u8>> {
-    let from = source(upstream, ask.server, entropy)?;
-    let socket = sys::socket::upstream_tcp(from, ask.server, upstream.tcp_mss, upstream.dscp)?;
-    let mut stream = TcpSocket::from_std_stream(socket).connect(ask.server).await?;
-    let len = u16::try_from(ask.packet.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
-    let mut framed = Vec::with_capacity(ask.packet.len() + 2);
-    framed.extend_from_slice(&len.to_be_bytes());
-    framed.extend_from_slice(&ask.packet);
-    stream.write_all(&framed).await?;
-    read_message(&mut stream).await
-}
-
-async fn read_message(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
-    let len = stream.read_u16().await?;
-    let mut message = vec![0; usize::from(len)];
-    stream.read_exact(&mut message).await?;
-    Ok(message)
+/// A socket to be connected to the server.
+pub(crate) fn tcp_socket(upstream: &Upstream, server: SocketAddr, entropy: &mut Entropy) -> io::Result<TcpSocket> {
+    let from = source(upstream, server, entropy)?;
+    let socket = sys::socket::upstream_tcp(from, server, upstream.tcp_mss, upstream.dscp)?;
+    Ok(TcpSocket::from_std_stream(socket))
 }
 
 #[cfg(test)]

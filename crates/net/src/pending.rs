@@ -3,6 +3,7 @@
 //! Owns a table from `ClientId` to everything needed to answer later: the query, the way back, the time it came. Bounded
 //! in all and per client address; an id is never valid twice, so an answer cannot reach the wrong client.
 
+use crate::lookup::Looking;
 use crate::stream::Conn;
 use crate::udp::UdpListener;
 use std::collections::HashMap;
@@ -18,8 +19,13 @@ pub(crate) const MAX_WAITING: usize = 16_384;
 /// The way back to a client.
 #[derive(Clone)]
 pub(crate) enum Route {
-    Udp { listener: Rc<UdpListener>, local: Option<LocalAddr> },
+    Udp {
+        listener: Rc<UdpListener>,
+        local: Option<LocalAddr>,
+    },
     Tcp(Rc<Conn>),
+    /// Not a client's: the operator's.
+    Inside(Looking),
 }
 
 impl Route {
@@ -38,6 +44,7 @@ impl Route {
                 addr
             }
             Route::Tcp(conn) => conn.local,
+            Route::Inside(_) => SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 0)),
         }
     }
 }

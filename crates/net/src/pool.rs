@@ -4,23 +4,29 @@
 //! have done what was asked (which they do between two batches, idle ones at once). It reads no packet.
 
 use crate::listen::ListenerSet;
+use crate::lookup::Looked;
 use crate::snapshot::Snapshot;
 use crate::stats::{self, WorkerStats};
 use crate::stream::ConnectionCounts;
-use crate::worker::{self, Command, Setup};
+use crate::worker::{self, Command, Setup, Sockets};
+use resolve::{Question, ServerView};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use store::Store;
 use sys::log::Logger;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 /// Most workers: beyond the processors of any machine of today, a number in a configuration is a mistake.
 pub const MAX_WORKERS: usize = 1_024;
+
+/// How long a worker has for a command. They take milliseconds; beyond this one is stuck, and whoever waits must hear of it.
+const COMMAND_TIME: Duration = Duration::from_secs(10);
 
 struct Member {
     commands: UnboundedSender<Command>,
@@ -32,6 +38,9 @@ pub struct Pool {
     members: Mutex<Vec<Member>>,
     stats: Vec<Arc<WorkerStats>>,
     snapshot: Mutex<Arc<Snapshot>>,
+    log: Arc<Logger>,
+    /// Whose turn it is to look something up.
+    turn: AtomicUsize,
 }
 
 impl Pool {
@@ -53,11 +62,14 @@ impl Pool {
         }
         let cpus = sys::affinity::usable_cpus().unwrap_or_default();
         let connections = Arc::new(ConnectionCounts::default());
+        log.background(); // from here on a log that nobody reads would stop packets
         let (ready, started) = channel();
         let mut pool = Pool {
             members: Mutex::new(Vec::with_capacity(workers)),
             stats: (0..workers).map(|_| Arc::new(WorkerStats::default())).collect(),
             snapshot: Mutex::new(Arc::clone(&snapshot)),
+            log: Arc::clone(&log),
+            turn: AtomicUsize::new(0),
         };
         for (id, stats) in (0_u32..).zip(&pool.stats) {
             let mut seed = [0; 32];
@@ -144,17 +156,68 @@ impl Pool {
     /// The upstream servers of the snapshot in force, each once, and whether any worker still trusts it to answer.
     ///
     /// # Errors
-    /// `BrokenPipe` if a worker has ended.
+    /// As [`Pool::servers`].
     pub fn upstreams(&self) -> io::Result<BTreeMap<SocketAddr, bool>> {
         let snapshot = self.snapshot();
         let servers = snapshot.forwards.zones().flat_map(|zone| &zone.servers);
-        let mut known: BTreeMap<SocketAddr, bool> = servers.map(|server| (server.addr, false)).collect();
-        for dead in self.ask(Command::Dead)? {
-            for (server, alive) in &mut known {
-                *alive |= !dead.contains(server);
+        let mut dead: BTreeMap<SocketAddr, usize> = servers.map(|server| (server.addr, 0)).collect();
+        for view in self.servers()?.iter().filter(|view| view.dead) {
+            if let Some(dead) = dead.get_mut(&view.addr) {
+                *dead += 1;
             }
         }
-        Ok(known)
+        Ok(dead.into_iter().map(|(server, dead)| (server, dead < self.workers())).collect())
+    }
+
+    /// What each worker knows of the upstream servers it asked: a row a worker and server.
+    ///
+    /// # Errors
+    /// `BrokenPipe` if a worker has ended, `TimedOut` if one does not take its commands.
+    pub fn servers(&self) -> io::Result<Vec<ServerView>> {
+        Ok(self.ask(Command::Servers)?.into_iter().flatten().collect())
+    }
+
+    /// Forgets what is known of upstream servers. Returns how many a worker knew at most.
+    ///
+    /// # Errors
+    /// As [`Pool::servers`].
+    pub fn flush_infra(&self) -> io::Result<usize> {
+        Ok(self.ask(Command::FlushInfra)?.into_iter().max().unwrap_or(0))
+    }
+
+    /// Sockets open, of all workers.
+    ///
+    /// # Errors
+    /// As [`Pool::servers`].
+    pub fn sockets(&self) -> io::Result<Sockets> {
+        let each = self.ask(Command::Sockets)?;
+        Ok(each.iter().fold(Sockets::default(), |sum, one| Sockets {
+            udp_listen: sum.udp_listen + one.udp_listen,
+            tcp_listen: sum.tcp_listen + one.tcp_listen,
+            tcp_clients: sum.tcp_clients + one.tcp_clients,
+            udp_upstream: sum.udp_upstream + one.udp_upstream,
+            tcp_upstream: sum.tcp_upstream + one.tcp_upstream,
+        }))
+    }
+
+    /// Looks a question up as for a client on this machine, in the cache and then upstream, outside of policy; by each
+    /// worker in turn. `None` if it is not answered within `limit`; it is looked for on, to be remembered.
+    ///
+    /// # Errors
+    /// `BrokenPipe` if the worker has ended.
+    pub fn lookup(&self, question: Question, limit: Duration) -> io::Result<Option<Looked>> {
+        let (tell, told) = channel();
+        {
+            let members = self.members.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            let turn = self.turn.fetch_add(1, Ordering::Relaxed).checked_rem(members.len()).unwrap_or(0);
+            let member = members.get(turn).ok_or_else(ended)?;
+            member.commands.send(Command::Lookup(question, tell)).map_err(|_| ended())?;
+        }
+        match told.recv_timeout(limit) {
+            Ok(looked) => Ok(Some(looked)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err(ended()),
+        }
     }
 
     /// Stops listening and waits until every client has its answer, at most `limit`. Ends with closed sockets; `stop` is
@@ -163,10 +226,11 @@ impl Pool {
     /// # Errors
     /// `BrokenPipe` if a worker has ended.
     pub fn drain(&self, limit: Duration) -> io::Result<()> {
-        self.ask(|done| Command::Drain(limit, done)).map(|_| ())
+        self.ask_within(limit + COMMAND_TIME, |done| Command::Drain(limit, done)).map(|_| ())
     }
 
-    /// Ends all workers and waits for their threads. Clients still waiting get no answer. A second call does nothing.
+    /// Ends all workers and waits for their threads, and for the log's last lines. Clients still waiting get no answer. A
+    /// second call does nothing.
     pub fn stop(&self) {
         let members = std::mem::take(&mut *self.members.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
         for member in &members {
@@ -175,20 +239,37 @@ impl Pool {
         for thread in members.into_iter().filter_map(|member| member.thread) {
             let _ = thread.join();
         }
+        self.log.foreground();
     }
 
     /// Sends a command to every worker and collects the acknowledgements.
-    fn ask<T>(&self, mut command: impl FnMut(Sender<T>) -> Command) -> io::Result<Vec<T>> {
-        let (done, answers) = channel();
-        let members = self.members.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let mut asked = 0;
-        for member in members.iter() {
-            member.commands.send(command(done.clone())).map_err(|_| ended())?;
-            asked += 1;
+    fn ask<T>(&self, command: impl FnMut(Sender<T>) -> Command) -> io::Result<Vec<T>> {
+        self.ask_within(COMMAND_TIME, command)
+    }
+
+    fn ask_within<T>(&self, limit: Duration, mut command: impl FnMut(Sender<T>) -> Command) -> io::Result<Vec<T>> {
+        let deadline = Instant::now() + limit;
+        let (done, told) = channel();
+        {
+            let members = self.members.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            for member in members.iter() {
+                member.commands.send(command(done.clone())).map_err(|_| ended())?;
+            }
         }
-        drop((members, done));
-        let answers: Vec<T> = answers.iter().take(asked).collect();
-        if answers.len() == self.workers() { Ok(answers) } else { Err(ended()) }
+        drop(done);
+        let mut answers = Vec::with_capacity(self.workers());
+        while answers.len() < self.workers() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match told.recv_timeout(left) {
+                Ok(answer) => answers.push(answer),
+                Err(RecvTimeoutError::Disconnected) => return Err(ended()),
+                Err(RecvTimeoutError::Timeout) => {
+                    let text = format!("a worker has not taken a command within {} s", limit.as_secs());
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, text));
+                }
+            }
+        }
+        Ok(answers)
     }
 }
 

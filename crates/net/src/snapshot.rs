@@ -104,6 +104,8 @@ pub struct Serve {
     pub tcp_connection_limits: Vec<ConnectionLimit>,
     /// `stream-wait-size`: octets of answers one worker keeps for slow readers.
     pub stream_wait_size: usize,
+    /// `unwanted-reply-threshold`: unwanted replies to one worker at which the cache is emptied; 0 is off.
+    pub unwanted_reply_threshold: u32,
     /// `log-queries`.
     pub log_queries: bool,
     /// `log-replies`.
@@ -125,7 +127,7 @@ pub struct Serve {
 }
 
 /// How upstream servers are asked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
     /// `do-ip4`.
     pub ip4: bool,
@@ -139,8 +141,12 @@ pub struct Upstream {
     pub ports: Arc<PortSet>,
     /// `outgoing-range`: UDP queries under way on one worker; more wait.
     pub range: usize,
-    /// `outgoing-num-tcp`: TCP connections open on one worker; more wait.
+    /// `outgoing-num-tcp`: TCP connections open on one worker; more wait. 0 asks nobody over TCP.
     pub num_tcp: usize,
+    /// `max-reuse-tcp-queries`: queries sent over one TCP connection.
+    pub tcp_reuse_queries: u32,
+    /// `tcp-reuse-timeout`, in milliseconds: how long a TCP connection is kept that has nothing to do.
+    pub tcp_reuse_timeout_ms: u32,
     /// `outgoing-tcp-mss`, in octets; 0 is the system's.
     pub tcp_mss: u32,
     /// `ip-dscp`: 0 to 63.
@@ -157,6 +163,8 @@ impl Default for Upstream {
             ports: Arc::new(PortSet::default()),
             range: 4096,
             num_tcp: 10,
+            tcp_reuse_queries: 200,
+            tcp_reuse_timeout_ms: 60_000,
             tcp_mss: 0,
             dscp: 0,
         }
@@ -186,6 +194,7 @@ impl Default for Serve {
             tcp_clients_per_worker: 10,
             tcp_connection_limits: Vec::new(),
             stream_wait_size: 4 << 20,
+            unwanted_reply_threshold: 0,
             log_queries: false,
             log_replies: false,
             log_local_actions: false,

@@ -71,7 +71,11 @@ pub struct WorkerStats {
     pub list_sum: Counter,
     pub list_samples: Counter,
     pub list_max: Counter,
+    pub list_overwritten: Counter,
+    /// Turned away before the mesh was asked.
     pub list_exceeded: Counter,
+    /// Turned away by the mesh.
+    pub list_exceeded_mesh: Counter,
     pub list_current: Counter,
     pub list_current_user: Counter,
     pub tcp_usage: Counter,
@@ -85,6 +89,9 @@ pub struct WorkerStats {
     pub nodata: Counter,
     pub unwanted_queries: Counter,
     pub unwanted_replies: Counter,
+    pub first_level_hits: Counter,
+    pub first_level_entries: Counter,
+    pub first_level_bytes: Counter,
     pub panics: Counter,
     pub send_failed: Counter,
     pub type_other: Counter,
@@ -129,7 +136,9 @@ impl Default for WorkerStats {
             list_sum: c(),
             list_samples: c(),
             list_max: c(),
+            list_overwritten: c(),
             list_exceeded: c(),
+            list_exceeded_mesh: c(),
             list_current: c(),
             list_current_user: c(),
             tcp_usage: c(),
@@ -143,6 +152,9 @@ impl Default for WorkerStats {
             nodata: c(),
             unwanted_queries: c(),
             unwanted_replies: c(),
+            first_level_hits: c(),
+            first_level_entries: c(),
+            first_level_bytes: c(),
             panics: c(),
             send_failed: c(),
             type_other: c(),
@@ -259,8 +271,8 @@ pub fn total(workers: &[std::sync::Arc<WorkerStats>], extended: bool) -> BTreeMa
     let samples = sum(|w| &w.list_samples);
     put("total.requestlist.avg", (sum(|w| &w.list_sum) * 1_000).checked_div(samples).unwrap_or(0));
     put("total.requestlist.max", most(|w| &w.list_max));
-    put("total.requestlist.overwritten", 0);
-    put("total.requestlist.exceeded", sum(|w| &w.list_exceeded));
+    put("total.requestlist.overwritten", sum(|w| &w.list_overwritten));
+    put("total.requestlist.exceeded", sum(|w| &w.list_exceeded) + sum(|w| &w.list_exceeded_mesh));
     put("total.requestlist.current.all", sum(|w| &w.list_current));
     put("total.requestlist.current.user", sum(|w| &w.list_current_user));
     put("total.recursion.time.avg", sum(|w| &w.recursion_us).checked_div(replies).unwrap_or(0));
@@ -271,10 +283,13 @@ pub fn total(workers: &[std::sync::Arc<WorkerStats>], extended: bool) -> BTreeMa
     // Ours: what Unbound has no name for.
     put("total.num.panics", sum(|w| &w.panics));
     put("total.num.answers_not_sent", sum(|w| &w.send_failed));
+    put("total.num.answers_hits", sum(|w| &w.first_level_hits));
     if !extended {
         return out;
     }
     put("mem.streamwait", sum(|w| &w.stream_wait));
+    put("mem.cache.answers", sum(|w| &w.first_level_bytes));
+    put("answers.cache.count", sum(|w| &w.first_level_entries));
     put("num.query.tcp", sum(|w| &w.tcp));
     put("num.query.tcpout", sum(|w| &w.tcp_out));
     put("num.query.udpout", sum(|w| &w.udp_out));

@@ -160,28 +160,45 @@ impl Drop for Admission {
 }
 
 /// Takes connections until the worker ends the task. With all places taken, new ones wait in the kernel.
-pub(crate) async fn accept(worker: Rc<Worker>, listener: TcpListener, local: SocketAddr) {
+pub(crate) async fn accept(worker: Rc<Worker>, listener: Rc<TcpListener>, local: SocketAddr) {
     loop {
         place(&worker).await;
         match listener.accept().await {
             Ok((stream, peer)) => {
                 place(&worker).await; // another address may have taken the last one meanwhile
-                let snapshot = worker.snapshot();
-                let Some(admission) = worker.connections.admit(&snapshot.serve.tcp_connection_limits, peer.ip()) else {
-                    continue; // dropping the stream closes it, as Unbound does
-                };
-                let _ = stream.set_nodelay(true); // answers leave in whole writes already
-                worker.set_tcp_open(worker.tcp_open.get() + 1);
-                let worker = Rc::clone(&worker);
-                tokio::task::spawn_local(async move {
-                    let place = Place { worker: Rc::clone(&worker), _admission: admission };
-                    serve(worker, stream, peer, local).await;
-                    drop(place);
-                });
+                admit(&worker, stream, peer, local);
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await,
         }
     }
+}
+
+/// Takes the connections that wait in the kernel, before the socket is closed: closing would reset them. They are as many
+/// as the kernel was told to keep at most, and get a place even if none is free.
+pub(crate) fn accept_waiting(worker: &Rc<Worker>, listener: &std::net::TcpListener, local: SocketAddr) {
+    while let Ok((stream, peer)) = listener.accept() {
+        if stream.set_nonblocking(true).is_ok()
+            && let Ok(stream) = TcpStream::from_std(stream)
+        {
+            admit(worker, stream, peer, local);
+        }
+    }
+}
+
+/// Begins to serve a connection, unless its netblock has as many as it may.
+fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, local: SocketAddr) {
+    let snapshot = worker.snapshot();
+    let Some(admission) = worker.connections.admit(&snapshot.serve.tcp_connection_limits, peer.ip()) else {
+        return; // dropping the stream closes it, as Unbound does
+    };
+    let _ = stream.set_nodelay(true); // answers leave in whole writes already
+    worker.set_tcp_open(worker.tcp_open.get() + 1);
+    let worker = Rc::clone(worker);
+    tokio::task::spawn_local(async move {
+        let place = Place { worker: Rc::clone(&worker), _admission: admission };
+        serve(worker, stream, peer, local).await;
+        drop(place);
+    });
 }
 
 /// Waits until a place for a connection is free.
@@ -210,6 +227,7 @@ async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, local: S
     let route = Route::Tcp(Rc::clone(&conn));
     let mut inbox: Vec<u8> = Vec::new();
     let mut reading = true; // false after the client's end of stream, or when we want no more of it
+    let mut fresh = true; // nothing was read of it yet
     let mut held = false; // whole messages stay in the inbox until there is room for their answers
     let idle = |worker: &Worker| {
         let ms = idle_ms(&worker.snapshot().serve, worker.tcp_open.get(), conn.keepalive.get());
@@ -231,7 +249,12 @@ async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, local: S
         }
         let busy = conn.waiting.get() > 0;
         if worker.draining.get() {
-            reading = false;
+            if fresh {
+                // Its query may be on the way, or be there unread: it has not been told that nobody listens.
+                deadline = deadline.min(Instant::now() + Duration::from_millis(MIN_IDLE_MS));
+            } else {
+                reading = false;
+            }
         }
         if !reading && !held && !busy && conn.unsent() == 0 {
             break;
@@ -252,6 +275,7 @@ async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, local: S
                 match read(&stream, &mut inbox) {
                     Ok(0) => reading = false, // answers under way still go out: the client may only have shut its side
                     Ok(_) => {
+                        fresh = false;
                         let before = inbox.len();
                         (held, reading) = messages(&worker, &route, &conn, &mut inbox, reading);
                         if inbox.len() < before {

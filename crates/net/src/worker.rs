@@ -4,17 +4,18 @@
 //! this thread's alone; no borrow is held across a point where the thread may do something else. What a packet means is
 //! the pipeline's business, what to ask upstream the mesh's.
 
+use crate::flights::Flights;
 use crate::listen::ListenerSet;
-use crate::outbound::{self, Ask, Entropy};
+use crate::lookup::Looked;
 use crate::pending::{Pending, Route, Waiting};
 use crate::pipeline;
+use crate::reply::internal_error;
 use crate::snapshot::Snapshot;
 use crate::stats::WorkerStats;
 use crate::stream::{self, ConnectionCounts};
 use crate::udp::{self, UdpListener};
-use resolve::{Effect, Mesh, SendId, Transport};
+use resolve::{Effect, Forwards, Mesh, Millis, Question, ServerView};
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
@@ -23,11 +24,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
-use store::Store;
+use store::{Answers, Store};
 use sys::log::{Level, Logger};
 use sys::udp::{RecvBatch, SendBatch, Sent};
-use tokio::sync::{Notify, Semaphore, mpsc};
-use tokio::task::{AbortHandle, JoinHandle};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// Octets of the largest DNS message (RFC 1035 4.2.2).
@@ -42,9 +43,30 @@ pub(crate) enum Command {
     Add(Vec<ListenerSet>, Sender<io::Result<()>>),
     Remove(Arc<[SocketAddr]>, Sender<()>),
     Drain(Duration, Sender<()>),
-    /// Which upstream servers were silent so often that others are preferred.
-    Dead(Sender<Vec<SocketAddr>>),
+    /// What is known of the upstream servers.
+    Servers(Sender<Vec<ServerView>>),
+    /// Forget it; how many they were is told.
+    FlushInfra(Sender<usize>),
+    /// How many sockets are open.
+    Sockets(Sender<Sockets>),
+    /// Answer a question as for a client, but outside of policy and without a packet.
+    Lookup(Question, Sender<Looked>),
     Stop,
+}
+
+/// Sockets of a worker, or of all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sockets {
+    /// UDP sockets listened on.
+    pub udp_listen: usize,
+    /// TCP sockets listened on.
+    pub tcp_listen: usize,
+    /// Connections of clients.
+    pub tcp_clients: usize,
+    /// UDP sockets of queries to upstream servers under way.
+    pub udp_upstream: usize,
+    /// TCP connections to upstream servers, idle ones included.
+    pub tcp_upstream: usize,
 }
 
 /// What a worker is made of.
@@ -79,10 +101,19 @@ pub(crate) struct Worker {
     send_by: RefCell<Option<Rc<UdpListener>>>,
     /// Where an answer for a stream is rendered.
     pub(crate) scratch: RefCell<Vec<u8>>,
-    entropy: RefCell<Entropy>,
-    flights: RefCell<HashMap<SendId, AbortHandle>>,
-    udp_places: RefCell<(usize, Rc<Semaphore>)>,
-    tcp_places: RefCell<(usize, Rc<Semaphore>)>,
+    /// The worker's own first level of the cache.
+    pub(crate) answers: RefCell<Answers>,
+    /// Snapshots applied so far: the first level holds for one.
+    pub(crate) applied: Cell<u64>,
+    /// Whether the snapshot has a zone of which nothing is remembered.
+    pub(crate) some_keep_nothing: Cell<bool>,
+    pub(crate) flights: Flights,
+    /// Unwanted replies since the cache was last emptied for their number.
+    pub(crate) unwanted: Cell<u32>,
+    /// When the timer of the mesh goes off.
+    armed: Cell<Option<Millis>>,
+    /// The mesh wants it to go off earlier.
+    rearm: Notify,
     pub(crate) tcp_open: Cell<usize>,
     pub(crate) stream_bytes: Cell<usize>,
     /// A place for a client's connection became free.
@@ -114,8 +145,9 @@ impl Worker {
     async fn live(setup: Setup, ready: &Sender<io::Result<()>>) {
         let mut commands = setup.commands;
         let serve = Arc::clone(&setup.snapshot.serve);
-        let mesh = Mesh::new(serve.limits, setup.seed, Arc::clone(&setup.store));
-        let places = |n: usize| RefCell::new((n, Rc::new(Semaphore::new(n.min(Semaphore::MAX_PERMITS)))));
+        let mut mesh = Mesh::new(serve.limits, setup.seed, Arc::clone(&setup.store));
+        mesh.set_verbosity(setup.log.verbosity());
+        let keeps_nothing = keeps_nothing(&setup.snapshot.forwards);
         let worker = Rc::new(Worker {
             id: setup.id,
             store: setup.store,
@@ -131,10 +163,13 @@ impl Worker {
             send: RefCell::new(SendBatch::new(MAX_MESSAGE)),
             send_by: RefCell::new(None),
             scratch: RefCell::new(vec![0; MAX_MESSAGE]),
-            entropy: RefCell::new(Entropy::new()),
-            flights: RefCell::new(HashMap::new()),
-            udp_places: places(serve.upstream.range),
-            tcp_places: places(serve.upstream.num_tcp),
+            answers: RefCell::default(),
+            applied: Cell::new(0),
+            some_keep_nothing: Cell::new(keeps_nothing),
+            flights: Flights::new(serve.upstream.range),
+            unwanted: Cell::new(0),
+            armed: Cell::new(None),
+            rearm: Notify::new(),
             tcp_open: Cell::new(0),
             stream_bytes: Cell::new(0),
             place_free: Notify::new(),
@@ -143,6 +178,8 @@ impl Worker {
             quiet: Notify::new(),
         });
         drop(serve);
+        worker.stats.first_level_bytes.set(worker.answers.borrow().usage().bytes);
+        tokio::task::spawn_local(Rc::clone(&worker).clockwork());
         let _ = ready.send(Ok(()));
         let mut listening = Listening::default();
         let mut draining: Vec<Sender<()>> = Vec::new();
@@ -169,9 +206,24 @@ impl Worker {
                         let _ = done.send(());
                     });
                 }
-                Command::Dead(done) => {
-                    let _ = done.send(worker.dead());
+                Command::Servers(done) => {
+                    let _ = done.send(worker.mesh.borrow().servers());
                 }
+                Command::FlushInfra(done) => {
+                    let mut mesh = worker.mesh.borrow_mut();
+                    let known = mesh.servers().len();
+                    mesh.forget_servers();
+                    let _ = done.send(known);
+                }
+                Command::Sockets(done) => {
+                    let _ = done.send(Sockets {
+                        tcp_clients: worker.tcp_open.get(),
+                        udp_upstream: worker.flights.sockets(),
+                        tcp_upstream: worker.flights.kept.open(),
+                        ..listening.sockets()
+                    });
+                }
+                Command::Lookup(question, done) => worker.look_up(question, done),
                 Command::Stop => break,
             }
         }
@@ -192,25 +244,19 @@ impl Worker {
     }
 
     fn apply(&self, snapshot: Arc<Snapshot>) {
-        self.mesh.borrow_mut().set_limits(snapshot.serve.limits);
-        for (places, n) in
-            [(&self.udp_places, snapshot.serve.upstream.range), (&self.tcp_places, snapshot.serve.upstream.num_tcp)]
         {
-            let mut places = places.borrow_mut();
-            if places.0 != n {
-                // Exchanges under way keep their places in the old semaphore; they end within seconds.
-                *places = (n, Rc::new(Semaphore::new(n.min(Semaphore::MAX_PERMITS))));
-            }
+            let mut mesh = self.mesh.borrow_mut();
+            mesh.set_limits(snapshot.serve.limits);
+            mesh.set_verbosity(self.log.verbosity());
         }
+        self.flights.set_range(snapshot.serve.upstream.range);
+        if snapshot.serve.upstream != self.snapshot.borrow().serve.upstream {
+            self.flights.kept.retire();
+        }
+        self.applied.set(self.applied.get() + 1);
+        self.some_keep_nothing.set(keeps_nothing(&snapshot.forwards));
         *self.snapshot.borrow_mut() = snapshot;
         self.place_free.notify_waiters(); // there may be more places than before
-    }
-
-    fn dead(&self) -> Vec<SocketAddr> {
-        let mesh = self.mesh.borrow();
-        let snapshot = self.snapshot.borrow();
-        let servers = snapshot.forwards.zones().flat_map(|zone| &zone.servers);
-        servers.map(|server| server.addr).filter(|addr| mesh.dead(*addr)).collect()
     }
 
     /// Waits until no client waits and no connection is open, at most `limit`.
@@ -270,26 +316,30 @@ impl Worker {
             for effect in effects {
                 match effect {
                     Effect::Send { id, server, over, packet, deadline } => {
-                        self.send_upstream(id, over, Ask { server, packet }, deadline);
+                        self.send(id, server, over, packet, deadline);
                     }
-                    Effect::Resend { .. } | Effect::Log { .. } => {}
-                    Effect::Cancel { id } => {
-                        if let Some(task) = self.flights.borrow_mut().remove(&id) {
-                            task.abort();
-                        }
-                    }
-                    Effect::Answer { clients, answer, why, .. } => {
+                    Effect::Resend { id } => self.resend(id),
+                    Effect::Cancel { id } => self.flights.cancel(id),
+                    Effect::Log { level, text } => self.log.line(word(level), self.id, &text),
+                    Effect::Answer { clients, answer, why, stale } => {
                         let snapshot = self.snapshot();
                         let now_us = self.tick();
-                        let mut why = why;
+                        let mut logged = !snapshot.serve.log_servfail;
                         for client in clients {
                             let Some(waiting) = self.pending.borrow_mut().take(client.0) else { continue };
-                            if let (Some(why), true) = (why.take(), snapshot.serve.log_servfail) {
+                            if let (Some(why), false) = (&why, logged) {
                                 let q = &waiting.query;
                                 let q = (q.qname.as_ref(), q.qtype, q.qclass);
-                                self.log.line(Level::Error, self.id, &crate::lines::servfail(q, &why));
+                                self.log.line(Level::Error, self.id, &crate::lines::servfail(q, why));
+                                logged = true;
                             }
-                            self.answer(&snapshot, &waiting, &answer, now_us);
+                            if let Route::Inside(tell) = &waiting.route {
+                                let looked = Looked::fresh((*answer).clone(), why.clone());
+                                let _ = tell.send(Looked { cached: stale, stale, ..looked });
+                            } else {
+                                self.stats.expired.add(u64::from(stale));
+                                self.answer(&snapshot, &waiting, &answer, now_us);
+                            }
                         }
                     }
                 }
@@ -302,6 +352,12 @@ impl Worker {
         let mesh = self.mesh.borrow();
         self.stats.list_current.set(mesh.queries() as u64);
         self.stats.list_current_user.set(mesh.waiting() as u64);
+        let counts = mesh.counts();
+        self.stats.list_overwritten.set(counts.jostled);
+        self.stats.list_exceeded_mesh.set(counts.exceeded);
+        if mesh.next_wake().is_some_and(|next| self.armed.get().is_none_or(|armed| next < armed)) {
+            self.rearm.notify_one();
+        }
         drop(mesh);
         if self.draining.get() {
             self.quiet.notify_one();
@@ -330,6 +386,7 @@ impl Worker {
                     conn.push(self, message, snapshot.serve.stream_wait_size);
                 }
             }
+            Route::Inside(_) => {}
         }
     }
 
@@ -351,72 +408,39 @@ impl Worker {
     /// Ends everything the mesh was doing: whoever waits gets SERVFAIL, for nobody could tell whose state is lost.
     fn abandon(self: &Rc<Self>) {
         self.mesh.borrow_mut().abandon();
-        for (_, task) in self.flights.borrow_mut().drain() {
-            task.abort();
-        }
+        self.flights.cancel_all();
         let waiting = self.pending.borrow_mut().take_all();
         let (snapshot, now_us) = (self.snapshot(), self.tick());
         for client in &waiting {
-            self.answer(&snapshot, client, &wire::Answer::new(wire::Rcode::SERVFAIL), now_us);
-        }
-    }
-
-    /// Starts an exchange with an upstream server, in a task of its own.
-    fn send_upstream(self: &Rc<Self>, id: SendId, over: Transport, ask: Ask, deadline: store::Millis) {
-        let worker = Rc::clone(self);
-        let left = deadline.saturating_sub(sys::clock::monotonic_ms());
-        let deadline = Instant::now() + Duration::from_millis(left);
-        let task = tokio::task::spawn_local(async move {
-            let outcome = tokio::time::timeout_at(deadline, worker.exchange(id, over, &ask)).await;
-            worker.flights.borrow_mut().remove(&id);
-            let now = sys::clock::monotonic_ms();
-            worker.tell_mesh(|mesh| match &outcome {
-                Err(_) => mesh.timeout(now, id),
-                Ok(Err(e)) => mesh.failed(now, id, e.kind()),
-                Ok(Ok(bytes)) => {
-                    mesh.reply(now, id, bytes, over);
-                    // Whatever it did not take over a stream is over all the same; taken ones it knows no more.
-                    mesh.failed(now, id, io::ErrorKind::InvalidData);
-                }
-            });
-        });
-        self.flights.borrow_mut().insert(id, task.abort_handle());
-    }
-
-    /// One exchange. Over UDP replies are told to the mesh as they come, and only an error ends it from this side; over
-    /// TCP the one reply is returned.
-    async fn exchange(self: &Rc<Self>, id: SendId, over: Transport, ask: &Ask) -> io::Result<Vec<u8>> {
-        let snapshot = self.snapshot();
-        let upstream = &snapshot.serve.upstream;
-        if over == Transport::Tcp {
-            if !upstream.tcp {
-                return Err(io::Error::from(io::ErrorKind::Unsupported));
+            match &client.route {
+                Route::Inside(tell) => drop(tell.send(Looked::broken())),
+                _ => self.answer(&snapshot, client, &internal_error(), now_us),
             }
-            let places = Rc::clone(&self.tcp_places.borrow().1);
-            let _place = places.acquire().await.map_err(io::Error::other)?;
-            self.stats.tcp_out.add(1);
-            let mut entropy = Entropy::new();
-            return outbound::tcp_exchange(ask, upstream, &mut entropy).await;
         }
-        let places = Rc::clone(&self.udp_places.borrow().1);
-        let _place = places.acquire().await.map_err(io::Error::other)?;
-        let socket = outbound::udp_socket(upstream, ask.server, &mut self.entropy.borrow_mut())?;
-        self.stats.udp_out.add(1);
-        socket.send(&ask.packet).await?;
-        let mut reply = vec![0; usize::from(snapshot.serve.limits.edns_buffer_size).max(UDP_REPLY_MIN)];
+    }
+
+    /// Lets the mesh have its time: one timer, set to whatever it waits for next.
+    async fn clockwork(self: Rc<Self>) {
         loop {
-            let n = socket.recv(&mut reply).await?;
-            let now = sys::clock::monotonic_ms();
-            self.tell_mesh(|mesh| drop(mesh.reply(now, id, reply.get(..n).unwrap_or_default(), over)));
-            if !self.flights.borrow().contains_key(&id) {
-                std::future::pending::<()>().await; // taken: the mesh has ended this task by Cancel
+            let next = self.mesh.borrow().next_wake();
+            self.armed.set(next);
+            let Some(next) = next else {
+                self.rearm.notified().await;
+                continue;
+            };
+            // At least a tick of the runtime's clock: a moment that has passed must not keep the thread.
+            let left = next.saturating_sub(sys::clock::monotonic_ms()).max(1);
+            tokio::select! {
+                () = self.rearm.notified() => {}
+                () = tokio::time::sleep(Duration::from_millis(left)) => {
+                    self.tell_mesh(|mesh| mesh.wake(sys::clock::monotonic_ms()));
+                }
             }
-            self.stats.unwanted_replies.add(1); // not from the server: it goes on waiting
         }
     }
 
     /// Gives the mesh an event and performs what follows.
-    fn tell_mesh(self: &Rc<Self>, event: impl FnOnce(&mut Mesh)) {
+    pub(crate) fn tell_mesh(self: &Rc<Self>, event: impl FnOnce(&mut Mesh)) {
         self.with_mesh(|mesh| {
             #[cfg(test)]
             assert!(!tests::PANIC.swap(false, std::sync::atomic::Ordering::Relaxed), "asked to");
@@ -426,8 +450,20 @@ impl Worker {
     }
 }
 
-/// Octets of the receive buffer for upstream replies at least: servers may send more than they were told to take.
-const UDP_REPLY_MIN: usize = 4096;
+/// What stands before a line of the mesh: as in Unbound, whose lines about a query are `info` also at verbosity 3.
+fn word(verbosity: u8) -> Level {
+    match verbosity {
+        0 | 1 => Level::Notice,
+        2 | 3 => Level::Info,
+        _ => Level::Debug,
+    }
+}
+
+/// Whether there is a zone of which nothing is remembered (`forward-no-cache`): most snapshots have none, and then no
+/// query needs to know its zone.
+fn keeps_nothing(forwards: &Forwards) -> bool {
+    forwards.zones().any(|zone| zone.no_cache)
+}
 
 /// Why listeners are closed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -439,10 +475,15 @@ enum Closing {
     ForGood,
 }
 
-/// The listeners of a worker, by address.
+/// The listeners of a worker.
 #[derive(Default)]
 struct Listening {
-    tasks: Vec<(SocketAddr, Option<Rc<UdpListener>>, JoinHandle<()>)>,
+    tasks: Vec<(SocketAddr, Listener, JoinHandle<()>)>,
+}
+
+enum Listener {
+    Udp(Rc<UdpListener>),
+    Tcp(Rc<tokio::net::TcpListener>),
 }
 
 impl Listening {
@@ -453,36 +494,51 @@ impl Listening {
                 let socket = tokio::net::UdpSocket::from_std(socket)?;
                 let listener = Rc::new(UdpListener { addr: set.addr, socket });
                 let task = tokio::task::spawn_local(udp::serve(Rc::clone(worker), Rc::clone(&listener)));
-                self.tasks.push((set.addr, Some(listener), task));
+                self.tasks.push((set.addr, Listener::Udp(listener), task));
             }
             if let Some(listener) = set.tcp {
                 listener.set_nonblocking(true)?;
-                let listener = tokio::net::TcpListener::from_std(listener)?;
-                let task = tokio::task::spawn_local(stream::accept(Rc::clone(worker), listener, set.addr));
-                self.tasks.push((set.addr, None, task));
+                let listener = Rc::new(tokio::net::TcpListener::from_std(listener)?);
+                let task = tokio::task::spawn_local(stream::accept(Rc::clone(worker), Rc::clone(&listener), set.addr));
+                self.tasks.push((set.addr, Listener::Tcp(listener), task));
             }
         }
         Ok(())
     }
 
-    /// Stops listening; the sockets are closed when this returns. What already waits in a UDP socket is answered first;
-    /// open connections live on. (A UDP socket that clients still wait on closes with the last of them.)
+    /// Stops listening; the sockets are closed when this returns. What already waits in a UDP socket is answered first,
+    /// connections that wait to be accepted are; open connections live on. (A UDP socket that clients still wait on closes
+    /// with the last of them.)
     async fn remove(&mut self, worker: &Rc<Worker>, which: impl Fn(&SocketAddr) -> bool, closing: Closing) {
         let (gone, kept) = std::mem::take(&mut self.tasks).into_iter().partition(|(addr, ..)| which(addr));
         self.tasks = kept;
-        for (_, udp_listener, task) in gone {
+        for (addr, listener, task) in gone {
             task.abort();
-            let _ = task.await; // until then it owns its socket
-            if let Some(listener) = udp_listener {
-                if closing == Closing::Address && !listener.addr.ip().is_unspecified() {
-                    // Connected to itself it can send, but takes no datagram from another socket of its address: as
-                    // long as a client waits for it, the interface that replaces it would lose queries to it. (The
-                    // source address of an unspecified one would change; it yields to specific ones by itself.)
-                    let _ = listener.socket.connect(listener.addr).await;
+            let _ = task.await; // until then it holds its socket
+            match listener {
+                Listener::Udp(listener) => {
+                    if closing == Closing::Address && !listener.addr.ip().is_unspecified() {
+                        // Connected to itself it can send, but takes no datagram from another socket of its address: as
+                        // long as a client waits for it, the interface that replaces it would lose queries to it. (The
+                        // source address of an unspecified one would change; it yields to specific ones by itself.)
+                        let _ = listener.socket.connect(listener.addr).await;
+                    }
+                    udp::drain(worker, &listener);
                 }
-                udp::drain(worker, &listener);
+                Listener::Tcp(listener) => {
+                    if let Ok(listener) =
+                        Rc::try_unwrap(listener).map_err(drop).and_then(|l| l.into_std().map_err(drop))
+                    {
+                        stream::accept_waiting(worker, &listener, addr);
+                    }
+                }
             }
         }
+    }
+
+    fn sockets(&self) -> Sockets {
+        let udp_listen = self.tasks.iter().filter(|(_, listener, _)| matches!(listener, Listener::Udp(_))).count();
+        Sockets { udp_listen, tcp_listen: self.tasks.len() - udp_listen, ..Sockets::default() }
     }
 }
 

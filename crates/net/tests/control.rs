@@ -119,6 +119,33 @@ fn listeners_come_and_go() {
 }
 
 #[test]
+fn connections_that_wait_to_be_accepted_are_served_when_their_listener_goes() {
+    let serve = net::Serve { tcp_clients_per_worker: 1, ..Setup::default().serve };
+    let r = Setup { workers: 1, serve, ..version(1) }.start();
+    let spec = ListenSpec { addr: "127.0.0.9:0".parse().unwrap(), options: SocketOptions::default() };
+    let sets = listen::open(&spec, 1).unwrap();
+    let more = sets[0].addr;
+    r.pool.add_listeners(vec![sets]).unwrap();
+    // One has the only place; the others are connected to the kernel alone, some with a query, some without.
+    let mut first = Stream::new(more);
+    assert!(first.ask(&a_query(1, "www.here.example.")).aa());
+    let mut waiting: Vec<Stream> = (0..20).map(|_| Stream::new(more)).collect();
+    for (id, stream) in (0..).zip(&mut waiting).filter(|(id, _)| id % 2 == 0) {
+        stream.send(&a_query(id, "www.here.example."));
+    }
+    r.pool.remove_listeners(&[more]).unwrap();
+    assert_eq!(TcpStream::connect(more).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    for (id, stream) in (0..).zip(&mut waiting) {
+        if id % 2 == 1 {
+            stream.send(&a_query(id, "www.here.example."));
+        }
+        let reply = stream.recv().expect("an answer");
+        assert_eq!(reply[..2], id.to_be_bytes());
+    }
+    assert!(first.ask(&a_query(2, "www.here.example.")).aa());
+}
+
+#[test]
 fn inherited_sockets_serve_like_our_own() {
     use std::os::fd::AsRawFd;
     let r = version(1).start();

@@ -130,7 +130,9 @@ fn what_may_go_over_tcp_alone_does_and_places_are_bounded() {
     let ids: BTreeSet<Vec<u8>> = (0..20).map(|_| client.recv()[..2].to_vec()).collect();
     assert_eq!(ids.len(), 20);
     assert!(upstream.asked().iter().all(|(_, tcp)| *tcp));
-    assert_eq!((r.stat("num.query.udpout"), r.stat("num.query.tcpout")), (0, 20));
+    assert_eq!(r.stat("num.query.udpout"), 0);
+    let ports: BTreeSet<u16> = upstream.seen.lock().unwrap().iter().map(|(_, _, peer)| peer.port()).collect();
+    assert_eq!(r.stat("num.query.tcpout"), ports.len() as u64, "connections count, not what they carry");
 }
 
 #[test]
@@ -198,7 +200,7 @@ fn who_waited_too_long_over_udp_gets_nothing_and_tcp_clients_do() {
     let mut stream = Stream::new(r.addr);
     stream.send(&a_query(2, "www.example.org."));
     eventually("both wait", || r.stat("total.requestlist.current.user") == 2);
-    std::thread::sleep(std::time::Duration::from_millis(60)); // longer than the time allowed
+    std::thread::sleep(std::time::Duration::from_millis(600)); // longer than the time allowed
     go.store(true, Ordering::Relaxed);
     assert_eq!(stream.recv().unwrap()[..2], [0, 2]);
     assert_eq!(client.ask(&a_query(3, "www.example.org.")).id, 3, "the first answer did not come, the cached one does");

@@ -43,7 +43,7 @@ mod why;
 
 pub use forward::{ForwardZone, Forwards, ForwardsBuilder, PrivateAddresses, Server};
 pub use limits::Limits;
-pub use memory::stale_answer;
+pub use memory::{servable, stale_answer};
 pub use mesh::{ClientId, Counts, Effect, Mesh, Question, SendId, Transport};
 pub use select::ServerView;
 pub use store::{Found, Key, Millis};

@@ -96,7 +96,7 @@ impl Memory {
 }
 
 /// Whether an answer may be served after its time: never a failure, nor what validation found to be forged.
-pub(crate) fn servable(found: &Found) -> bool {
+pub fn servable(found: &Found) -> bool {
     found.stale && found.answer.rcode != Rcode::SERVFAIL && found.security != Security::Bogus
 }
 
