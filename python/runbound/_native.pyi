@@ -67,6 +67,31 @@ class Engine:
         """Counters under Unbound's names, summed over the workers; those of `extended-statistics` only with it."""
     def health(self) -> dict[str, int]:
         """`upstreams_total`, `upstreams_healthy`, `cache_entries`, `cache_bytes`, `workers`, `revision`."""
+    def system(self) -> dict[str, int]:
+        """What Rust knows better than Python, empty before `start`.
+
+        `workers`; over all of them `sockets.udp` and `sockets.tcp_listen`, listening; `sockets.tcp`, connections of
+        clients; `sockets.udp_upstream` and `sockets.tcp_upstream`, towards upstream servers; `resident_bytes`, octets
+        of memory in use; `racing_wins`, answers that were first of several servers asked.
+        """
+    def upstreams(self) -> list[dict[str, object]]:
+        """A row for each forward zone and address, counters summed over the workers, ordered by zone and address.
+
+        `zone` (`resolv-fallback` for the system's resolvers), `address` (`ip@port`), `transport` (`udp` or `tcp`),
+        `tls_name` or None, `state` (`unknown`, `up`, or `down` when every worker that asked it leaves it alone),
+        `srtt_ms` (float) or None, `wait_ms`, `queries`, `answers`, `failures`, `timeouts`, `wins`, `last_error` or
+        None, `retry_in_ms` or None. Empty before `start`. Raises EngineError when a worker does not answer.
+        """
+    def lookup(self, name: str, rtype: str, checking_disabled: bool, timeout_s: float) -> dict[str, object]:
+        """Resolves one question of class IN as the resolver does for a client that access control and local data pass.
+
+        `rcode` (its word), `question`, `answer`, `authority`, `additional` (lists of record lines: owner, TTL, class,
+        type, data), `elapsed_us`, `from_cache`, `stale`, `authentic` (AD), `security` (`unchecked`, `bogus`,
+        `indeterminate`, `insecure`, `secure`), `ede` (RFC 8914: a list of `code` and `text`), `why` or None.
+
+        What the network says, SERVFAIL too, is a result. Raises TimeoutError after `timeout_s` seconds (at most 60),
+        EngineError on a bad name or type or when nothing runs.
+        """
     def cache_usage(self) -> dict[str, int]:
         """Of the caches of messages and of RRsets, since the start, in octets where it is memory.
 
@@ -77,7 +102,18 @@ class Engine:
         """Removes entries of the cache; how many went. As the `flush` commands of unbound-control(8).
 
         `what` is `all`; `name` (every type of `name`), `type` (`rtype` of `name`), `zone` (`name` and all below);
-        `negative` (NXDOMAIN and NODATA) or `bogus`. Raises EngineError on a bad name or type, or one that is missing.
+        `negative` (NXDOMAIN and NODATA), `bogus`; or `infra` (what is known of upstream servers). Raises EngineError on
+        a bad name or type, or one that is missing.
+        """
+    def cache_dump(self, part: int) -> bytes | None:
+        """A part of the cache in the text of Unbound's `dump_cache`, counted from 0; None after the last.
+
+        Workers go on meanwhile: the whole is no picture of one moment, but each part is sound.
+        """
+    def cache_load(self, text: bytes) -> tuple[int, int, int]:
+        """Reads what `cache_dump` or Unbound wrote: RRsets and messages taken, lines refused.
+
+        A set is taken whole or not at all. Raises EngineError when nothing runs.
         """
     def listening(self) -> list[str]:
         """The addresses served, as `ip@port`."""

@@ -1,11 +1,13 @@
-//! What an operator does with the cache: looks at it, empties it in part.
+//! What an operator does with the cache: looks at it, empties it in part, writes it out, reads it in.
 //!
 //! Owns the words of these acts; the cache does them. It must never decide what is kept.
 
 use std::collections::BTreeMap;
 
-use crate::lookup::{name as name_of, rtype as type_of};
-use crate::{Engine, Failure};
+use crate::{Engine, Failure, lookup};
+
+/// Octets of a part of a dump at which it is handed out: enough that parts are few, little enough that they are cheap.
+const DUMP_PART: usize = 256 * 1024;
 
 impl Engine {
     /// Entries, octets and counters of both caches; empty before [`Engine::start`].
@@ -30,15 +32,14 @@ impl Engine {
         ])
     }
 
-    /// Removes entries; how many went. `what` is `all`, `name`, `type`, `zone`,
-    /// `negative` or `bogus`.
+    /// Removes entries; how many went. `what` is `all`, `name`, `type`, `zone`, `negative`, `bogus` or `infra`.
     ///
     /// # Errors
     /// Nothing runs, `what` is none of these, or the name or type that it needs is missing or none.
     pub fn cache_flush(&self, what: &str, name: Option<&str>, rtype: Option<&str>) -> Result<u64, Failure> {
-        let (_, store) = self.plane().ok_or_else(not_running)?;
-        let name = || name_of(name.ok_or_else(|| Failure::new(format!("a flush of a {what} needs a name")))?);
-        let rtype = || type_of(rtype.ok_or_else(|| Failure::new("a flush of a type needs a type"))?);
+        let (pool, store) = self.plane().ok_or_else(not_running)?;
+        let name = || lookup::name(name.ok_or_else(|| Failure::new(format!("a flush of a {what} needs a name")))?);
+        let rtype = || lookup::rtype(rtype.ok_or_else(|| Failure::new("a flush of a type needs a type"))?);
         let removed = match what {
             "all" => store.flush_all(),
             "name" => store.flush_name(name()?.as_ref()),
@@ -46,9 +47,27 @@ impl Engine {
             "zone" => store.flush_zone(name()?.as_ref()),
             "negative" => store.flush_negative(),
             "bogus" => store.flush_bogus(),
+            "infra" => pool.flush_infra().map_err(crate::engine::lost)?,
             _ => return Err(Failure::new(format!("there is no flush of \"{what}\""))),
         };
         Ok(removed as u64)
+    }
+
+    /// Part `part` of the dump, `None` after the last; empty before [`Engine::start`].
+    pub fn cache_dump(&self, part: usize) -> Option<String> {
+        let (_, store) = self.plane()?;
+        let mut text = String::with_capacity(DUMP_PART);
+        store.dump(part, now(), &mut text).then_some(text)
+    }
+
+    /// Reads a dump, or pieces of one: RRsets and messages taken, lines refused.
+    ///
+    /// # Errors
+    /// Nothing runs.
+    pub fn cache_load(&self, text: &[u8]) -> Result<(u64, u64, u64), Failure> {
+        let (_, store) = self.plane().ok_or_else(not_running)?;
+        let loaded = store.load(&String::from_utf8_lossy(text), now());
+        Ok((loaded.rrsets as u64, loaded.messages as u64, loaded.refused as u64))
     }
 }
 

@@ -285,6 +285,7 @@ fn serve(document: &Document, cookie_secret: CookieSecret, messages: &mut Messag
         log_tag_queryreply: d.log_tag_queryreply,
         log_destaddr: d.log_destaddr,
         extended_statistics: d.extended_statistics,
+        unwanted_reply_threshold: out.unwanted_reply_threshold,
         upstream: Upstream {
             ip4: out.ip4,
             ip6: out.ip6,
@@ -293,11 +294,11 @@ fn serve(document: &Document, cookie_secret: CookieSecret, messages: &mut Messag
             ports: Arc::new(ports(&out.port_rules)),
             range: out.range as usize,
             num_tcp: out.num_tcp as usize,
+            tcp_reuse_queries: out.tcp_reuse_queries,
+            tcp_reuse_timeout_ms: out.tcp_reuse_timeout,
             tcp_mss: out.tcp_mss,
             dscp: document.socket.dscp,
-            ..Upstream::default()
         },
-        unwanted_reply_threshold: document.outgoing.unwanted_reply_threshold,
         limits: limits_of(document),
     }
 }

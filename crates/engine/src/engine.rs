@@ -4,7 +4,7 @@
 //! document in force, against which `apply` finds what changed. It must never leave anything half applied: all that can
 //! fail (compiling, opening sockets) happens before the workers hear of it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -18,14 +18,17 @@ use net::snapshot::Snapshot;
 use resolve::{ForwardZone, Forwards};
 use store::{Sizes, Store};
 use sys::log::{Level, Logger, Options, Shape, Target, TimeStyle};
-use wire::{CookieSecret, Name};
+use wire::{CookieSecret, Name, Rtype};
 
 use crate::cache::now;
 use crate::compile::{self, Compiled, compile};
 use crate::document::{Document, Log};
-use crate::surroundings::{self, Stamp, Surroundings};
+use crate::surroundings::{self, Hosts, Stamp, Surroundings};
 use crate::watch::Watch;
-use crate::{Failure, listening};
+use crate::{Failure, listening, lookup};
+
+/// Longest time one look-up of a `forward-host` may take: as long as a client waits.
+const HOST_LOOKUP: Duration = Duration::from_secs(2);
 
 /// Most zones that are forgotten one by one, each by a walk through the whole cache; beyond it, emptying is cheaper.
 const MAX_SWEEPS: usize = 16;
@@ -350,16 +353,40 @@ impl Engine {
         let mut stats = pool.stats();
         if pool.snapshot().serve.extended_statistics {
             let usage = store.usage();
+            let servers: BTreeSet<SocketAddr> =
+                pool.servers().unwrap_or_default().iter().map(|view| view.addr).collect();
             for (name, value) in [
                 ("mem.cache.message", usage.messages.bytes as u64),
                 ("mem.cache.rrset", usage.rrsets.bytes as u64),
                 ("msg.cache.count", usage.messages.entries as u64),
                 ("rrset.cache.count", usage.rrsets.entries as u64),
+                ("infra.cache.count", servers.len() as u64),
             ] {
                 stats.insert(name.to_owned(), value);
             }
         }
         stats
+    }
+
+    /// What the data plane knows of the process; empty before [`Engine::start`].
+    ///
+    /// # Errors
+    /// A worker does not answer, or the system does not tell.
+    pub fn system(&self) -> Result<BTreeMap<&'static str, u64>, Failure> {
+        let Some((pool, _)) = self.plane() else { return Ok(BTreeMap::new()) };
+        let sockets = pool.sockets().map_err(lost)?;
+        let wins = pool.servers().map_err(lost)?.iter().map(|view| view.wins).sum();
+        let resident = sys::memory::resident().map_err(|e| Failure::new(format!("/proc/self/statm: {e}")))?;
+        Ok(BTreeMap::from([
+            ("workers", pool.workers() as u64),
+            ("sockets.udp", sockets.udp_listen as u64),
+            ("sockets.tcp_listen", sockets.tcp_listen as u64),
+            ("sockets.tcp", sockets.tcp_clients as u64),
+            ("sockets.udp_upstream", sockets.udp_upstream as u64),
+            ("sockets.tcp_upstream", sockets.tcp_upstream as u64),
+            ("resident_bytes", resident),
+            ("racing_wins", wins),
+        ]))
     }
 
     /// The state of things.
@@ -413,7 +440,8 @@ impl Engine {
             (Some(watch), _) => watch.look(),
             (None, true) => {
                 let (state, log) = (Arc::clone(&self.state), Arc::clone(&self.log));
-                let look = move || look(&state, &log);
+                let mut hosts = Hosts::default();
+                let look = move || look(&state, &mut hosts, &log);
                 *watch = Some(Watch::start(look).map_err(|e| Failure::new(format!("no thread can be started: {e}")))?);
             }
             (None, false) => {}
@@ -437,7 +465,14 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Whether the document refers to something that changes by itself.
 fn watched(document: &Document) -> bool {
-    !document.outgoing.resolv_conf.is_empty()
+    !document.outgoing.resolv_conf.is_empty() || document.forwards.iter().any(|zone| !zone.hosts.is_empty())
+}
+
+/// The `forward-host`s of a document, each once.
+fn hosts(document: &Document) -> Vec<Name> {
+    let texts = document.forwards.iter().flat_map(|zone| &zone.hosts).map(|host| &host.address);
+    let names: HashSet<Name> = texts.filter_map(|text| lookup::name(text).ok()).collect();
+    names.into_iter().collect()
 }
 
 /// Of the file that the document refers to, to be taken before it is read.
@@ -466,20 +501,43 @@ fn look_around(document: &Document, listening: &[SocketAddr], known: &Surroundin
 }
 
 /// One look at what changes while the document stays, and what follows from it: the same snapshot with other forwarders.
-fn look(state: &Mutex<State>, log: &Logger) {
+fn look(state: &Mutex<State>, hosts: &mut Hosts, log: &Logger) {
+    let Some((pool, names, types)) = lock(state).running.as_ref().map(|running| {
+        let out = &running.document.outgoing;
+        let types = [(Rtype::A, out.ip4), (Rtype::AAAA, out.ip6)];
+        (Arc::clone(&running.pool), self::hosts(&running.document), types)
+    }) else {
+        return;
+    };
+    // Without the lock, for it may take its time.
+    let types: Vec<Rtype> = types.into_iter().filter_map(|(rtype, wanted)| wanted.then_some(rtype)).collect();
+    hosts.refresh(&names, &types, &|name, rtype| {
+        let found = pool.lookup(lookup::question(name.clone(), rtype, false), HOST_LOOKUP).ok()??;
+        Some(found.answer)
+    });
     let mut state = lock(state);
     let Some(running) = state.running.as_mut() else { return };
     let stamp = stamp(&running.document);
     // Read once it stays as it is: before, it may be half written.
     let still = std::mem::replace(&mut running.seen, stamp) == stamp;
-    if stamp == running.stamp || !still {
-        return;
-    }
-    running.stamp = stamp;
-    let found = look_around(&running.document, &running.listening, &running.found, log);
-    if found != running.found {
+    let mut found = if stamp == running.stamp || !still {
+        running.found.clone()
+    } else {
+        running.stamp = stamp;
+        look_around(&running.document, &running.listening, &running.found, log)
+    };
+    found.hosts = hosts.known();
+    if found.resolvers != running.found.resolvers {
         let path = &running.document.outgoing.resolv_conf;
         log.line(Level::Notice, 0, &format!("resolv-fallback: {path} changed: {}", listed(&found.resolvers)));
+    }
+    for (name, ips) in found.hosts.iter().filter(|(name, ips)| running.found.hosts.get(*name) != Some(*ips)) {
+        let ips: Vec<String> = ips.iter().map(ToString::to_string).collect();
+        let text = if ips.is_empty() { "no address".to_owned() } else { ips.join(" ") };
+        let level = if ips.is_empty() { Level::Warning } else { Level::Notice };
+        log.line(level, 0, &format!("forward-host: {name} has {text}"));
+    }
+    if found != running.found {
         running.surround(found, log);
     }
 }
@@ -666,11 +724,43 @@ mod tests {
     }
 
     #[test]
+    fn the_caches_take_the_sizes_of_a_reload_at_once() {
+        let mut document = document();
+        (document.cache.messages, document.cache.rrsets) = (4 << 20, 8 << 20);
+        let engine = started(&document);
+        let limits = || [engine.cache_usage()["message.limit"], engine.cache_usage()["rrset.limit"]];
+        assert_eq!(limits(), [4 << 20, 8 << 20]);
+        (document.cache.messages, document.cache.rrsets) = (1 << 20, 2 << 20);
+        assert_eq!(engine.change(document, None).expect("taken"), []);
+        assert_eq!(limits(), [1 << 20, 2 << 20]);
+        engine.stop();
+    }
+
+    #[test]
+    fn a_stopped_engine_waits_for_no_lookup() {
+        let silent = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        let mut document = document();
+        let port = silent.local_addr().expect("an address").port();
+        document.outgoing.do_not_query_localhost = false;
+        document.forwards = vec![forward(".", &[&format!("127.0.0.1@{port}")])];
+        let engine = Arc::new(started(&document));
+        let asking = Arc::clone(&engine);
+        let lookup = std::thread::spawn(move || asking.lookup("a.", "A", false, Duration::from_secs(60)));
+        silent.recv(&mut [0; 512]).expect("the question");
+        engine.stop();
+        assert!(lookup.join().expect("no panic").is_err(), "it ends with the workers and not with its time");
+    }
+
+    #[test]
     fn nothing_runs_before_start() {
         let engine = Engine::new().expect("standard error is open");
         assert_eq!(engine.health(), Health::default());
         assert!(engine.stats().is_empty());
         assert!(engine.apply(&[], None).is_err());
+        assert!(engine.upstreams().expect("none").is_empty() && engine.system().expect("nothing").is_empty());
+        assert!(engine.cache_usage().is_empty() && engine.cache_dump(0).is_none());
+        assert!(engine.cache_flush("all", None, None).is_err() && engine.cache_load(b"").is_err());
+        assert!(engine.lookup("a.", "A", false, Duration::ZERO).is_err());
         engine.drain(Duration::ZERO);
         engine.stop();
     }

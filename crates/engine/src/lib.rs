@@ -11,8 +11,9 @@ pub mod document;
 mod engine;
 mod failure;
 mod listening;
-mod lookup;
+pub mod lookup;
 pub mod surroundings;
+pub mod upstreams;
 mod watch;
 
 pub use crate::engine::{Change, Effect, Engine, Health};

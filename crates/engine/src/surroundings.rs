@@ -5,12 +5,13 @@
 //! which must never be asked by itself. It must never change anything: who calls it decides what becomes of the find.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 use std::{fs, io};
 
-use wire::Name;
+use wire::{Answer, Name, Rcode, Rtype};
 
 use crate::compile::address;
 
@@ -20,6 +21,14 @@ const MAX_RESOLVERS: usize = 3;
 const MAX_RESOLV_CONF: u64 = 64 * 1024;
 /// The port of servers in a resolv.conf, which knows no other.
 const DNS_PORT: u16 = 53;
+
+/// Addresses kept of one `forward-host`: more than any real one has.
+const MAX_ADDRESSES: usize = 16;
+/// Time until a `forward-host` is looked up again that could not be found out.
+const RETRY: Duration = Duration::from_secs(5);
+/// Fewest and most time until a `forward-host` is looked up again, whatever its TTL: neither a flood of questions nor a
+/// server that moved and is not noticed.
+const REFRESH: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(3600));
 
 /// What adds to the file. It changes while the file stays.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -89,9 +98,104 @@ fn ourselves(ip: IpAddr, listening: &[SocketAddr]) -> bool {
     })
 }
 
+/// The addresses of `forward-host`s, and when to look again.
+#[derive(Default)]
+pub(crate) struct Hosts {
+    known: HashMap<Name, Host>,
+}
+
+struct Host {
+    addresses: Vec<IpAddr>,
+    due: Instant,
+}
+
+impl Hosts {
+    /// Looks up what is due among `names` by `ask`, which may take its time, and forgets all others. What cannot be
+    /// found out stays as it was: old addresses are better than none.
+    pub(crate) fn refresh(&mut self, names: &[Name], types: &[Rtype], ask: &dyn Fn(&Name, Rtype) -> Option<Answer>) {
+        self.known.retain(|name, _| names.contains(name));
+        for name in names {
+            if self.known.get(name).is_some_and(|host| host.due > Instant::now()) {
+                continue;
+            }
+            let of = |rtype: &Rtype| ask(name, *rtype).and_then(|answer| addresses(&answer));
+            let found: Vec<Option<Vec<(IpAddr, u32)>>> = types.iter().map(of).collect();
+            let failed = found.iter().any(Option::is_none);
+            let found: Vec<(IpAddr, u32)> = found.into_iter().flatten().flatten().take(MAX_ADDRESSES).collect();
+            let ttl = found.iter().map(|(_, ttl)| Duration::from_secs((*ttl).into())).min();
+            let wait = ttl.filter(|_| !failed).map_or(RETRY, |ttl| ttl.clamp(REFRESH.0, REFRESH.1));
+            let host = self.known.entry(name.clone()).or_insert(Host { addresses: Vec::new(), due: Instant::now() });
+            host.due = Instant::now() + wait;
+            if !failed || !found.is_empty() {
+                host.addresses = found.into_iter().map(|(ip, _)| ip).collect();
+                host.addresses.sort_unstable(); // answers rotate: that is no change
+            }
+        }
+    }
+
+    /// What is known.
+    pub(crate) fn known(&self) -> HashMap<Name, Vec<IpAddr>> {
+        self.known.iter().map(|(name, host)| (name.clone(), host.addresses.clone())).collect()
+    }
+}
+
+/// The addresses in an answer with their TTLs; `None` if it is no answer.
+fn addresses(answer: &Answer) -> Option<Vec<(IpAddr, u32)>> {
+    if !matches!(answer.rcode, Rcode::NOERROR | Rcode::NXDOMAIN) {
+        return None;
+    }
+    let sets = answer.answer.iter().filter(|set| matches!(set.rtype, Rtype::A | Rtype::AAAA));
+    let of = |data: &[u8]| match data.len() {
+        4 => <[u8; 4]>::try_from(data).ok().map(|octets| Ipv4Addr::from(octets).into()),
+        _ => <[u8; 16]>::try_from(data).ok().map(|octets| Ipv6Addr::from(octets).into()),
+    };
+    Some(sets.flat_map(|set| set.rdata.iter().filter_map(of).map(|ip| (ip, set.ttl))).collect())
+}
+
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
+    use wire::{Class, RdataSet, Rrset};
+
     use super::*;
+
+    fn answer(rcode: Rcode, rtype: Rtype, data: &[&[u8]]) -> Answer {
+        let owner = Name::from_text("dns.example.").expect("a name");
+        let set = Rrset::new(owner, rtype, Class::IN, 300, data.iter().copied().collect::<RdataSet>());
+        Answer { answer: if data.is_empty() { Vec::new() } else { vec![set] }, ..Answer::new(rcode) }
+    }
+
+    #[test]
+    fn a_forward_host_keeps_its_addresses_while_nobody_can_tell_and_loses_them_when_somebody_says_so() {
+        let name = Name::from_text("dns.example.").expect("a name");
+        let (names, types) = ([name.clone()], [Rtype::A, Rtype::AAAA]);
+        let asked = RefCell::new(0);
+        let mut hosts = Hosts::default();
+        let known = |hosts: &Hosts| hosts.known().remove(&name).unwrap_or_default();
+        let due = |hosts: &mut Hosts| hosts.known.values_mut().for_each(|host| host.due = Instant::now());
+        let good = |_: &Name, rtype| {
+            *asked.borrow_mut() += 1;
+            let data: &[&[u8]] = if rtype == Rtype::A { &[&[192, 0, 2, 2], &[192, 0, 2, 1]] } else { &[] };
+            Some(answer(Rcode::NOERROR, rtype, data))
+        };
+        hosts.refresh(&names, &types, &good);
+        let both: Vec<IpAddr> = ["192.0.2.1", "192.0.2.2"].map(|ip| ip.parse().expect("an address")).to_vec();
+        assert_eq!(known(&hosts), both);
+        hosts.refresh(&names, &types, &good);
+        assert_eq!(*asked.borrow(), 2, "not before its time");
+        due(&mut hosts);
+        hosts.refresh(&names, &types, &|_, _| None);
+        assert_eq!(known(&hosts), both);
+        due(&mut hosts);
+        hosts.refresh(&names, &types, &|_, rtype| Some(answer(Rcode::SERVFAIL, rtype, &[])));
+        assert_eq!(known(&hosts), both);
+        due(&mut hosts);
+        hosts.refresh(&names, &types, &|_, rtype| Some(answer(Rcode::NXDOMAIN, rtype, &[])));
+        assert!(known(&hosts).is_empty());
+        hosts.refresh(&[], &types, &|_, _| None);
+        assert!(hosts.known().is_empty(), "who is not asked for any more is forgotten");
+    }
 
     fn texts(addrs: &[SocketAddr]) -> Vec<String> {
         addrs.iter().map(ToString::to_string).collect()

@@ -4,10 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use ::engine as rust;
+use pyo3::exceptions::PyTimeoutError;
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 use sys::log::Level;
 
 use crate::scan::{Message, Scan, message};
@@ -19,9 +22,103 @@ fn failed(failure: rust::Failure) -> PyErr {
     EngineError::new_err(failure.to_string())
 }
 
+/// Detaches from the interpreter and acts. A panic, a defect of ours, is an error to the caller and not the end of it.
+fn detached<T: Send>(py: Python<'_>, act: impl FnOnce() -> T + Send) -> PyResult<T> {
+    let done = py.detach(|| catch_unwind(AssertUnwindSafe(act)));
+    done.map_err(|_| EngineError::new_err("internal error, a defect: standard error has the details"))
+}
+
+/// The same for an act that can fail.
+fn tried<T: Send>(py: Python<'_>, act: impl FnOnce() -> Result<T, rust::Failure> + Send) -> PyResult<T> {
+    detached(py, act)?.map_err(failed)
+}
+
 /// An address as Unbound writes it.
 fn at(addr: SocketAddr) -> String {
     format!("{}@{}", addr.ip(), addr.port())
+}
+
+/// A row of `upstreams`, a dict to Python.
+#[derive(IntoPyObject)]
+struct Upstream {
+    zone: String,
+    address: String,
+    transport: &'static str,
+    tls_name: Option<String>,
+    state: &'static str,
+    srtt_ms: Option<f64>,
+    wait_ms: u64,
+    queries: u64,
+    answers: u64,
+    failures: u64,
+    timeouts: u64,
+    wins: u64,
+    last_error: Option<String>,
+    retry_in_ms: Option<u64>,
+}
+
+impl From<rust::upstreams::Upstream> for Upstream {
+    fn from(row: rust::upstreams::Upstream) -> Self {
+        Self {
+            zone: row.zone,
+            address: at(row.addr),
+            transport: if row.tcp { "tcp" } else { "udp" },
+            tls_name: row.tls_name,
+            state: row.health.word(),
+            srtt_ms: row.srtt_ms,
+            wait_ms: row.wait_ms,
+            queries: row.queries,
+            answers: row.answers,
+            failures: row.failures,
+            timeouts: row.timeouts,
+            wins: row.wins,
+            last_error: row.last_error,
+            retry_in_ms: row.retry_in_ms,
+        }
+    }
+}
+
+/// An extended error of a `Lookup`.
+#[derive(IntoPyObject)]
+struct Ede {
+    code: u16,
+    text: String,
+}
+
+/// What `lookup` found, a dict to Python.
+#[derive(IntoPyObject)]
+struct Lookup {
+    rcode: String,
+    question: String,
+    answer: Vec<String>,
+    authority: Vec<String>,
+    additional: Vec<String>,
+    elapsed_us: u64,
+    from_cache: bool,
+    stale: bool,
+    authentic: bool,
+    security: &'static str,
+    ede: Vec<Ede>,
+    why: Option<String>,
+}
+
+impl From<rust::lookup::Lookup> for Lookup {
+    fn from(found: rust::lookup::Lookup) -> Self {
+        Self {
+            rcode: found.rcode,
+            question: found.question,
+            answer: found.answer,
+            authority: found.authority,
+            additional: found.additional,
+            elapsed_us: found.elapsed_us,
+            from_cache: found.from_cache,
+            stale: found.stale,
+            authentic: found.authentic,
+            security: found.security,
+            ede: found.ede.into_iter().map(|(code, text)| Ede { code, text }).collect(),
+            why: found.why,
+        }
+    }
 }
 
 /// The data plane.
@@ -36,17 +133,17 @@ impl Engine {
     }
 
     fn open_log(&self, py: Python<'_>, document: &[u8]) -> PyResult<()> {
-        py.detach(|| self.0.open_log(document)).map_err(failed)
+        tried(py, || self.0.open_log(document))
     }
 
     fn bind(&self, py: Python<'_>, document: &[u8], inherited: Vec<i32>) -> PyResult<()> {
-        py.detach(|| self.0.bind(document, &inherited)).map_err(failed)
+        tried(py, || self.0.bind(document, &inherited))
     }
 
     #[pyo3(signature = (document, scan))]
     fn start(&self, py: Python<'_>, document: &[u8], scan: Option<&Bound<'_, Scan>>) -> PyResult<()> {
         let scan = scan.map(|scan| scan.get().0.clone());
-        py.detach(|| self.0.start(document, scan.as_deref())).map_err(failed)
+        tried(py, || self.0.start(document, scan.as_deref()))
     }
 
     #[pyo3(signature = (document, scan))]
@@ -57,40 +154,74 @@ impl Engine {
         scan: Option<&Bound<'_, Scan>>,
     ) -> PyResult<Vec<(String, &'static str)>> {
         let scan = scan.map(|scan| scan.get().0.clone());
-        let changes = py.detach(|| self.0.apply(document, scan.as_deref())).map_err(failed)?;
+        let changes = tried(py, || self.0.apply(document, scan.as_deref()))?;
         Ok(changes.into_iter().map(|change| (change.what, change.effect.word())).collect())
     }
 
-    fn stats(&self, py: Python<'_>) -> BTreeMap<String, u64> {
-        py.detach(|| self.0.stats())
+    fn stats(&self, py: Python<'_>) -> PyResult<BTreeMap<String, u64>> {
+        detached(py, || self.0.stats())
     }
 
-    fn health(&self, py: Python<'_>) -> BTreeMap<&'static str, u64> {
-        let health = py.detach(|| self.0.health());
-        BTreeMap::from([
+    fn health(&self, py: Python<'_>) -> PyResult<BTreeMap<&'static str, u64>> {
+        let health = detached(py, || self.0.health())?;
+        Ok(BTreeMap::from([
             ("upstreams_total", health.upstreams_total),
             ("upstreams_healthy", health.upstreams_healthy),
             ("cache_entries", health.cache_entries),
             ("cache_bytes", health.cache_bytes),
             ("workers", health.workers),
             ("revision", health.revision),
-        ])
+        ]))
     }
 
-    fn cache_usage(&self, py: Python<'_>) -> BTreeMap<&'static str, u64> {
-        py.detach(|| self.0.cache_usage())
+    fn system(&self, py: Python<'_>) -> PyResult<BTreeMap<&'static str, u64>> {
+        tried(py, || self.0.system())
+    }
+
+    fn upstreams(&self, py: Python<'_>) -> PyResult<Vec<Upstream>> {
+        let rows = tried(py, || self.0.upstreams())?;
+        Ok(rows.into_iter().map(Upstream::from).collect())
+    }
+
+    fn lookup(
+        &self,
+        py: Python<'_>,
+        name: &str,
+        rtype: &str,
+        checking_disabled: bool,
+        timeout_s: f64,
+    ) -> PyResult<Lookup> {
+        let limit = Duration::try_from_secs_f64(timeout_s).unwrap_or_default();
+        let found = tried(py, || self.0.lookup(name, rtype, checking_disabled, limit))?;
+        match found {
+            Some(found) => Ok(found.into()),
+            None => Err(PyTimeoutError::new_err(format!("no answer within {timeout_s} s"))),
+        }
+    }
+
+    fn cache_usage(&self, py: Python<'_>) -> PyResult<BTreeMap<&'static str, u64>> {
+        detached(py, || self.0.cache_usage())
     }
 
     #[pyo3(signature = (what, name, rtype))]
     fn cache_flush(&self, py: Python<'_>, what: &str, name: Option<&str>, rtype: Option<&str>) -> PyResult<u64> {
-        py.detach(|| self.0.cache_flush(what, name, rtype)).map_err(failed)
+        tried(py, || self.0.cache_flush(what, name, rtype))
+    }
+
+    fn cache_dump<'py>(&self, py: Python<'py>, part: usize) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let text = detached(py, || self.0.cache_dump(part))?;
+        Ok(text.map(|text| PyBytes::new(py, text.as_bytes())))
+    }
+
+    fn cache_load(&self, py: Python<'_>, text: &[u8]) -> PyResult<(u64, u64, u64)> {
+        tried(py, || self.0.cache_load(text))
     }
 
     fn listening(&self) -> Vec<String> {
         self.0.listening().iter().map(|addr| at(*addr)).collect()
     }
 
-    fn log(&self, py: Python<'_>, level: &str, text: &str) {
+    fn log(&self, py: Python<'_>, level: &str, text: &str) -> PyResult<()> {
         let level = match level {
             "critical" | "fatal" => Level::Fatal,
             "error" => Level::Error,
@@ -99,20 +230,20 @@ impl Engine {
             "debug" => Level::Debug,
             _ => Level::Info,
         };
-        py.detach(|| self.0.log(level, text));
+        detached(py, || self.0.log(level, text))
     }
 
     fn reopen_log(&self, py: Python<'_>) -> PyResult<()> {
-        py.detach(|| self.0.reopen_log()).map_err(failed)
+        tried(py, || self.0.reopen_log())
     }
 
-    fn drain(&self, py: Python<'_>, seconds: f64) {
+    fn drain(&self, py: Python<'_>, seconds: f64) -> PyResult<()> {
         let limit = Duration::try_from_secs_f64(seconds).unwrap_or_default();
-        py.detach(|| self.0.drain(limit));
+        detached(py, || self.0.drain(limit))
     }
 
-    fn stop(&self, py: Python<'_>) {
-        py.detach(|| self.0.stop());
+    fn stop(&self, py: Python<'_>) -> PyResult<()> {
+        detached(py, || self.0.stop())
     }
 }
 
@@ -121,7 +252,7 @@ impl Engine {
 #[pyo3(signature = (document, scan))]
 pub(crate) fn check(py: Python<'_>, document: &[u8], scan: Option<&Bound<'_, Scan>>) -> PyResult<Vec<Message>> {
     let scan = scan.map(|scan| scan.get().0.clone());
-    let messages = py.detach(|| rust::check(document, scan.as_deref())).map_err(failed)?;
+    let messages = tried(py, || rust::check(document, scan.as_deref()))?;
     Ok(messages.iter().map(message).collect())
 }
 

@@ -2,7 +2,8 @@
 //!
 //! This crate owns every `unsafe` of the packet path: batches of datagrams (`udp`), sockets set up as
 //! Unbound's options ask (`socket`), names of interfaces (`interfaces`), processor affinity (`affinity`),
-//! giving up privileges (`privileges`), limits of the process (`limits`), `glob(3)` (`glob`), clocks (`clock`), and the log sink (`log`, `syslog`).
+//! giving up privileges (`privileges`), limits of the process (`limits`), its memory (`memory`), `glob(3)` (`glob`), clocks
+//! (`clock`), and the log sink (`log`, `syslog`).
 //! It knows nothing of DNS and must never learn: no names, no messages, no policy.
 
 #![allow(unsafe_code)] // this is the one crate of the packet path that may: the workspace denies it elsewhere
@@ -13,6 +14,7 @@ pub mod glob;
 pub mod interfaces;
 pub mod limits;
 pub mod log;
+pub mod memory;
 pub mod privileges;
 pub mod socket;
 mod syslog;

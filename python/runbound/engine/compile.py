@@ -40,6 +40,7 @@ options.honour(
     *("upstream-racing", "resolv-fallback", "resolution"),
     # room for it all
     *("msg-cache-size", "rrset-cache-size", "num-queries-per-thread", "outgoing-range", "outgoing-num-tcp"),
+    *("max-reuse-tcp-queries", "tcp-reuse-timeout"),
     *("incoming-num-tcp", "stream-wait-size"),
     # what is written down
     *("verbosity", "logfile", "use-syslog", "log-identity", "log-time-ascii", "log-time-iso", "log-format"),
@@ -55,7 +56,7 @@ options.honour(
 )
 options.honour(
     "forward-zone",
-    *("name", "forward-addr", "forward-first", "forward-tcp-upstream", "forward-no-cache"),
+    *("name", "forward-addr", "forward-host", "forward-first", "forward-tcp-upstream", "forward-no-cache"),
 )
 
 
@@ -220,6 +221,8 @@ def compile_document(config: Config, revision: int) -> doc.Document:
             port_rules=_port_rules(config),
             range=server.outgoing_range,
             num_tcp=server.outgoing_num_tcp,
+            tcp_reuse_queries=server.max_reuse_tcp_queries,
+            tcp_reuse_timeout=server.tcp_reuse_timeout,
             do_not_query=_placed(server.do_not_query_address),
             do_not_query_localhost=server.do_not_query_localhost,
             queries_per_thread=server.num_queries_per_thread,

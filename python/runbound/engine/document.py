@@ -164,6 +164,8 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     port_rules: tuple[tuple[bool, int, int], ...]
     range: int
     num_tcp: int
+    tcp_reuse_queries: int
+    tcp_reuse_timeout: int
     do_not_query: tuple[Placed, ...]
     do_not_query_localhost: bool
     queries_per_thread: int

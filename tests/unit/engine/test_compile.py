@@ -90,6 +90,8 @@ def test_port_rules_keep_the_order_of_the_file(tmp_path: Path) -> None:
         ("resolv-fallback: no", "outgoing.resolv_conf", ""),
         ("outgoing-range: 100", "outgoing.range", 100),
         ("outgoing-num-tcp: 3", "outgoing.num_tcp", 3),
+        ("max-reuse-tcp-queries: 7", "outgoing.tcp_reuse_queries", 7),
+        ("tcp-reuse-timeout: 5000", "outgoing.tcp_reuse_timeout", 5000),
         ("outgoing-tcp-mss: 1220", "outgoing.tcp_mss", 1220),
         ("num-queries-per-thread: 12", "outgoing.queries_per_thread", 12),
         ("do-not-query-localhost: no", "outgoing.do_not_query_localhost", False),

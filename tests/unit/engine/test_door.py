@@ -1,0 +1,395 @@
+"""The door, through the real module: what an operator does with cache, upstream servers and lookups.
+
+The upstream server is a thread of this process: that it can answer at all shows that the calls let go of the
+interpreter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.rrset
+import pytest
+
+from runbound.config.load import examine
+from runbound.engine import Engine, EngineError, scan_text
+from runbound.engine.compile import compile_document
+from support.servers import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+ADDRESS = "127.83.0.1"
+"""Where the engines listen: an address of loopback that nothing else of this machine uses."""
+SECONDS = 20.0
+"""How long a lookup may take here; nothing takes it, a slow machine may."""
+
+
+class Upstream:
+    """A server that has what it is told, and remembers what it was asked."""
+
+    def __init__(self, records: dict[tuple[str, str], list[str]]) -> None:
+        self.records = records
+        self.asked: list[tuple[str, str]] = []
+        self.silent = False
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind(("127.0.0.1", 0))
+        self.port = int(self._socket.getsockname()[1])
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ends it."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as end:
+            end.sendto(b"", ("127.0.0.1", self.port))
+        self._thread.join()
+        self._socket.close()
+
+    def _run(self) -> None:
+        while packet := self._socket.recvfrom(65535):
+            octets, client = packet
+            if not octets:
+                return
+            query = dns.message.from_wire(octets)
+            question = query.question[0]
+            key = (question.name.to_text().lower(), question.rdtype.name)
+            self.asked.append(key)
+            if self.silent:
+                continue
+            reply = dns.message.make_response(query, recursion_available=True)
+            if found := self.records.get(key):
+                reply.answer.append(dns.rrset.from_text_list(question.name, 300, "IN", key[1], found))
+            else:
+                soa = "ns. host. 1 3600 900 604800 300"
+                reply.authority.append(dns.rrset.from_text(".", 300, "IN", "SOA", soa))
+                if not any(name == key[0] for name, _ in self.records):
+                    reply.set_rcode(dns.rcode.NXDOMAIN)
+            self._socket.sendto(reply.to_wire(), client)
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    """A server with a handful of names."""
+    server = Upstream(
+        {
+            ("www.example.com.", "A"): ["192.0.2.1", "192.0.2.2"],
+            ("www.example.com.", "AAAA"): ["2001:db8::1"],
+            ("mail.example.com.", "TXT"): ['"a b"'],
+            ("www.example.net.", "A"): ["192.0.2.9"],
+            ("dns.example.net.", "A"): ["127.0.0.1"],
+        }
+    )
+    yield server
+    server.close()
+
+
+def document(text: str, folder: Path, revision: int = 1) -> bytes:
+    head = "server:\n do-not-query-localhost: no\n num-threads: 2\n verbosity: 0\n"
+    loaded = examine(scan_text((head + text).encode(), "test.conf", str(folder)), str(folder / "test.conf"))
+    assert loaded.ok, loaded.diagnostics
+    return compile_document(loaded.config, revision).encode()
+
+
+def forward(upstream: Upstream, name: str = ".") -> str:
+    return f"forward-zone:\n name: {name}\n forward-addr: 127.0.0.1@{upstream.port}\n"
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[str], Engine]]:
+    """Starts an engine that listens on a port of loopback that is free, and ends it with the test."""
+    with contextlib.ExitStack() as running:
+
+        def begin(text: str) -> Engine:
+            whole = document(f" interface: {ADDRESS}@{free_port(ADDRESS)}\n{text}", tmp_path)
+            engine = Engine()
+            engine.open_log(whole)
+            engine.bind(whole, ())
+            engine.start(whole, None)
+            running.callback(engine.stop)
+            return engine
+
+        yield begin
+
+
+def answers(found: dict[str, object]) -> list[str]:
+    """The answer section; in order, for the upstream server sends records in any."""
+    assert isinstance(found["answer"], list)
+    return sorted(found["answer"])
+
+
+def test_the_stub_says_what_the_module_has() -> None:
+    command = [sys.executable, "-m", "mypy.stubtest", "runbound._native"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_nothing_is_there_before_the_start() -> None:
+    engine = Engine()
+    assert engine.cache_usage() == {}
+    assert engine.system() == {}
+    assert engine.upstreams() == []
+    assert engine.cache_dump(0) is None
+    for act in (
+        lambda: engine.cache_flush("all", None, None),
+        lambda: engine.cache_load(b""),
+        lambda: engine.lookup("a.", "A", False, 1.0),
+    ):
+        with pytest.raises(EngineError, match="the engine does not run"):
+            act()
+
+
+def test_a_lookup_is_resolved_and_then_remembered(upstream: Upstream, start: Callable[[str], Engine]) -> None:
+    engine = start(forward(upstream))
+    first = engine.lookup("WWW.example.com", "A", False, SECONDS)
+    assert (first["rcode"], first["question"]) == ("NOERROR", "www.example.com. IN A")
+    assert answers(first) == ["www.example.com. 300 IN A 192.0.2.1", "www.example.com. 300 IN A 192.0.2.2"]
+    assert (first["from_cache"], first["stale"], first["authentic"]) == (False, False, False)
+    assert (first["security"], first["ede"], first["why"]) == ("unchecked", [], None)
+    again = engine.lookup("www.example.com.", "a", False, SECONDS)
+    assert again["from_cache"] is True
+    assert upstream.asked == [("www.example.com.", "A")]
+    nothing = engine.lookup("www.example.org.", "TYPE28", False, SECONDS)
+    assert (nothing["rcode"], nothing["answer"]) == ("NXDOMAIN", [])
+    assert nothing["authority"] == [". 300 IN SOA ns. host. 1 3600 900 604800 300"]
+
+
+def test_a_lookup_that_nobody_answers_runs_out_of_time(upstream: Upstream, start: Callable[[str], Engine]) -> None:
+    engine = start(forward(upstream))
+    upstream.silent = True
+    with pytest.raises(TimeoutError, match=r"0\.2 s"):
+        engine.lookup("www.example.com.", "A", False, 0.2)
+
+
+def test_what_the_network_says_is_a_result(start: Callable[[str], Engine]) -> None:
+    found = start("").lookup("www.example.com.", "A", False, SECONDS)
+    assert found["rcode"] == "SERVFAIL"
+    assert found["why"]
+    assert isinstance(found["ede"], list)
+    assert set(found["ede"][0]) == {"code", "text"}
+
+
+@pytest.mark.parametrize(
+    ("name", "rtype", "message"),
+    [("a..b", "A", '"a..b" is not a domain name'), ("a.", "ADDRESS", '"ADDRESS" is not a record type')],
+)
+def test_a_lookup_of_no_name_or_type_is_refused(
+    name: str, rtype: str, message: str, start: Callable[[str], Engine]
+) -> None:
+    with pytest.raises(EngineError, match=message):
+        start("").lookup(name, rtype, False, SECONDS)
+
+
+def fill(engine: Engine) -> None:
+    for name, rtype in (
+        ("www.example.com.", "A"),
+        ("www.example.com.", "AAAA"),
+        ("mail.example.com.", "TXT"),
+        ("www.example.net.", "A"),
+        ("none.example.net.", "A"),
+    ):
+        engine.lookup(name, rtype, False, SECONDS)
+
+
+def cached(engine: Engine, name: str, rtype: str) -> bool:
+    return bool(engine.lookup(name, rtype, False, SECONDS)["from_cache"])
+
+
+def test_usage_counts_entries_and_octets_below_the_limits_of_the_file(
+    upstream: Upstream, start: Callable[[str], Engine]
+) -> None:
+    engine = start(f"msg-cache-size: 1m\nrrset-cache-size: 2m\n{forward(upstream)}")
+    fill(engine)
+    usage = engine.cache_usage()
+    assert set(usage) == {
+        *(f"message.{part}" for part in ("entries", "bytes", "limit", "hits", "misses", "evictions")),
+        *(f"rrset.{part}" for part in ("entries", "bytes", "limit", "hits", "misses", "evictions")),
+        "stale_hits",
+    }
+    assert (usage["message.limit"], usage["rrset.limit"]) == (1 << 20, 2 << 20)
+    assert usage["message.entries"] == 5
+    assert usage["rrset.entries"] >= 4
+    assert 0 < usage["message.bytes"] <= 1 << 20
+    hits = usage["message.hits"]
+    assert cached(engine, "www.example.com.", "A")
+    assert engine.cache_usage()["message.hits"] > hits
+
+
+@pytest.mark.parametrize(
+    ("act", "gone", "kept"),
+    [
+        (("all", None, None), ["www.example.com. A", "www.example.net. A"], []),
+        (("name", "www.example.com", None), ["www.example.com. A", "www.example.com. AAAA"], ["mail.example.com. TXT"]),
+        (("type", "www.example.com", "AAAA"), ["www.example.com. AAAA"], ["www.example.com. A"]),
+        (("zone", "EXAMPLE.com", None), ["www.example.com. A", "mail.example.com. TXT"], ["www.example.net. A"]),
+        (("negative", None, None), ["none.example.net. A"], ["www.example.net. A"]),
+        (("bogus", None, None), [], ["www.example.net. A"]),
+        (("infra", None, None), [], ["www.example.net. A"]),
+    ],
+)
+def test_a_flush_takes_what_it_names_and_no_more(
+    act: tuple[str, str | None, str | None],
+    gone: list[str],
+    kept: list[str],
+    upstream: Upstream,
+    start: Callable[[str], Engine],
+) -> None:
+    engine = start(forward(upstream))
+    fill(engine)
+    removed = engine.cache_flush(*act)
+    assert removed > 0 or act[0] == "bogus"
+    for question in kept:
+        assert cached(engine, *question.split()), question
+    for question in gone:
+        assert not cached(engine, *question.split()), question
+
+
+@pytest.mark.parametrize(
+    ("act", "message"),
+    [
+        (("zone", "a..b", None), '"a..b" is not a domain name'),
+        (("name", None, None), "a flush of a name needs a name"),
+        (("type", "a.", None), "a flush of a type needs a type"),
+        (("type", "a.", "ADDRESS"), '"ADDRESS" is not a record type'),
+        (("everything", None, None), 'there is no flush of "everything"'),
+    ],
+)
+def test_a_flush_that_makes_no_sense_is_refused(
+    act: tuple[str, str | None, str | None], message: str, start: Callable[[str], Engine]
+) -> None:
+    with pytest.raises(EngineError, match=message):
+        start("").cache_flush(*act)
+
+
+def dump(engine: Engine) -> bytes:
+    parts: list[bytes] = []
+    while (part := engine.cache_dump(len(parts))) is not None:
+        parts.append(part)
+    return b"".join(parts)
+
+
+def test_a_dump_is_unbounds_text_and_reads_back(upstream: Upstream, start: Callable[[str], Engine]) -> None:
+    first = start(forward(upstream))
+    fill(first)
+    text = dump(first)
+    lines = text.decode().splitlines()
+    marks = ["START_RRSET_CACHE", "END_RRSET_CACHE", "START_MSG_CACHE", "END_MSG_CACHE", "EOF"]
+    assert [line for line in lines if line in marks] == marks
+    assert any(line.startswith("msg www.example.com. IN A ") for line in lines)
+    asked = len(upstream.asked)
+
+    second = start(forward(upstream))
+    rrsets, messages, refused = second.cache_load(text)
+    assert (rrsets >= 4, messages, refused) == (True, 5, 0)
+    assert cached(second, "www.example.com.", "AAAA")
+    answer = answers(second.lookup("www.example.com.", "A", False, SECONDS))
+    assert [line.split()[-1] for line in answer] == ["192.0.2.1", "192.0.2.2"]
+    assert len(upstream.asked) == asked, "all of it came out of the dump"
+
+
+def test_a_dump_can_be_taken_while_questions_are_answered(upstream: Upstream, start: Callable[[str], Engine]) -> None:
+    engine = start(forward(upstream))
+    upstream.records |= {(f"{n}.example.com.", "A"): [f"192.0.2.{n}"] for n in range(200)}
+    asking = threading.Thread(target=lambda: [cached(engine, f"{n}.example.com.", "A") for n in range(200)])
+    asking.start()
+    while asking.is_alive():
+        assert dump(engine).endswith(b"EOF\n")
+    asking.join()
+    assert dump(engine).count(b"\nmsg ") == 200
+
+
+def test_lines_that_are_no_dump_are_counted_and_left_out(start: Callable[[str], Engine]) -> None:
+    engine = start("")
+    text = b"START_RRSET_CACHE\nnonsense\nEND_RRSET_CACHE\nSTART_MSG_CACHE\nmsg nonsense\nEND_MSG_CACHE\nEOF\n"
+    rrsets, messages, refused = engine.cache_load(text)
+    assert (rrsets, messages) == (0, 0)
+    assert refused >= 1
+    assert engine.cache_usage()["message.entries"] == 0
+
+
+def test_upstreams_are_shown_with_what_is_known_of_them(upstream: Upstream, start: Callable[[str], Engine]) -> None:
+    engine = start(
+        forward(upstream)
+        + "forward-zone:\n name: Other.example\n forward-addr: 192.0.2.77@5353\n forward-tcp-upstream: yes\n"
+    )
+    engine.lookup("www.example.com.", "A", False, SECONDS)
+    first, second = engine.upstreams()
+    assert (first["zone"], first["address"], first["transport"]) == (".", f"127.0.0.1@{upstream.port}", "udp")
+    assert (first["state"], first["queries"], first["answers"], first["timeouts"]) == ("up", 1, 1, 0)
+    assert isinstance(first["srtt_ms"], float)
+    assert (second["zone"], second["address"], second["transport"]) == ("other.example.", "192.0.2.77@5353", "tcp")
+    assert (second["state"], second["queries"], second["srtt_ms"]) == ("unknown", 0, None)
+    assert second["retry_in_ms"] is None
+    assert second["last_error"] is None
+
+
+def test_system_knows_workers_sockets_and_memory(upstream: Upstream, start: Callable[[str], Engine]) -> None:
+    system = start(forward(upstream)).system()
+    assert system["workers"] == 2
+    assert system["sockets.udp"] == 2
+    assert system["sockets.tcp_listen"] == 2
+    assert system["resident_bytes"] > 1 << 20
+    assert system["racing_wins"] == 0
+
+
+def test_the_caches_have_unbounds_names_in_the_statistics(upstream: Upstream, start: Callable[[str], Engine]) -> None:
+    names = {"mem.cache.message", "mem.cache.rrset", "msg.cache.count", "rrset.cache.count", "infra.cache.count"}
+    engine = start(f"extended-statistics: yes\n{forward(upstream)}")
+    fill(engine)
+    stats = engine.stats()
+    assert names <= set(stats)
+    assert (stats["msg.cache.count"], stats["infra.cache.count"]) == (5, 1)
+    assert not names & set(start(forward(upstream)).stats())
+
+
+def test_a_reload_forgets_only_what_other_servers_are_asked_about(
+    upstream: Upstream, start: Callable[[str], Engine], tmp_path: Path
+) -> None:
+    engine = start(forward(upstream) + forward(upstream, "example.net"))
+    (listening,) = engine.listening()
+    head = f" interface: {listening}\n"
+    fill(engine)
+
+    def reload(text: str, revision: int) -> list[tuple[str, str]]:
+        return engine.apply(document(head + text, tmp_path, revision), None)
+
+    zones = forward(upstream) + forward(upstream, "example.net")
+    assert reload(f"cache-max-ttl: 60\nmsg-cache-size: 1m\n{zones}", 2) == []
+    assert engine.cache_usage()["message.limit"] == 1 << 20
+    assert cached(engine, "www.example.com.", "A")
+    assert cached(engine, "www.example.net.", "A")
+
+    ((what, effect),) = reload(forward(upstream), 3)
+    assert what.startswith("cache emptied at and below example.net. (")
+    assert effect == "live"
+    assert cached(engine, "www.example.com.", "A")
+    assert not cached(engine, "www.example.net.", "A")
+
+    ((what, _),) = reload(f"private-address: 10.0.0.0/8\n{forward(upstream)}", 4)
+    assert what.startswith("cache emptied for other private addresses")
+    assert not cached(engine, "www.example.com.", "A")
+
+
+def test_a_server_given_by_name_is_looked_up_and_asked(upstream: Upstream, start: Callable[[str], Engine]) -> None:
+    engine = start(
+        forward(upstream, "example.net")
+        + f"forward-zone:\n name: example.com\n forward-host: dns.example.net@{upstream.port}\n"
+    )
+    found: dict[str, object] = {}
+    for _ in range(200):
+        found = engine.lookup("www.example.com.", "A", False, SECONDS)
+        if found["rcode"] == "NOERROR":
+            break
+        threading.Event().wait(0.05)
+    assert found["rcode"] == "NOERROR"
+    assert [row["address"] for row in engine.upstreams() if row["zone"] == "example.com."] == [
+        f"127.0.0.1@{upstream.port}"
+    ]
