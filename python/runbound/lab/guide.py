@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 import dns.name
 import dns.rdatatype
 from rich.console import Console
+from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from runbound.lab.names import ROOT
@@ -24,7 +26,10 @@ PORT: Final = 5335
 """Where the resolvers of our configurations listen."""
 HINTS: Final = "root.hints"
 ANCHOR: Final = "root.key"
+COLOURS: Final = {"secure": "green", "insecure": "yellow", "bogus": "red", "lost": "magenta"}
 CONFIGS: Final = ("unbound", "runbound")
+LINE: Final = 500
+"""Columns that the table may take at most."""
 FOLDER: Final = ".runbound/lab"
 
 
@@ -110,17 +115,23 @@ def write(world: World, port: int, folder: str) -> None:
 
 
 def table(world: World, port: int, console: Console) -> None:
-    """Prints the zones that teach something, each with a line to try."""
-    shown = Table(title="Zones of the lab", title_justify="left", show_lines=False, expand=False, box=None)
+    """Prints the zones that teach something: what a validating resolver makes of each, and lines to try."""
+    shown = Table(title="Zones of the lab", title_justify="left", box=None, pad_edge=False)
     shown.add_column("zone", no_wrap=True, style="bold")
-    shown.add_column("what it teaches, and what to try")
+    shown.add_column("is", no_wrap=True)
+    shown.add_column("what it teaches, and what to try", no_wrap=True)
     for zone in world.zones.values():
         if zone.entry.teaches:
+            verdict = world.verdict(zone)
+            tries = [f"[cyan]{line}[/]" for line in digs(world, zone, port)]
             shown.add_row(
                 zone.name.to_text(),
-                "\n".join([zone.entry.teaches, *(f"[cyan]{line}[/]" for line in digs(world, zone, port))]),
+                f"[{COLOURS[verdict]}]{verdict}[/]",
+                "\n".join([escape(zone.entry.teaches), *tries]),
             )
-    console.print(shown, soft_wrap=False)
+    # As wide as it is: a line to type is of no use in two pieces, and a narrow terminal breaks it by itself.
+    console.width = max(console.width, Measurement.get(console, console.options.update(width=LINE), shown).maximum)
+    console.print(shown, crop=False)
 
 
 def digs(world: World, zone: Zone, port: int) -> list[str]:
@@ -155,7 +166,7 @@ def introduction(world: World, port: int, folder: str, namespace: str | None) ->
     ]
     if port != 53:
         lines.append(
-            "Delegations name no port, so a resolver can only forward here; with --namespace it can walk from the root."
+            "Delegations name no port: here a resolver can only forward. It can walk with --namespace NAME, or --port 53 as root."
         )
     return "\n".join([*lines, "", "Ctrl-C ends it.", ""])
 

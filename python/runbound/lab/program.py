@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -54,6 +55,8 @@ def run(plan: Plan) -> int:
     from runbound.lab.namespace import Namespace
 
     world = load(plan.world, added=plan.added, loopback=False)
+    # Until the loop has its handlers: the name of the namespace must go whatever ends us.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     namespace = Namespace(plan.namespace, command=bool(plan.command))
     try:
         namespace.add(address for server in world.servers.values() for address in server.addresses)

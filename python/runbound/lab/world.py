@@ -16,7 +16,7 @@ import dns.rdatatype
 
 from runbound.lab import schema
 from runbound.lab.behaviour import PLAIN, Behaviour
-from runbound.lab.names import ROOT, Key, is_below, key_of
+from runbound.lab.names import ROOT, Key, is_below, key_of, name_of
 from runbound.lab.schema import ServerEntry, WorldError, ZoneEntry
 from runbound.lab.zone import NS, SOA, Zone, add_records, deepest
 
@@ -68,6 +68,7 @@ class World:
             zone = self.zones[key_of(name)] = Zone(key_of(name), entry, clock)
             for owner, node in file.data.get(name, {}).items():
                 zone.data[key_of(owner)] = dict(node)
+                zone.written.add(key_of(owner))
             wanted[zone.origin] = [
                 self._server(file.source, dns.name.from_text(text, name), its).key
                 for text, its in (entry.servers or {SHARED_SERVER: ServerEntry()}).items()
@@ -78,7 +79,7 @@ class World:
             self._finish(zone, [self.servers[key] for key in wanted[zone.origin]])
         for zone in self.zones.values():
             if zone.origin != ROOT:
-                self._delegate(zone)
+                self._delegate(file.source, zone)
 
     # -------------------------------------------------------------------------------------------------------- asking it
 
@@ -103,6 +104,14 @@ class World:
         """Whether a validating resolver finds everything in a zone, or one above it, wrong."""
         broken = zone.flaw is not None and not zone.flaw.no_denial and self.is_secure(zone)
         return broken or (zone.parent is not None and self.is_bogus(zone.parent))
+
+    def verdict(self, zone: Zone) -> str:
+        """What a validating resolver makes of a zone, in one word."""
+        if self.why_lost(zone):
+            return "lost"
+        if self.is_bogus(zone):
+            return "bogus"
+        return "secure" if self.is_secure(zone) else "insecure"
 
     def why_lost(self, zone: Zone) -> str:
         """Why no answer of a zone can be had from its servers; empty when one can."""
@@ -198,11 +207,17 @@ class World:
                     )
             server.zones[zone.origin] = zone
 
-    def _delegate(self, zone: Zone) -> None:
+    def _delegate(self, source: str, zone: Zone) -> None:
         """The delegation in the zone above, with glue for servers that lie inside (RFC 9471)."""
         parent = self.zone_of(zone.origin, above=True)
         zone.parent = parent
         parent.children[zone.origin] = zone
+        for key in parent.data:
+            if is_below(key, zone.origin) and key in parent.written:
+                raise WorldError(
+                    f"{source}: zone {parent.name} has records of {name_of(key)}, which belongs to zone {zone.name};"
+                    f" move them there"
+                )
         parent.data[zone.origin] = {NS: zone.data[zone.origin][NS]}
         inside = [server.key for server in self._of(zone) if is_below(server.key, zone.origin)]
         known = {key: self.zone_of(key).data.get(key) for key in inside if zone.entry.glue}

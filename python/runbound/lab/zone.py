@@ -93,6 +93,8 @@ class Zone:
         self.signed = entry.sign != "no"
         self.flaw = FLAWS[entry.broken] if entry.broken else None
         self.data: dict[Key, Node] = {}
+        self.written: set[Key] = set()
+        """Names whose records stand in the zone's text."""
         self.rules = [Rule(origin, rule) for rule in entry.generate]
         self.parent: Zone | None = None
         self.children: dict[Key, Zone] = {}

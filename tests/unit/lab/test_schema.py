@@ -60,6 +60,7 @@ def test_five_lines_are_a_signed_zone() -> None:
         ('[zones."a."]\ndepth = 61\n', "Expected `int` <= 60"),
         ('[zones."a."]\ngenerate = [{ name = "x", count = 2, type = "A", value = "1.2.3.4" }]\n', "must hold {n} once"),
         ('[zones."a."]\ngenerate = [{ name = "x{n}", count = 300, type = "A", value = "1.2.3.{n}" }]\n', "generate: A"),
+        ('[zones."a."]\ntext = "x.b A 192.0.2.1\\n"\n[zones."b.a."]\n', "which belongs to zone b.a.; move them there"),
         ('[behaviour]\n"a." = { delay = 99 }\n', 'line 3: behaviour "a.": delay: Expected `float` <= 60'),
     ],
 )
