@@ -94,14 +94,15 @@ class Reply:
         self.put(message.authority, zone, zone.origin, zone.soa())
         if not zone.signed:
             return
+        self.opted_out |= zone.chain.opt_out and (found.kind is Kind.NXDOMAIN or zone.is_cut(found.owner))
+        if not self.dnssec:
+            return
         if found.kind is Kind.NXDOMAIN:
             assert found.encloser is not None
-            self.opted_out |= zone.chain.opt_out
             self.prove(zone, zone.chain.no_name(self.key, found.encloser))
         elif found.encloser is not None:
             self.prove(zone, zone.chain.wildcard_no_data(self.key, found.encloser))
         else:
-            self.opted_out |= zone.chain.opt_out and zone.is_cut(found.owner)
             self.prove(zone, zone.chain.no_data(self.key))
 
     def _dname(self, zone: Zone, found: Found) -> bool:

@@ -166,7 +166,8 @@ def introduction(world: World, port: int, folder: str, namespace: str | None) ->
     ]
     if port != 53:
         lines.append(
-            "Delegations name no port: here a resolver can only forward. It can walk with --namespace NAME, or --port 53 as root."
+            "Delegations name no port, so here a resolver can only forward; with --namespace NAME, or as root with"
+            " --port 53, it can walk from the root."
         )
     return "\n".join([*lines, "", "Ctrl-C ends it.", ""])
 
