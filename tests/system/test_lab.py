@@ -59,6 +59,10 @@ www.safe.optout.lab.           A       NOERROR   ad
 www.unsafe.optout.lab.         A       NOERROR   -
 unsafe.optout.lab.             DS      NOERROR   -
 nothing.optout.lab.            A       NXDOMAIN  -
+x.any.optout.lab.              A       NOERROR   -
+x.any.optout.lab.              AAAA    NOERROR   -
+empty.optout.lab.              A       NOERROR   -
+www.optout.lab.                AAAA    NOERROR   ad
 www.plain.lab.                 A       NOERROR   -
 plain.lab.                     DS      NOERROR   ad
 www.island.lab.                A       NOERROR   -

@@ -71,8 +71,9 @@ class Reply:
             return False
         for rdataset in found.sets:
             self.put(self.message.answer, zone, found.owner, rdataset, self.name)
-        if found.encloser is not None:
-            self.prove(zone, zone.chain.wildcard(self.key, found.encloser) if zone.signed else [])
+        if found.encloser is not None and zone.signed:
+            self.opted_out |= zone.chain.opt_out
+            self.prove(zone, zone.chain.wildcard(self.key, found.encloser))
         if found.kind is not Kind.CNAME:
             return False
         target: dns.name.Name = found.sets[0][0].target
@@ -94,7 +95,8 @@ class Reply:
         self.put(message.authority, zone, zone.origin, zone.soa())
         if not zone.signed:
             return
-        self.opted_out |= zone.chain.opt_out and (found.kind is Kind.NXDOMAIN or zone.is_cut(found.owner))
+        exists = found.kind is Kind.NODATA and found.encloser is None
+        self.opted_out |= zone.chain.leaves_out(self.key) if exists else zone.chain.opt_out
         if not self.dnssec:
             return
         if found.kind is Kind.NXDOMAIN:

@@ -113,6 +113,10 @@ class Chain:
 
     # ------------------------------------------------------------------------------------------------------------ NSEC3
 
+    def leaves_out(self, key: Key) -> bool:
+        """Whether a name that exists has no record in the chain, because opt-out spares it one."""
+        return self.opt_out and self._match(key) is None
+
     def _closest(self, key: Key) -> list[Proof]:
         """The closest encloser that can be proved, and that the name next below it does not exist (or was left out)."""
         depth = len(key) - 1
