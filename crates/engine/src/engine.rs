@@ -361,6 +361,11 @@ impl Engine {
                 ("msg.cache.count", usage.messages.entries as u64),
                 ("rrset.cache.count", usage.rrsets.entries as u64),
                 ("infra.cache.count", servers.len() as u64),
+                // Nothing is validated: no key is kept and no answer was proven right or wrong.
+                ("key.cache.count", 0),
+                ("num.answer.secure", 0),
+                ("num.answer.bogus", 0),
+                ("num.rrset.bogus", 0),
             ] {
                 stats.insert(name.to_owned(), value);
             }
@@ -492,7 +497,16 @@ fn look_around(document: &Document, listening: &[SocketAddr], known: &Surroundin
             let text = format!("resolv-fallback: {path} names no server but this resolver itself, so there is none");
             log.line(Level::Warning, 0, &text);
         }
-        Ok(resolvers) => found.resolvers = resolvers,
+        Ok(resolvers) => {
+            found.resolvers = resolvers;
+            if compile::forwards_of(document, &found).fallback().is_none() {
+                let text = format!(
+                    "resolv-fallback: {} may not be asked, see do-not-query-localhost",
+                    listed(&found.resolvers)
+                );
+                log.line(Level::Warning, 0, &text);
+            }
+        }
         Err(error) => {
             log.line(Level::Warning, 0, &Failure::new(format!("resolv-fallback: {path}: {error}")).to_string());
         }

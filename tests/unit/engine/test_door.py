@@ -342,6 +342,7 @@ def test_system_knows_workers_sockets_and_memory(upstream: Upstream, start: Call
 
 def test_the_caches_have_unbounds_names_in_the_statistics(upstream: Upstream, start: Callable[[str], Engine]) -> None:
     names = {"mem.cache.message", "mem.cache.rrset", "msg.cache.count", "rrset.cache.count", "infra.cache.count"}
+    names |= {"key.cache.count", "num.answer.secure", "num.answer.bogus", "num.rrset.bogus"}
     engine = start(f"extended-statistics: yes\n{forward(upstream)}")
     fill(engine)
     stats = engine.stats()
