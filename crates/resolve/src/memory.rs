@@ -61,18 +61,18 @@ impl Memory {
         Some((vec![dname, cname], target))
     }
 
-    /// Remembers an answer for `ttl` seconds, if nothing was flushed since `epoch`.
-    pub(crate) fn keep(&self, key: Key, answer: &Answer, ttl: u32, authoritative: bool, epoch: u64, now: Millis) {
-        self.store.put(key, answer, Put { now, ttl, authoritative, security: Security::Unchecked, epoch });
+    /// Remembers an answer.
+    pub(crate) fn keep(&self, key: Key, answer: &Answer, put: Put) {
+        self.store.put(key, answer, put);
     }
 
-    /// Remembers a failure for `ttl` seconds, unless something better is known: another worker may have had more luck, and
+    /// Remembers a failure, unless something better is known: another worker may have had more luck, and
     /// what may be served after its time is of more use than a failure (RFC 8767 5).
-    pub(crate) fn keep_failure(&self, key: Key, answer: &Answer, ttl: u32, epoch: u64, now: Millis, limits: &Limits) {
+    pub(crate) fn keep_failure(&self, key: Key, answer: &Answer, put: Put, limits: &Limits) {
         let stale = limits.serve_expired.then_some(limits.serve_expired_ttl_s);
-        let better = self.store.get(key.name.as_ref(), key.qtype, key.qclass, key.cd, now, stale);
+        let better = self.store.get(key.name.as_ref(), key.qtype, key.qclass, key.cd, put.now, stale);
         if better.is_none_or(|found| found.stale && !servable(&found)) {
-            self.keep(key, answer, ttl, false, epoch, now);
+            self.keep(key, answer, put);
         }
     }
 
@@ -87,6 +87,11 @@ impl Memory {
                 self.store.keep_stale(key, now);
             }
         }
+    }
+
+    /// Seconds the answer to a question has left.
+    pub(crate) fn left(&self, key: &Key, now: Millis) -> u32 {
+        self.known(key.name.as_ref(), key, now).map_or(0, |found| found.left)
     }
 
     /// Changes with each flush.

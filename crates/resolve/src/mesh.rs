@@ -185,9 +185,10 @@ pub struct Mesh {
     probes: HashMap<SendId, Probe>,
     /// When which state or probe wants to be woken: one entry each.
     timers: BTreeSet<(Millis, u64)>,
-    /// States that give way when they are old enough, and those nobody waits for, oldest first.
+    /// States that give way when they are old enough, oldest first; those nobody waits for; those whose servers are dead.
     jostle: BTreeSet<u64>,
     idle: BTreeSet<u64>,
+    doomed: BTreeSet<u64>,
     /// States that never give way.
     running_on: usize,
     /// Clients of all states.
@@ -242,6 +243,7 @@ impl Mesh {
             timers: BTreeSet::new(),
             jostle: BTreeSet::new(),
             idle: BTreeSet::new(),
+            doomed: BTreeSet::new(),
             running_on: 0,
             waiting: 0,
             hedges: HEDGE_BURST * HEDGE_COST,
@@ -273,6 +275,7 @@ impl Mesh {
         self.timers.clear();
         self.jostle.clear();
         self.idle.clear();
+        self.doomed.clear();
         self.effects.clear();
         self.servers.forget();
         (self.waiting, self.running_on) = (0, 0);
@@ -304,8 +307,8 @@ impl Mesh {
     }
 
     /// What is known of each server, in the order of their addresses.
-    pub fn servers(&self) -> Vec<ServerView> {
-        self.servers.view()
+    pub fn servers(&self, now: Millis) -> Vec<ServerView> {
+        self.servers.view(now)
     }
 
     /// Forgets what is known of all servers (a flush of `infra`).
@@ -351,6 +354,10 @@ impl Mesh {
         }
         let waiter = Waiter { id: client, since: now, patient };
         if let Some(mut state) = self.same(&key, forwards).and_then(|number| self.states.remove(&number)) {
+            if let Some(failure) = self.hopeless(now, &state).filter(|_| stale.is_none()) {
+                self.tell_failure(client, &failure);
+                return self.park(state);
+            }
             state.clients.push(waiter);
             state.stale = stale.or(state.stale);
             self.waiting += 1;
@@ -400,7 +407,7 @@ impl Mesh {
         let state = State {
             number,
             target: key.name.clone(),
-            key,
+            leeway_s: if client.is_none() { self.memory.left(&key, now) } else { 0 },
             refresh: client.is_none(),
             clients: client.into_iter().collect(),
             forwards: Arc::clone(forwards),
@@ -409,6 +416,7 @@ impl Mesh {
             epoch: self.memory.epoch(),
             runs_on,
             stale,
+            key,
             chain: Vec::new(),
             aa: true,
             keep_from: 0,
@@ -423,8 +431,9 @@ impl Mesh {
         self.seek(now, Box::new(state));
     }
 
-    /// Whether there is a place for one more question. If all are taken, one that nobody waits for gives way, else the
-    /// oldest of the half that may be pushed out, if it has had its time (`jostle-timeout`).
+    /// Whether there is a place for one more question. If all are taken, one that nobody waits for gives way, else one whose
+    /// servers are all dead, else the oldest of the half that may be pushed out, if it has had its time (`jostle-timeout`).
+    /// So an upstream that falls silent never takes the places of what others could answer.
     fn make_room(&mut self, now: Millis) -> bool {
         if self.states.len() < self.limits.max_queries {
             return true;
@@ -433,7 +442,8 @@ impl Mesh {
             let state = self.states.get(number);
             state.is_some_and(|state| now.saturating_sub(state.began) >= self.limits.jostle_timeout_ms)
         };
-        let victim = self.idle.first().or_else(|| self.jostle.first().filter(|number| old(number))).copied();
+        let oldest = self.jostle.first().filter(|number| old(number));
+        let victim = self.idle.first().or(self.doomed.first()).or(oldest).copied();
         let Some(state) = victim.and_then(|number| self.states.remove(&number)) else { return false };
         self.counts.jostled += 1;
         self.say(4, || format!("jostled out {}", serve::Asked(&state.key)));
@@ -534,6 +544,11 @@ impl Mesh {
         } else {
             self.idle.remove(&state.number);
         }
+        if state.servers.iter().all(|target| self.servers.dead(target.addr)) {
+            self.doomed.insert(state.number);
+        } else {
+            self.doomed.remove(&state.number);
+        }
         self.states.insert(state.number, state);
     }
 
@@ -543,6 +558,7 @@ impl Mesh {
         self.waiting = self.waiting.saturating_sub(state.clients.len());
         state.wake.take().map(|at| self.timers.remove(&(at, state.number)));
         self.idle.remove(&state.number);
+        self.doomed.remove(&state.number);
         self.jostle.remove(&state.number);
         self.running_on -= usize::from(state.runs_on);
         if self.joined.get(&state.key) == Some(&state.number) {

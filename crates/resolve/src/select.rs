@@ -41,7 +41,7 @@ pub struct ServerView {
     pub silences: u8,
     /// Others are preferred.
     pub dead: bool,
-    /// While dead: when it is tried again.
+    /// While dead and resting: when it is tried again.
     pub backed_off_until: Option<Millis>,
     /// Questions sent to it, retransmissions not counted.
     pub queries: u64,
@@ -167,6 +167,11 @@ impl Health {
         self.resting(now) && !self.refuses && self.mute_since + DOWN_AFTER <= now
     }
 
+    /// Whether a reply after so many milliseconds is what is expected of it.
+    fn is_usual(&self, took: u64) -> bool {
+        self.srtt.is_some_and(|srtt| took >= srtt / 2 && took <= srtt + 4 * self.variance + HEDGE_MIN)
+    }
+
     fn sample(&mut self, rtt: u64, limits: &Limits) {
         match self.srtt {
             None => (self.srtt, self.variance) = (Some(rtt), rtt / 2),
@@ -228,6 +233,11 @@ impl Servers {
         self.known.get(&server).is_some_and(Health::dead)
     }
 
+    /// Whether asking the server would only hold up a client.
+    pub(crate) fn down(&self, server: SocketAddr, now: Millis) -> bool {
+        self.known.get(&server).is_some_and(|health| health.down(now))
+    }
+
     /// How long the server has been silent, ms, if it is.
     pub(crate) fn mute_for(&self, server: SocketAddr, now: Millis) -> Option<u64> {
         let health = self.known.get(&server).filter(|health| health.silences > 0)?;
@@ -264,22 +274,30 @@ impl Servers {
                 health.measured = Some(now);
                 health.sample(rtt, &limits);
             }
-            // It may have been slow or the first packet lost. The next packet waits long enough to find out.
+            // As long after the last packet as this server takes: the ones before were lost, and it is no slower than ever.
+            Took::Between(least, _) if health.is_usual(least) => {
+                health.wait = bounded(health.srtt.unwrap_or(least) + 4 * health.variance, &limits);
+            }
+            // Else the first may have had a slow answer. The next packet waits long enough to find out.
             Took::Between(least, most) => {
+                let wait = health.wait;
                 if health.srtt.is_some_and(|srtt| srtt < least) {
                     health.sample(least, &limits);
                 }
-                health.wait = health.wait.max(bounded(most + most / 4, &limits));
+                health.wait = wait.max(bounded(most + most / 4, &limits));
             }
             Took::Unknown => {}
         }
     }
 
-    /// It has not answered for so many milliseconds when nobody waited any longer.
-    pub(crate) fn at_least(&mut self, server: SocketAddr, waited: u64, now: Millis) {
+    /// Nobody waits any longer for the reply to a packet that left at `sent`: the server takes at least as long, unless the
+    /// packet was lost, which is likely if it has answered something else since.
+    pub(crate) fn at_least(&mut self, server: SocketAddr, sent: Millis, now: Millis) {
         let limits = self.limits;
+        let waited = now.saturating_sub(sent);
         let health = self.health(server, now);
-        if health.srtt.is_some_and(|srtt| srtt < waited) {
+        let lost = health.heard.is_some_and(|heard| heard > sent);
+        if !lost && health.srtt.is_some_and(|srtt| srtt < waited) {
             health.sample(waited, &limits);
         }
     }
@@ -436,7 +454,7 @@ impl Servers {
     }
 
     /// What is known of each, in the order of their addresses.
-    pub(crate) fn view(&self) -> Vec<ServerView> {
+    pub(crate) fn view(&self, now: Millis) -> Vec<ServerView> {
         let view = |(addr, h): (&SocketAddr, &Health)| ServerView {
             addr: *addr,
             srtt_ms: h.srtt,
@@ -444,7 +462,7 @@ impl Servers {
             wait_ms: h.wait,
             silences: h.silences,
             dead: h.dead(),
-            backed_off_until: h.dead().then_some(h.backed_off_until),
+            backed_off_until: h.resting(now).then_some(h.backed_off_until),
             queries: h.queries,
             answers: h.answers,
             failures: h.failures,
@@ -524,12 +542,16 @@ mod tests {
     fn rfc6298_3_karn_a_reply_to_one_of_several_packets_is_no_sample() {
         let mut servers = servers();
         servers.answered(addr(1), Took::Between(100, 2_000), true, 0);
-        assert_eq!((servers.view()[0].srtt_ms, servers.wait(addr(1))), (None, 2_500), "but the next one is waited for");
+        assert_eq!(
+            (servers.view(0)[0].srtt_ms, servers.wait(addr(1))),
+            (None, 2_500),
+            "but the next one is waited for"
+        );
         servers.answered(addr(1), Took::Exactly(2_000), true, 0);
-        assert_eq!(servers.view()[0].srtt_ms, Some(2_000));
+        assert_eq!(servers.view(0)[0].srtt_ms, Some(2_000));
         servers.answered(addr(2), Took::Exactly(10), true, 0);
         servers.answered(addr(2), Took::Between(810, 2_000), true, 0);
-        assert_eq!(servers.view()[1].srtt_ms, Some(110), "it took 810 ms at least");
+        assert_eq!(servers.view(0)[1].srtt_ms, Some(110), "it took 810 ms at least");
     }
 
     #[test]
@@ -617,10 +639,10 @@ mod tests {
             let mut now = 0;
             for _ in 0..1_000 {
                 servers.silent(addr(0), now, Some(UNKNOWN), false, now + 1);
-                now = servers.view()[0].backed_off_until.unwrap_or(now + 1);
+                now = servers.view(0)[0].backed_off_until.unwrap_or(now + 1);
             }
             assert_eq!(
-                servers.view()[0].backed_off_until.map(|until| until - servers.known[&addr(0)].silent_at),
+                servers.view(0)[0].backed_off_until.map(|until| until - servers.known[&addr(0)].silent_at),
                 Some(most)
             );
         }
@@ -630,10 +652,10 @@ mod tests {
     fn questions_in_flight_together_are_one_silence_and_one_reply_since_makes_it_none() {
         let mut servers = servers();
         (0..9).for_each(|n| servers.silent(addr(0), n, Some(UNKNOWN), true, n + UNKNOWN));
-        assert_eq!((servers.wait(addr(0)), servers.view()[0].silences), (2 * UNKNOWN, 1));
+        assert_eq!((servers.wait(addr(0)), servers.view(0)[0].silences), (2 * UNKNOWN, 1));
         servers.answered(addr(0), Took::Exactly(5), true, 1_000);
         (0..9).for_each(|n| servers.silent(addr(0), 990 + n, Some(UNKNOWN), true, 1_400));
-        assert_eq!(servers.view()[0].silences, 0, "the packet was lost, the server lives");
+        assert_eq!(servers.view(0)[0].silences, 0, "the packet was lost, the server lives");
     }
 
     #[test]
@@ -679,9 +701,9 @@ mod tests {
         for n in 0..5 {
             servers.answered(addr(n), Took::Exactly(100), true, u64::from(n));
         }
-        assert_eq!(servers.view().iter().map(|view| view.addr).collect::<Vec<_>>(), [addr(3), addr(4)]);
+        assert_eq!(servers.view(0).iter().map(|view| view.addr).collect::<Vec<_>>(), [addr(3), addr(4)]);
         servers.asked(addr(4), 900_004);
-        let view = servers.view();
+        let view = servers.view(0);
         assert_eq!((view[1].srtt_ms, view[1].wait_ms, view[1].queries), (None, UNKNOWN, 1));
     }
 

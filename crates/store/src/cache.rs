@@ -47,6 +47,9 @@ pub struct Put {
     pub security: Security,
     /// [`Store::epoch`] when the question was sent: what a flush came after is not stored.
     pub epoch: u64,
+    /// Known sets that end within so many seconds count as ended: an answer that was asked for again before its time was over
+    /// (`prefetch`) must be able to take the place of equal data. 0 for any other answer.
+    pub leeway_s: u32,
 }
 
 /// An answer that was remembered.
@@ -127,6 +130,7 @@ pub(crate) struct Interned {
 pub(crate) struct Arrival {
     pub(crate) now_s: u32,
     pub(crate) epoch: u64,
+    pub(crate) leeway_s: u32,
     pub(crate) kind: Kind,
     pub(crate) trust: Trust,
     pub(crate) security: Security,
@@ -231,6 +235,7 @@ impl Store {
                 let arrival = Arrival {
                     now_s,
                     epoch: put.epoch,
+                    leeway_s: put.leeway_s,
                     kind: Kind::of(set, nth, key.cd),
                     trust: if security == Security::Secure { Trust::Validated } else { trust },
                     security,
@@ -369,7 +374,7 @@ impl Store {
 
     /// Puts a set into its slot, or finds that the one there is better. `None` if neither could be.
     pub(crate) fn intern(&self, data: &RrsetData, ttl: u32, arrival: Arrival) -> Option<Interned> {
-        let Arrival { now_s, epoch, kind, trust, security } = arrival;
+        let Arrival { now_s, epoch, leeway_s, kind, trust, security } = arrival;
         let hash = self.hash(data.owner.as_ref(), data.rtype, data.class, kind.number());
         let mut set = Set::new(data, hash as u32, kind);
         (set.expires, set.trust, set.security) = (now_s.saturating_add(ttl), trust, security);
@@ -384,7 +389,7 @@ impl Store {
         let interned = match known {
             Some(slot) => {
                 let have = held.queue.peek(slot)?;
-                let verdict = have.verdict(&mut set, now_s);
+                let verdict = have.verdict(&mut set, now_s.saturating_add(leeway_s));
                 let (expires, generation) = (set.expires, have.generation);
                 match verdict {
                     Verdict::Keep => {
@@ -667,7 +672,7 @@ mod tests {
                 let key = Key { name: name(n), qtype: Rtype::TXT, qclass: Class::IN, cd: false };
                 let rdata = RdataSet::one(&vec![n; size]);
                 let set = Rrset::new(name(n), Rtype::TXT, Class::IN, ttl, rdata);
-                let put = Put { now, ttl, authoritative: n > 9, security: Security::Unchecked, epoch: store.epoch() };
+                let put = Put { now, ttl, authoritative: n > 9, security: Security::Unchecked, epoch: store.epoch(), leeway_s: 0 };
                 match what {
                     0..=2 => store.put(key, &Answer { answer: vec![set], ..Answer::default() }, put),
                     3 => store.put(key, &Answer { authority: vec![set], ..Answer::new(Rcode::NXDOMAIN) }, put),

@@ -182,7 +182,7 @@ impl Store {
             _ => Kind::new(false),
         };
         let set = Rrset::new(first.owner, first.rtype, first.class, ttl, data).with_sigs(signatures);
-        let arrival = Arrival { now_s: second(now), epoch, kind, trust, security };
+        let arrival = Arrival { now_s: second(now), epoch, leeway_s: 0, kind, trust, security };
         self.intern(&set, ttl, arrival).map(|_| ())
     }
 
@@ -223,7 +223,7 @@ impl Store {
         if self.get(key.name.as_ref(), qtype, class, false, now, None).is_some() {
             return None;
         }
-        self.put(key, &answer, Put { now, ttl, authoritative: false, security, epoch });
+        self.put(key, &answer, Put { now, ttl, authoritative: false, security, epoch, leeway_s: 0 });
         Some(())
     }
 

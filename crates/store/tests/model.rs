@@ -43,7 +43,7 @@ fn sized(octets: usize) -> Store {
 
 /// Stores an answer that can be told from all others, of about `size` octets.
 fn put(store: &Store, key: Key, serial: u32, size: usize, ttl: u32, now: u64) {
-    let put = Put { now, ttl, authoritative: true, security: Security::Unchecked, epoch: store.epoch() };
+    let put = Put { now, ttl, authoritative: true, security: Security::Unchecked, epoch: store.epoch(), leeway_s: 0 };
     store.put(key.clone(), &message(&key, serial, size, ttl), put);
 }
 

@@ -129,6 +129,15 @@ impl Mesh {
         servers.choose(&state.candidates(others_only), retry, now, |len| Mesh::draw(rng, len))
     }
 
+    /// What a client would hear that joined a question all of whose servers are down: one question probes them, others need
+    /// not wait for it.
+    pub(super) fn hopeless(&self, now: Millis, state: &State) -> Option<Failure> {
+        let zone = state.zone.as_ref()?;
+        let down = state.servers.iter().all(|target| self.servers.down(target.addr, now));
+        let addr = state.servers.first().map(|target| target.addr)?;
+        down.then(|| Failure::Down(zone.name.clone(), addr, self.servers.mute_for(addr, now).unwrap_or(0)))
+    }
+
     /// No server of the zone is left. With `forward-first` the question goes on as if the zone were not there.
     fn give_up(&mut self, now: Millis, mut state: Box<State>) {
         let Some(zone) = state.zone.clone() else {
@@ -273,7 +282,7 @@ impl Mesh {
     /// An exchange was silent for as long as its server usually takes.
     pub(super) fn count_silence(&mut self, now: Millis, state: &mut State, id: SendId) {
         let Some(flight) = state.flight_mut(id) else { return };
-        let Some(_) = flight.silent_at.take() else { return };
+        let Some(due) = flight.silent_at.take() else { return };
         flight.hedge_at = None;
         let Flight { index, server, over, last, strays, .. } = *flight;
         let mut again = true;
@@ -286,7 +295,8 @@ impl Mesh {
                 Transport::Tcp => target.tries.failures = target.tries.failures.saturating_add(1),
             }
         }
-        let waited = (over == Transport::Udp).then_some(now.saturating_sub(last));
+        // As long as was meant, not as late as the timer came.
+        let waited = (over == Transport::Udp).then_some(due.saturating_sub(last));
         self.servers.silent(server, last, waited, again, now);
         if strays == 0 {
             state.last_fault = Some((server, Fault::Silent));
@@ -311,8 +321,9 @@ impl Mesh {
 
     /// Ends an exchange that had no reply.
     fn close(&mut self, now: Millis, flight: &Flight) {
-        if flight.over == Transport::Udp {
-            self.servers.at_least(flight.server, now.saturating_sub(flight.last), now);
+        // One that was silent for long enough to be lost tells nothing of the time its server takes.
+        if flight.over == Transport::Udp && flight.pending() {
+            self.servers.at_least(flight.server, flight.last, now);
         }
         self.flights.remove(&flight.send);
         self.effects.push(Effect::Cancel { id: flight.send });

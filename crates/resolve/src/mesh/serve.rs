@@ -7,7 +7,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use store::{Found, Key, Millis};
+use store::{Found, Key, Millis, Put};
 use wire::{Answer, Name, Rcode, Reply, Rrset, Rtype};
 
 use super::state::{Link, State};
@@ -73,7 +73,7 @@ impl Mesh {
                     let key = Key { name: state.target.clone(), qtype: Rtype::CNAME, ..state.key.clone() };
                     let answer = Answer { answer: sets.clone(), ..Answer::default() };
                     let ttl = message_ttl(&answer, Rtype::CNAME, &self.limits);
-                    self.memory.keep(key, &answer, ttl, aa, state.epoch, now);
+                    self.memory.keep(key, &answer, state.put(now, ttl, aa));
                 }
                 self.follow(now, state, sets, target);
             }
@@ -105,7 +105,8 @@ impl Mesh {
     fn finish(&mut self, now: Millis, mut state: State, end: Answer, aa: bool, why: Option<String>, left: Option<u32>) {
         self.forget(now, &mut state);
         self.say(3, || format!("finishing processing for {}", Asked(&state.key)));
-        let State { key, clients, chain, keep_from, target, epoch, .. } = state;
+        let (put, all_aa) = (state.put(now, 0, aa), state.aa);
+        let State { key, clients, chain, keep_from, target, .. } = state;
         let links = chain.len();
         let whole = |from: usize| {
             let mut answer = end.clone();
@@ -125,8 +126,8 @@ impl Mesh {
             };
             let answer = whole(from);
             let ttl = message_ttl(&answer, key.qtype, &self.limits).min(left.unwrap_or(u32::MAX));
-            let aa = if from == links { aa } else { state.aa };
-            self.memory.keep(Key { name: name.clone(), ..key.clone() }, &answer, ttl, aa, epoch, now);
+            let authoritative = if from == links { aa } else { all_aa };
+            self.memory.keep(Key { name: name.clone(), ..key.clone() }, &answer, Put { ttl, authoritative, ..put });
         }
         let answer = if links == 0 { end } else { whole(0) };
         let clients = clients.iter().map(|client| client.id).collect();
@@ -145,7 +146,7 @@ impl Mesh {
             let failed = (!state.chain.is_empty()).then_some(&state.target);
             for name in asked.into_iter().chain(failed) {
                 let key = Key { name: name.clone(), ..state.key.clone() };
-                self.memory.keep_failure(key, &answer, ttl, state.epoch, now, &self.limits);
+                self.memory.keep_failure(key, &answer, state.put(now, ttl, false), &self.limits);
             }
         }
         if self.limits.serve_expired && failure.lasts() {

@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use store::{Found, Key, Millis};
+use store::{Found, Key, Millis, Put, Security};
 use wire::{Class, Name, NameRef, Reply, Rrset};
 
 use super::{ClientId, SendId, Transport};
@@ -28,6 +28,8 @@ pub(super) struct State {
     pub(super) ends: Millis,
     /// The store's epoch when it began: what is learned for a store that was flushed since is not kept.
     pub(super) epoch: u64,
+    /// For a refresh: seconds the answer it refreshes had left.
+    pub(super) leeway_s: u32,
     /// Asked again though an answer is known (prefetch, or behind a stale answer): what is remembered does not count.
     pub(super) refresh: bool,
     /// One of the half that nothing pushes out (`num-queries-per-thread`).
@@ -148,12 +150,20 @@ impl State {
     pub(super) fn due_of(&self, client: &Waiter, limits: &Limits) -> Option<Millis> {
         let stale = self.stale.is_some().then_some(limits.serve_expired_client_timeout_ms);
         let late = (!client.patient && limits.client_deadline_ms > 0).then_some(limits.client_deadline_ms);
-        stale.into_iter().chain(late).min().map(|after| client.since + after)
+        // Who comes when the search has gone on for longer than the client timeout need not wait for the same.
+        let stale = stale.map(|after| (self.began + after).max(client.since));
+        stale.into_iter().chain(late.map(|after| client.since + after)).min()
     }
 
     /// Whether somebody who was asked may still answer in time.
     pub(super) fn pending(&self) -> bool {
         self.flights.iter().any(Flight::pending)
+    }
+
+    /// How what was found is remembered.
+    pub(super) fn put(&self, now: Millis, ttl: u32, authoritative: bool) -> Put {
+        let State { epoch, leeway_s, .. } = *self;
+        Put { now, ttl, authoritative, security: Security::Unchecked, epoch, leeway_s }
     }
 
     /// The exchange with this id.

@@ -2,8 +2,13 @@
 //! and properties that hold whatever happens.
 
 mod chains;
+mod crowd;
+mod dead;
 mod failures;
 mod forwarding;
+mod guard;
+mod late;
 mod net;
 mod properties;
+mod stale;
 mod ttl;

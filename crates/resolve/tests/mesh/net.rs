@@ -19,7 +19,6 @@ pub(crate) struct Asked {
     pub(crate) server: SocketAddr,
     pub(crate) over: Transport,
     pub(crate) at: Millis,
-    pub(crate) deadline: Millis,
     pub(crate) query: Query,
     /// The same datagram on the same socket, not for the first time.
     pub(crate) again: bool,
@@ -109,7 +108,7 @@ impl FakeNet {
                 Effect::Send { id, server, over, packet, deadline } => {
                     assert!(deadline > self.now, "a deadline lies ahead");
                     let query = Query::parse(&packet).expect("the mesh sends well-formed queries");
-                    let asked = Asked { send: id, server, over, at: self.now, deadline, query, again: false };
+                    let asked = Asked { send: id, server, over, at: self.now, query, again: false };
                     assert!(self.open.insert(id, asked.clone()).is_none(), "an id is used once");
                     self.schedule(deadline, id, over, None);
                     self.leave(asked);
@@ -220,10 +219,21 @@ impl FakeNet {
         told[0].clone()
     }
 
+    /// A number not used before.
+    pub(crate) fn counter(&mut self) -> u64 {
+        self.counter += 1;
+        self.counter
+    }
+
     /// The names sent so far, in order.
     pub(crate) fn names(&self) -> Vec<String> {
         self.sent.iter().map(Asked::name).collect()
     }
+}
+
+/// A question of a client that does not wait for ever.
+pub(crate) fn hasty(name: &str, qtype: Rtype) -> Question {
+    Question { patient: false, ..question(name, qtype) }
 }
 
 impl Asked {

@@ -1,9 +1,11 @@
 //! What holds whatever comes, in whatever order: no client is lost, none is told twice, and the mesh ends empty.
 
 use std::io::ErrorKind;
+use std::sync::Arc;
 
 use proptest::prelude::*;
-use resolve::ForwardZone;
+use resolve::limits::{CLIENT_DEADLINE, MAX_FLIGHTS, MAX_PROBES};
+use resolve::{ForwardZone, Forwards, Limits, Question};
 use wire::{Rcode, Rtype};
 
 use crate::net::*;
@@ -62,36 +64,145 @@ fn fates(asked: &Asked, whim: &Whim, after: u64) -> Vec<(u64, Fate)> {
     vec![(after, Fate::Bytes(bytes))]
 }
 
+/// Limits an operator might set, and some nobody would.
+fn limits() -> impl Strategy<Value = Limits> {
+    let switches = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    let numbers = (1..12usize, 0..7u8, 1..40u16, prop_oneof![Just(0), 1..3_000u64], prop_oneof![Just(0), 1..3_000u64]);
+    (switches, numbers).prop_map(
+        |((racing, caps, expired, reset, probing), (places, retry, sends, deadline, stale))| Limits {
+            max_queries: places,
+            msg_retry: retry,
+            max_sends: sends,
+            upstream_racing: racing,
+            caps_for_id: caps,
+            serve_expired: expired,
+            serve_expired_ttl_reset: reset,
+            keep_probing: probing,
+            client_deadline_ms: deadline,
+            serve_expired_client_timeout_ms: stale,
+            fast_server_permil: 500,
+            ..Limits::default()
+        },
+    )
+}
+
+/// What happens next.
+#[derive(Clone, Debug)]
+enum Event {
+    Asks { name: u8, v6: bool, patient: bool },
+    Prefetches { name: u8 },
+    Passes(u64),
+    StandsStill(u64),
+    Flushes,
+    Reloads,
+    Forgets,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        8 => (0..8u8, any::<bool>(), any::<bool>()).prop_map(|(name, v6, patient)| Event::Asks { name, v6, patient }),
+        1 => (0..8u8).prop_map(|name| Event::Prefetches { name }),
+        8 => (0..2_000u64).prop_map(Event::Passes),
+        1 => (0..200_000u64).prop_map(Event::StandsStill),
+        1 => Just(Event::Flushes),
+        1 => Just(Event::Reloads),
+        1 => Just(Event::Forgets),
+    ]
+}
+
+/// The zones of a test: `tst.` with its servers, perhaps one above it, perhaps others that stand in.
+fn table(shape: (bool, bool, bool), servers: &[u8], above: bool, fallback: bool) -> Forwards {
+    let (tcp_only, no_cache, first) = shape;
+    let mut builder = Forwards::builder();
+    builder.zone(ForwardZone { tcp_only, no_cache, first, ..zone("tst.", servers) });
+    if above {
+        builder.zone(zone(".", &[8]));
+    }
+    if fallback {
+        builder.fallback(zone(".", &[9]));
+    }
+    builder.build()
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_client_gets_exactly_one_answer(
+    fn every_client_gets_exactly_one_answer_and_the_bounds_hold(
         whims in prop::collection::vec((whim(), 1..3_000u64), 1..40),
-        questions in prop::collection::vec((0..8u8, any::<bool>(), 0..2_000u64), 1..40),
-        tcp_only in any::<bool>(),
-        no_cache in any::<bool>(),
-        servers in 1..4u8,
+        events in prop::collection::vec(event(), 1..60),
+        shape in any::<(bool, bool, bool)>(),
+        (above, fallback) in any::<(bool, bool)>(),
+        servers in 1..7u8,
+        limits in limits(),
     ) {
         let mut turn = 0;
         let servers: Vec<u8> = (1..=servers).collect();
-        let tst = ForwardZone { tcp_only, no_cache, ..zone("tst.", &servers) };
-        let mut net = FakeNet::new(forwards([tst]), move |asked| {
+        let mut net = FakeNet::with(limits, table(shape, &servers, above, fallback), move |asked| {
             turn += 1;
             let (whim, after) = &whims[turn % whims.len()];
             fates(asked, whim, *after)
         });
-        for (client, (name, v6, pause)) in (0u64..).zip(&questions) {
-            net.ask(client, &format!("n{name}.tst."), if *v6 { Rtype::AAAA } else { Rtype::A });
-            net.run_until(net.now + pause);
-            prop_assert!(net.mesh.queries() <= net.mesh.waiting());
+        let mut clients = 0;
+        let mut background = 0;
+        for event in &events {
+            match event {
+                Event::Asks { name, v6, patient } => {
+                    let qtype = if *v6 { Rtype::AAAA } else { Rtype::A };
+                    net.ask_as(clients, Question { patient: *patient, ..question(&format!("n{name}.tst."), qtype) });
+                    clients += 1;
+                }
+                Event::Prefetches { name } => {
+                    let table = Arc::clone(&net.forwards);
+                    net.mesh.prefetch(net.now, &table, question(&format!("n{name}.tst."), Rtype::A));
+                    net.perform();
+                    background += 1;
+                }
+                Event::Passes(ms) => net.run_until(net.now + ms),
+                Event::StandsStill(ms) => net.now += ms,
+                Event::Flushes => drop(net.store.flush_all()),
+                Event::Reloads => net.forwards = Arc::new(table(shape, &servers, above, fallback)),
+                Event::Forgets => net.mesh.forget_servers(),
+            }
+            prop_assert!(net.mesh.queries() <= limits.max_queries);
+            prop_assert!(net.mesh.exchanges() <= limits.max_queries * MAX_FLIGHTS + MAX_PROBES);
         }
         net.run();
-        for client in 0..questions.len() as u64 {
+        for client in 0..clients {
             prop_assert_eq!(net.told.get(&client).map_or(0, Vec::len), 1);
         }
+        // Each question may follow as many links as there are names, each asked of the zone and of the one above.
+        let counts = net.mesh.counts();
+        let questions = clients as usize + background + counts.prefetches as usize;
+        let each = usize::from(limits.max_sends) + 2;
+        prop_assert!(net.sent.len() <= questions * each * 9 + counts.probes as usize);
         let usage = net.store.usage();
         prop_assert!(usage.messages.bytes <= usage.messages.limit && usage.rrsets.bytes <= usage.rrsets.limit);
+    }
+
+    #[test]
+    fn an_impatient_client_is_told_by_its_deadline(
+        whims in prop::collection::vec((whim(), 1..3_000u64), 1..40),
+        pauses in prop::collection::vec(0..700u64, 1..30),
+        servers in 1..5u8,
+    ) {
+        let mut turn = 0;
+        let servers: Vec<u8> = (1..=servers).collect();
+        let mut net = FakeNet::new(forwards([zone("tst.", &servers)]), move |asked| {
+            turn += 1;
+            let (whim, after) = &whims[turn % whims.len()];
+            fates(asked, whim, *after)
+        });
+        let mut came = Vec::new();
+        for (client, pause) in (0..).zip(&pauses) {
+            came.push(net.now);
+            net.ask_as(client, hasty(&format!("n{}.tst.", client % 5), Rtype::A));
+            net.run_until(net.now + pause);
+        }
+        net.run();
+        for (client, came) in (0..).zip(came) {
+            prop_assert!(net.the_answer(client).at <= came + CLIENT_DEADLINE);
+        }
     }
 
     #[test]

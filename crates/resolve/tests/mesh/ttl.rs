@@ -128,6 +128,7 @@ fn a_failure_does_not_take_the_place_of_an_answer_another_worker_found() {
         authoritative: false,
         security: store::Security::Unchecked,
         epoch: net.store.epoch(),
+        leeway_s: 0,
     };
     net.store.put(key, &answer, put);
     net.run();

@@ -70,6 +70,7 @@ impl<'a> Fill<'a> {
             authoritative: self.authoritative,
             security: self.security,
             epoch: self.store.epoch(),
+            leeway_s: 0,
         };
         self.store.put(Key { cd: self.cd, ..key(at, qtype) }, answer, put);
     }
