@@ -92,6 +92,14 @@ pub const HEDGE_SHARE: u64 = 50;
 pub const HEDGE_BURST: u64 = 10;
 /// Questions a server must have answered only without EDNS before it is asked so from the start. One could be forged.
 pub const PLAIN_VOTES: u8 = 2;
+/// Streams to one server that come to nothing, in a row, until others are preferred to it for [`MAX_BACKOFF`].
+pub const STREAM_FAULTS: u8 = 2;
+/// Milliseconds after which another server is asked as well while a stream is silent: connecting and asking take two round
+/// trips, and few servers are 200 ms away.
+pub const STREAM_HEDGE: u64 = 400;
+/// Milliseconds after which a client that holds on (TCP, and questions of the resolver's own operator) is told something,
+/// if there is a client deadline at all. Stub resolvers give up after 5 s over TCP too.
+pub const PATIENT_DEADLINE: u64 = 4_000;
 /// Milliseconds by which a timer may be late before the delay counts as time in which this machine stood still, and is not
 /// held against the question.
 pub const LATE_WAKE: u64 = 1_000;
@@ -151,6 +159,9 @@ pub struct Limits {
     pub caps_for_id: bool,
     /// A name known not to exist has no names below it (`harden-below-nxdomain`, yes by default; RFC 8020).
     pub harden_below_nxdomain: bool,
+    /// Name servers beside a positive answer are left out (`iter-scrub-promiscuous`, yes by default): all they could do is
+    /// change whom others ask (CVE-2025-11411).
+    pub scrub_promiscuous: bool,
     /// Answers in the last tenth of their life are asked for again (`prefetch`, no by default).
     pub prefetch: bool,
     /// Milliseconds, 0 for none; see [`CLIENT_DEADLINE`].
@@ -199,6 +210,7 @@ impl Default for Limits {
             upstream_racing: false,
             caps_for_id: false,
             harden_below_nxdomain: true,
+            scrub_promiscuous: true,
             prefetch: false,
             client_deadline_ms: CLIENT_DEADLINE,
             jostle_timeout_ms: JOSTLE_TIMEOUT,

@@ -25,7 +25,7 @@
 //! Three promises hold whatever events come in whatever order, provided that the driver calls [`Mesh::wake`] when
 //! [`Mesh::next_wake`] says so:
 //!
-//! 1. **Each client gets exactly one answer**, and none later than the client deadline, unless it is patient.
+//! 1. **Each client gets exactly one answer**, and none later than the client deadline, or [`PATIENT_DEADLINE`] if it holds on.
 //! 2. **Packets are bounded**: at most `max-sent-count` for each name of a chain, retransmissions and hedges included, on at
 //!    most [`MAX_FLIGHTS`] sockets at once, and at most one probe beside.
 //! 3. **Time is bounded**: a state ends [`QUERY_TIME`] after it began; time in which the machine itself stood still does
@@ -57,7 +57,7 @@ use probe::Probe;
 use state::{State, Waiter};
 
 #[cfg(doc)]
-use crate::limits::MAX_FLIGHTS;
+use crate::limits::{MAX_FLIGHTS, PATIENT_DEADLINE};
 
 /// Tokens of the hedging budget that one hedge costs; each question brings `HEDGE_SHARE`.
 const HEDGE_COST: u64 = 1000;
@@ -92,7 +92,7 @@ pub struct Question {
     pub cd: bool,
     /// Recursion desired. Without it nothing is sent.
     pub rd: bool,
-    /// The client holds on to the end, as over TCP: the client deadline is not for it.
+    /// The client holds on, as over TCP: it is told at [`PATIENT_DEADLINE`] and not at the client deadline.
     pub patient: bool,
 }
 
@@ -307,8 +307,8 @@ impl Mesh {
     }
 
     /// What is known of each server, in the order of their addresses.
-    pub fn servers(&self, now: Millis) -> Vec<ServerView> {
-        self.servers.view(now)
+    pub fn servers(&self) -> Vec<ServerView> {
+        self.servers.view()
     }
 
     /// Forgets what is known of all servers (a flush of `infra`).
@@ -500,10 +500,15 @@ impl Mesh {
 
     /// An exchange failed: the system would not send, or said the server cannot be reached.
     pub fn failed(&mut self, now: Millis, id: SendId, kind: ErrorKind) {
+        let fault = match kind {
+            // What came was rubbish: it could be reached very well.
+            ErrorKind::InvalidData => Fault::Malformed,
+            kind => Fault::Unreachable(kind),
+        };
         if let Some(probe) = self.probes.get(&id) {
             let server = probe.server;
             self.end_probe(id);
-            return self.unreachable(now, server, kind);
+            return self.unreachable(now, server, kind, fault);
         }
         let Some(mut state) = self.take(id) else { return };
         self.flights.remove(&id);
@@ -512,14 +517,16 @@ impl Mesh {
             // Whoever refuses once refuses again in the same moment.
             target.tries.failures = if refuses(kind) { u8::MAX } else { target.tries.failures.saturating_add(1) };
         }
-        self.unreachable(now, flight.server, kind);
-        state.last_fault = Some((flight.server, Fault::Unreachable(kind)));
+        if flight.over == Transport::Tcp && is_the_servers(kind) {
+            self.servers.streamless(flight.server, now);
+        }
+        self.unreachable(now, flight.server, kind, fault);
+        state.last_fault = Some((flight.server, fault));
         self.ask(now, state);
     }
 
-    fn unreachable(&mut self, now: Millis, server: SocketAddr, kind: ErrorKind) {
-        let fault = Fault::Unreachable(kind);
-        if is_the_servers(kind) {
+    fn unreachable(&mut self, now: Millis, server: SocketAddr, kind: ErrorKind, fault: Fault) {
+        if is_the_servers(kind) && kind != ErrorKind::InvalidData {
             self.servers.unreachable(server, fault, refuses(kind), now);
         } else {
             self.servers.useless(server, fault, now);

@@ -66,7 +66,8 @@ pub(crate) fn scrub(mut reply: Reply, qname: NameRef<'_>, qtype: Rtype, scope: &
     authority.retain(|set| match set.rtype {
         // A delegation of the names asked for, below the zone that was asked; never beside an answer, where all it could
         // do is change whom others ask.
-        Rtype::NS => !positive && set.owner.as_ref() != zone && qname.is_subdomain_of(set.owner.as_ref()),
+        Rtype::NS if !qname.is_subdomain_of(set.owner.as_ref()) => false,
+        Rtype::NS => !limits.scrub_promiscuous || (!positive && set.owner.as_ref() != zone),
         _ => true,
     });
     authority.iter_mut().filter(|set| set.rtype == Rtype::SOA).for_each(|soa| negative(soa, limits));

@@ -22,7 +22,7 @@ use store::Millis;
 
 use crate::limits::{
     DEAD_AFTER, DOWN_AFTER, EXPLORE_EVERY, FIRST_BACKOFF, HEDGE_MIN, Limits, MAX_BACKOFF, MAX_PROBE_TIME, PLAIN_VOTES,
-    PROBE_TIME, RECENT_BACKOFF, RTT_BAND,
+    PROBE_TIME, RECENT_BACKOFF, RTT_BAND, STREAM_FAULTS,
 };
 use crate::why::Fault;
 
@@ -41,7 +41,7 @@ pub struct ServerView {
     pub silences: u8,
     /// Others are preferred.
     pub dead: bool,
-    /// While dead and resting: when it is tried again.
+    /// While dead: when it is tried again.
     pub backed_off_until: Option<Millis>,
     /// Questions sent to it, retransmissions not counted.
     pub queries: u64,
@@ -83,6 +83,9 @@ struct Health {
     /// When anything of this was last changed.
     updated: Millis,
     edns: Edns,
+    /// Streams to it that came to nothing, in a row, and until when that is held against it.
+    stream_faults: u8,
+    streamless_until: Millis,
     queries: u64,
     answers: u64,
     failures: u64,
@@ -286,7 +289,17 @@ impl Servers {
                 }
                 health.wait = wait.max(bounded(most + most / 4, &limits));
             }
-            Took::Unknown => {}
+            Took::Unknown => (health.stream_faults, health.streamless_until) = (0, 0),
+        }
+    }
+
+    /// A stream to it came to nothing. Who says "truncated" and then gives nothing over TCP is alive and of little use:
+    /// others are preferred for a while.
+    pub(crate) fn streamless(&mut self, server: SocketAddr, now: Millis) {
+        let health = self.health(server, now);
+        health.stream_faults = health.stream_faults.saturating_add(1);
+        if health.stream_faults >= STREAM_FAULTS {
+            health.streamless_until = now + MAX_BACKOFF;
         }
     }
 
@@ -392,10 +405,11 @@ impl Servers {
             if candidate.left_out || idle || candidate.tries.spent() >= retry.max(1) || untried_and_down {
                 continue;
             }
+            let streamless = health.is_some_and(|health| now < health.streamless_until);
             let class = match health.filter(|health| health.dead()) {
-                None => u8::from(candidate.reserve),
-                Some(health) if health.refuses => 2,
-                Some(health) => 3 + u8::from(health.resting(now)),
+                None => u8::from(streamless) + 2 * u8::from(candidate.reserve),
+                Some(health) if health.refuses => 4,
+                Some(health) => 5 + u8::from(health.resting(now)),
             };
             let rank = (class, candidate.tries.any());
             if rank < best_rank {
@@ -454,7 +468,7 @@ impl Servers {
     }
 
     /// What is known of each, in the order of their addresses.
-    pub(crate) fn view(&self, now: Millis) -> Vec<ServerView> {
+    pub(crate) fn view(&self) -> Vec<ServerView> {
         let view = |(addr, h): (&SocketAddr, &Health)| ServerView {
             addr: *addr,
             srtt_ms: h.srtt,
@@ -462,7 +476,7 @@ impl Servers {
             wait_ms: h.wait,
             silences: h.silences,
             dead: h.dead(),
-            backed_off_until: h.resting(now).then_some(h.backed_off_until),
+            backed_off_until: h.dead().then_some(h.backed_off_until),
             queries: h.queries,
             answers: h.answers,
             failures: h.failures,
@@ -542,16 +556,12 @@ mod tests {
     fn rfc6298_3_karn_a_reply_to_one_of_several_packets_is_no_sample() {
         let mut servers = servers();
         servers.answered(addr(1), Took::Between(100, 2_000), true, 0);
-        assert_eq!(
-            (servers.view(0)[0].srtt_ms, servers.wait(addr(1))),
-            (None, 2_500),
-            "but the next one is waited for"
-        );
+        assert_eq!((servers.view()[0].srtt_ms, servers.wait(addr(1))), (None, 2_500), "but the next one is waited for");
         servers.answered(addr(1), Took::Exactly(2_000), true, 0);
-        assert_eq!(servers.view(0)[0].srtt_ms, Some(2_000));
+        assert_eq!(servers.view()[0].srtt_ms, Some(2_000));
         servers.answered(addr(2), Took::Exactly(10), true, 0);
         servers.answered(addr(2), Took::Between(810, 2_000), true, 0);
-        assert_eq!(servers.view(0)[1].srtt_ms, Some(110), "it took 810 ms at least");
+        assert_eq!(servers.view()[1].srtt_ms, Some(110), "it took 810 ms at least");
     }
 
     #[test]
@@ -639,10 +649,10 @@ mod tests {
             let mut now = 0;
             for _ in 0..1_000 {
                 servers.silent(addr(0), now, Some(UNKNOWN), false, now + 1);
-                now = servers.view(0)[0].backed_off_until.unwrap_or(now + 1);
+                now = servers.view()[0].backed_off_until.unwrap_or(now + 1);
             }
             assert_eq!(
-                servers.view(0)[0].backed_off_until.map(|until| until - servers.known[&addr(0)].silent_at),
+                servers.view()[0].backed_off_until.map(|until| until - servers.known[&addr(0)].silent_at),
                 Some(most)
             );
         }
@@ -652,10 +662,10 @@ mod tests {
     fn questions_in_flight_together_are_one_silence_and_one_reply_since_makes_it_none() {
         let mut servers = servers();
         (0..9).for_each(|n| servers.silent(addr(0), n, Some(UNKNOWN), true, n + UNKNOWN));
-        assert_eq!((servers.wait(addr(0)), servers.view(0)[0].silences), (2 * UNKNOWN, 1));
+        assert_eq!((servers.wait(addr(0)), servers.view()[0].silences), (2 * UNKNOWN, 1));
         servers.answered(addr(0), Took::Exactly(5), true, 1_000);
         (0..9).for_each(|n| servers.silent(addr(0), 990 + n, Some(UNKNOWN), true, 1_400));
-        assert_eq!(servers.view(0)[0].silences, 0, "the packet was lost, the server lives");
+        assert_eq!(servers.view()[0].silences, 0, "the packet was lost, the server lives");
     }
 
     #[test]
@@ -701,9 +711,9 @@ mod tests {
         for n in 0..5 {
             servers.answered(addr(n), Took::Exactly(100), true, u64::from(n));
         }
-        assert_eq!(servers.view(0).iter().map(|view| view.addr).collect::<Vec<_>>(), [addr(3), addr(4)]);
+        assert_eq!(servers.view().iter().map(|view| view.addr).collect::<Vec<_>>(), [addr(3), addr(4)]);
         servers.asked(addr(4), 900_004);
-        let view = servers.view(0);
+        let view = servers.view();
         assert_eq!((view[1].srtt_ms, view[1].wait_ms, view[1].queries), (None, UNKNOWN, 1));
     }
 

@@ -13,7 +13,7 @@ use wire::{Class, Name, Rtype};
 use super::state::{Flight, How, State, Target};
 use super::{Effect, HEDGE_COST, Mesh, SendId, Transport};
 use crate::forward::ForwardZone;
-use crate::limits::{HEDGE_BURST, HEDGE_SHARE, MAX_FLIGHTS, TCP_TIME};
+use crate::limits::{HEDGE_BURST, HEDGE_SHARE, MAX_FLIGHTS, STREAM_HEDGE, TCP_TIME};
 use crate::select::Tries;
 use crate::why::{Failure, Fault};
 
@@ -211,8 +211,9 @@ impl Mesh {
         let (id, packet) = self.packet(state, How { over, edns }, cased.as_ref());
         let send = SendId(self.number());
         let unusual = self.servers.unusual(server).filter(|after| *after < wait);
-        let hedges = over == Transport::Udp && state.servers.len() > 1 && !self.limits.upstream_racing;
-        let hedge_at = unusual.filter(|_| hedges).map(|after| now + after);
+        let slow = if over == Transport::Tcp { Some(STREAM_HEDGE) } else { unusual };
+        let hedges = state.servers.len() > 1 && !self.limits.upstream_racing;
+        let hedge_at = slow.filter(|_| hedges).map(|after| now + after);
         let flight =
             Flight { send, index, server, over, edns, id, cased, sent: now, last: now, silent_at, hedge_at, strays: 0 };
         state.flights.push(flight);
@@ -270,8 +271,11 @@ impl Mesh {
         for id in slow {
             let Some(flight) = state.flight_mut(id) else { continue };
             flight.hedge_at = None;
-            if self.hedges >= HEDGE_COST && self.ask_another(now, &mut state) {
-                self.hedges -= HEDGE_COST;
+            // A stream after a truncated datagram is rare, and its server has had its say: that hedge is free.
+            let free =
+                flight.over == Transport::Tcp && !state.tcp && !state.servers.iter().any(|target| target.tcp_only);
+            if (free || self.hedges >= HEDGE_COST) && self.ask_another(now, &mut state) {
+                self.hedges -= if free { 0 } else { HEDGE_COST };
                 self.counts.hedged += 1;
             }
         }
@@ -296,6 +300,9 @@ impl Mesh {
             }
         }
         // As long as was meant, not as late as the timer came.
+        if over == Transport::Tcp {
+            self.servers.streamless(server, now);
+        }
         let waited = (over == Transport::Udp).then_some(due.saturating_sub(last));
         self.servers.silent(server, last, waited, again, now);
         if strays == 0 {
@@ -324,6 +331,10 @@ impl Mesh {
         // One that was silent for long enough to be lost tells nothing of the time its server takes.
         if flight.over == Transport::Udp && flight.pending() {
             self.servers.at_least(flight.server, flight.last, now);
+        }
+        // Others were faster though they were asked later.
+        if flight.over == Transport::Tcp && now.saturating_sub(flight.sent) >= STREAM_HEDGE {
+            self.servers.streamless(flight.server, now);
         }
         self.flights.remove(&flight.send);
         self.effects.push(Effect::Cancel { id: flight.send });

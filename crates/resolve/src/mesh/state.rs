@@ -11,7 +11,7 @@ use wire::{Class, Name, NameRef, Reply, Rrset};
 
 use super::{ClientId, SendId, Transport};
 use crate::forward::{ForwardZone, Forwards};
-use crate::limits::Limits;
+use crate::limits::{Limits, PATIENT_DEADLINE};
 use crate::select::{Candidate, Tries};
 use crate::why::Fault;
 
@@ -63,7 +63,7 @@ pub(super) struct State {
 pub(super) struct Waiter {
     pub(super) id: ClientId,
     pub(super) since: Millis,
-    /// Not told at the client deadline.
+    /// Told later than at the client deadline.
     pub(super) patient: bool,
 }
 
@@ -149,7 +149,8 @@ impl State {
     /// When this client is told something, whatever is known by then.
     pub(super) fn due_of(&self, client: &Waiter, limits: &Limits) -> Option<Millis> {
         let stale = self.stale.is_some().then_some(limits.serve_expired_client_timeout_ms);
-        let late = (!client.patient && limits.client_deadline_ms > 0).then_some(limits.client_deadline_ms);
+        let deadline = limits.client_deadline_ms;
+        let late = (deadline > 0).then_some(if client.patient { deadline.max(PATIENT_DEADLINE) } else { deadline });
         // Who comes when the search has gone on for longer than the client timeout need not wait for the same.
         let stale = stale.map(|after| (self.began + after).max(client.since));
         stale.into_iter().chain(late.map(|after| client.since + after)).min()

@@ -4,15 +4,20 @@ use std::cell::Cell;
 use std::io::ErrorKind;
 use std::rc::Rc;
 
-use resolve::ForwardZone;
 use resolve::limits::QUERY_TIME;
+use resolve::{ForwardZone, Limits};
 use wire::{Ede, Rcode, Rtype};
 
 use crate::net::*;
 
+/// Clients wait to the end.
+fn to_the_end() -> Limits {
+    Limits { client_deadline_ms: 0, ..Limits::default() }
+}
+
 #[test]
 fn an_unknown_server_gets_376_ms_and_then_more_as_unbound_waits() {
-    let mut net = FakeNet::new(forwards([zone("tst.", &[1])]), |_| vec![]);
+    let mut net = FakeNet::with(to_the_end(), forwards([zone("tst.", &[1])]), |_| vec![]);
     let told = net.resolve("drop.tst.", Rtype::A);
     let at: Vec<u64> = net.sent.iter().map(|asked| asked.at).chain([told.at]).collect();
     let waits: Vec<u64> = at.windows(2).map(|pair| pair[1] - pair[0]).collect();
@@ -179,7 +184,7 @@ fn malformed_replies_go_to_the_next_server() {
 #[test]
 fn a_client_is_told_within_the_limit_however_many_servers_are_silent() {
     let servers: Vec<u8> = (1..=30).collect();
-    let mut net = FakeNet::new(forwards([zone(".", &servers)]), |_| vec![]);
+    let mut net = FakeNet::with(to_the_end(), forwards([zone(".", &servers)]), |_| vec![]);
     for n in 0..3 {
         let began = net.now;
         let told = net.resolve(&format!("n{n}."), Rtype::A);
@@ -192,7 +197,7 @@ fn a_client_is_told_within_the_limit_however_many_servers_are_silent() {
 
 #[test]
 fn a_chain_of_slow_answers_ends_in_time_too() {
-    let mut net = FakeNet::new(forwards([zone(".", &[1])]), |asked| {
+    let mut net = FakeNet::with(to_the_end(), forwards([zone(".", &[1])]), |asked| {
         let target = format!("x{}", asked.name());
         vec![(11_000, Fate::Bytes(asked.reply(Rcode::NOERROR, vec![cname(&asked.name(), 60, &target)], vec![])))]
     });
@@ -207,7 +212,7 @@ fn a_chain_of_slow_answers_ends_in_time_too() {
 #[test]
 fn silence_over_tcp_is_waited_for_three_seconds() {
     let tcp = ForwardZone { tcp_only: true, ..zone(".", &[1]) };
-    let mut net = FakeNet::new(forwards([tcp]), |_| vec![]);
+    let mut net = FakeNet::with(to_the_end(), forwards([tcp]), |_| vec![]);
     let told = net.resolve("x.", Rtype::A);
     assert_eq!((told.answer.rcode, net.sent.len(), net.sent[1].at - net.sent[0].at), (Rcode::SERVFAIL, 5, 3_000));
 }

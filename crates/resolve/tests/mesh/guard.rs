@@ -235,6 +235,27 @@ fn cve_2025_11411_name_servers_beside_an_answer_change_nothing() {
 }
 
 #[test]
+fn iter_scrub_promiscuous_no_keeps_the_zones_name_servers_beside_an_answer() {
+    let limits = Limits { scrub_promiscuous: false, ..Limits::default() };
+    let mut net = FakeNet::with(limits, forwards([zone("tst.", &[1])]), |asked| {
+        let ns = |owner: &str| set(owner, 900, Rtype::NS, name("ns.tst.").as_ref().as_wire());
+        let answer = vec![a(&asked.name(), 300, 1)];
+        let authority = vec![ns("tst."), ns("beside.tst.")];
+        soon(asked.render(&Answer {
+            answer,
+            authority,
+            additional: vec![a("ns.tst.", 900, 53)],
+            ..Answer::new(Rcode::NOERROR)
+        }))
+    });
+    let told = net.resolve("www.tst.", Rtype::A).answer;
+    assert_eq!(
+        (shown(&told.authority), shown(&told.additional)),
+        (vec!["tst. 900 NS".into()], vec!["ns.tst. 900 A".into()])
+    );
+}
+
+#[test]
 fn iter_scrub_rrsig_8_signatures_are_kept_of_a_set() {
     let mut net = FakeNet::new(forwards([zone(".", &[1])]), |asked| {
         let sigs = (0..45u8).map(|n| {

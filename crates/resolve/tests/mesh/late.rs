@@ -3,8 +3,8 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use resolve::Limits;
-use resolve::limits::{CLIENT_DEADLINE, HEDGE_BURST, MAX_FLIGHTS, MAX_SENDS};
+use resolve::limits::{CLIENT_DEADLINE, HEDGE_BURST, MAX_FLIGHTS, MAX_SENDS, PATIENT_DEADLINE};
+use resolve::{Limits, Transport};
 use wire::{Ede, Rcode, Rtype};
 
 use crate::net::*;
@@ -17,7 +17,7 @@ fn an_upstream_that_needs_two_seconds_answers_after_two_seconds() {
         let told = net.resolve(&format!("n{n}."), Rtype::A);
         assert_eq!((told.answer.rcode, told.at - began), (Rcode::NOERROR, 2_000), "question {n}");
     }
-    let known = &net.mesh.servers(net.now)[0];
+    let known = &net.mesh.servers()[0];
     assert!((1_990..=2_010).contains(&known.srtt_ms.expect("a time")), "{known:?}");
     assert!(net.sent.len() <= 45, "{} packets for 40 questions: by now it is known to be slow", net.sent.len());
 }
@@ -35,7 +35,7 @@ fn rfc6298_3_a_fast_server_that_becomes_slow_is_known_to_be_slow() {
         let told = net.resolve(&format!("slow{n}."), Rtype::A);
         assert_eq!((told.answer.rcode, told.at - began), (Rcode::NOERROR, 2_000), "question {n}");
     }
-    let known = &net.mesh.servers(net.now)[0];
+    let known = &net.mesh.servers()[0];
     assert!(known.srtt_ms.is_some_and(|srtt| srtt > 1_900) && known.wait_ms > 2_000, "{known:?}");
 }
 
@@ -69,6 +69,38 @@ fn discard_timeout_clients_hear_the_reason_in_time_and_the_answer_warms_the_cach
     assert_eq!((patient.answer.rcode, patient.at - began), (Rcode::NOERROR, 2_500), "over TCP it is waited for");
     assert_eq!(net.resolve("x.tst.", Rtype::A).at, net.now, "it is in the cache");
     assert_eq!(net.mesh.counts().late, 2);
+}
+
+#[test]
+fn a_client_that_holds_on_is_told_before_it_gives_up_too() {
+    let mut net = FakeNet::new(forwards([zone(".", &[1])]), |_| vec![]);
+    let began = net.now;
+    let told = net.resolve("x.", Rtype::A);
+    assert_eq!((told.answer.rcode, told.at - began), (Rcode::SERVFAIL, PATIENT_DEADLINE));
+}
+
+#[test]
+fn a_server_that_truncates_and_is_silent_over_tcp_is_hedged_and_then_avoided() {
+    let mut net = FakeNet::new(forwards([zone(".", &[1, 2, 3])]), |asked| {
+        let mut bytes = asked.address();
+        match (asked.who(), asked.over) {
+            (1, Transport::Udp) => bytes[2] |= 2,
+            (1, Transport::Tcp) => return vec![],
+            _ => {}
+        }
+        soon(bytes)
+    });
+    let mut slow = 0;
+    for client in 0..200 {
+        let began = net.now;
+        net.ask_as(client, hasty(&format!("n{client}."), Rtype::A));
+        net.run_until(began + 1_000);
+        let told = net.the_answer(client);
+        assert!(told.answer.rcode == Rcode::NOERROR && told.at - began <= 420, "{} ms", told.at - began);
+        slow += u32::from(told.at - began > 10);
+    }
+    assert!(slow <= 12, "{slow} of 200 questions waited");
+    net.run();
 }
 
 #[test]
@@ -151,7 +183,7 @@ fn upstream_racing_asks_all_and_counts_who_wins() {
         assert_eq!((told.answer.rcode, told.at - began), (Rcode::NOERROR, 10));
     }
     assert_eq!(net.sent.len(), 30);
-    let wins: Vec<u64> = net.mesh.servers(net.now).iter().map(|view| view.wins).collect();
+    let wins: Vec<u64> = net.mesh.servers().iter().map(|view| view.wins).collect();
     assert_eq!((wins, net.mesh.counts().races), (vec![10, 0, 0], 10));
 }
 

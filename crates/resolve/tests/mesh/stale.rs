@@ -25,6 +25,7 @@ const SERVE: Limits = Limits {
     upstream_racing: false,
     caps_for_id: false,
     harden_below_nxdomain: true,
+    scrub_promiscuous: true,
     prefetch: false,
     client_deadline_ms: 1_900,
     jostle_timeout_ms: 200,
