@@ -249,17 +249,18 @@ impl<T: Entry> Shard<T> {
     }
 }
 
-/// Octets the allocator takes for a request of `size`: jemalloc's size classes, which are multiples of 16 up to 128 and
-/// then four to each doubling. Other allocators round by about as much.
+/// Octets the allocator takes for a request of `size`. jemalloc's: multiples of 16 up to 128, then four steps to each
+/// doubling up to 14 KiB, then whole pages. Other allocators round by about as much. `tests/accounting.rs` holds it to that.
 pub(crate) fn allocated(size: usize) -> usize {
+    /// The largest request that is rounded in steps of its size.
+    const SMALL: usize = 14 * 1024;
+    const PAGE: usize = 4096;
     match size {
         0 => 0,
         1..=8 => 8,
         9..=128 => size.next_multiple_of(16),
-        _ => {
-            let doubling = size.next_power_of_two();
-            size.next_multiple_of(doubling / 8)
-        }
+        129..=SMALL => size.next_multiple_of(size.next_power_of_two() / 8),
+        _ => size.next_multiple_of(PAGE),
     }
 }
 
@@ -280,6 +281,9 @@ mod tests {
             (256, 256),
             (257, 320),
             (1025, 1280),
+            (13_000, 14_336),
+            (14_337, 16_384),
+            (66_460, 69_632),
         ] {
             assert_eq!(allocated(size), class, "{size}");
         }
