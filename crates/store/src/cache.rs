@@ -15,9 +15,10 @@
 //! of each. `tests/threads.rs` holds that.
 
 use std::hash::{BuildHasher, Hash, Hasher};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use hashbrown::DefaultHashBuilder;
+use parking_lot::Mutex;
 use wire::{Answer, Class, Name, NameRef, Rcode, RdataSet, Rrset, RrsetData, Rtype};
 
 use crate::Millis;
@@ -113,7 +114,7 @@ pub struct Store {
     pub(crate) messages: Shards<Message>,
     pub(crate) sets: Shards<Set>,
     hasher: DefaultHashBuilder,
-    limits: [AtomicUsize; 2],
+    sizes: Mutex<Sizes>,
     epoch: AtomicU64,
     /// Whether an NXDOMAIN that is Secure was ever stored: until then nobody need look for one.
     cuts: AtomicBool,
@@ -148,7 +149,7 @@ impl Store {
             messages: shard::shards(sizes.messages),
             sets: shard::shards(sizes.rrsets),
             hasher: DefaultHashBuilder::default(),
-            limits: [AtomicUsize::new(sizes.messages), AtomicUsize::new(sizes.rrsets)],
+            sizes: Mutex::new(sizes),
             epoch: AtomicU64::new(0),
             cuts: AtomicBool::new(false),
         }
@@ -157,9 +158,9 @@ impl Store {
     /// Other sizes from now on; what is too much is evicted. The number of shards stays, and a shard whose bare tables
     /// exceed what it may hold now starts anew.
     pub fn resize(&self, sizes: Sizes, now: Millis) {
-        let [messages, rrsets] = &self.limits;
-        messages.store(sizes.messages, Ordering::Relaxed);
-        rrsets.store(sizes.rrsets, Ordering::Relaxed);
+        // Held to the end: of two at once one wins everywhere.
+        let mut held = self.sizes.lock();
+        *held = sizes;
         shard::resize(&self.messages, sizes.messages, second(now));
         shard::resize(&self.sets, sizes.rrsets, second(now));
     }
@@ -365,11 +366,8 @@ impl Store {
 
     /// What it holds and did.
     pub fn usage(&self) -> Usage {
-        let [messages, rrsets] = &self.limits;
-        Usage {
-            messages: usage(&self.messages, messages.load(Ordering::Relaxed)),
-            rrsets: usage(&self.sets, rrsets.load(Ordering::Relaxed)),
-        }
+        let sizes = *self.sizes.lock();
+        Usage { messages: usage(&self.messages, sizes.messages), rrsets: usage(&self.sets, sizes.rrsets) }
     }
 
     /// Puts a set into its slot, or finds that the one there is better. `None` if neither could be.
@@ -624,7 +622,7 @@ fn shard_number<T>(shards: &Shards<T>, hash: u64) -> usize {
     (hash >> 32) as usize & (shards.len() - 1)
 }
 
-pub(crate) fn shard_of<T>(shards: &Shards<T>, hash: u64) -> Option<&parking_lot::Mutex<Shard<T>>> {
+pub(crate) fn shard_of<T>(shards: &Shards<T>, hash: u64) -> Option<&Mutex<Shard<T>>> {
     shards.get(shard_number(shards, hash))
 }
 
