@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 from runbound.api.app import build
 from runbound.api.auth import KeyCheck, RateLimit
 from runbound.api.context import Context
+from runbound.ops.actions import Actions
 from runbound.ops.change import Changes, Running
 from runbound.ops.logging import ControlLog
 from support.control import FakeEngine, FakeSource, document, entry, server_config
@@ -44,7 +45,8 @@ def open_api() -> Iterator[Api]:
     log = ControlLog(engine.log)
     changes = Changes(engine, Running(1, config, time.time()), source.load, document, log)
     now = [0.0]
-    context = Context(engine, changes, log, time.monotonic(), "node-1", source.path)
+    actions = Actions(engine, lambda: changes.running.config, log, lambda: now[0])
+    context = Context(engine, changes, actions, log, time.monotonic(), "node-1", source.path)
     app = build(context, KeyCheck(KEY), RateLimit(lambda: now[0]))
     with TestClient(app, raise_server_exceptions=False) as client:
         yield Api(client, engine, source, changes, now, context)

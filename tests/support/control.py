@@ -24,6 +24,27 @@ if TYPE_CHECKING:
 WHERE = Position("test.conf", 1, 1)
 
 
+def server(**parts: object) -> dict[str, object]:
+    """A row of `upstreams()` with these parts changed."""
+    return {
+        "zone": ".",
+        "address": "192.0.2.1@53",
+        "transport": "udp",
+        "tls_name": None,
+        "state": "up",
+        "srtt_ms": 12.5,
+        "wait_ms": 376,
+        "queries": 10,
+        "answers": 9,
+        "failures": 1,
+        "timeouts": 1,
+        "wins": 2,
+        "last_error": None,
+        "retry_in_ms": None,
+        **parts,
+    }
+
+
 class FakeEngine:
     """Remembers what it was told."""
 
@@ -36,6 +57,26 @@ class FakeEngine:
         self.inherited: tuple[int, ...] = ()
         self.drained = threading.Event()
         self.drain_seconds: float | None = None
+        self.dump: list[bytes] = [b"START_RRSET_CACHE\n", b"END_RRSET_CACHE\nSTART_MSG_CACHE\nEND_MSG_CACHE\nEOF\n"]
+        self.loaded: list[bytes] = []
+        self.silent = False
+        self.release = threading.Event()
+        self.release.set()
+        self.counters = {"total.num.queries": 7, "total.num.cachehits": 3}
+        self.servers = [server(), server(address="192.0.2.2@53", state="down", retry_in_ms=900, last_error="refused")]
+        self.answer: dict[str, object] = {
+            "rcode": "NOERROR",
+            "answer": ["www.example. 300 IN A 192.0.2.1"],
+            "authority": [],
+            "additional": [],
+            "elapsed_us": 1500,
+            "from_cache": False,
+            "stale": False,
+            "authentic": False,
+            "security": "unchecked",
+            "ede": [],
+            "why": None,
+        }
 
     def _call(self, name: str) -> None:
         self.calls.append(name)
@@ -59,10 +100,42 @@ class FakeEngine:
         return self.reports
 
     def stats(self) -> dict[str, int]:
-        return {"total.num.queries": 7, "total.num.cachehits": 3}
+        return dict(self.counters)
 
     def health(self) -> dict[str, int]:
         return {"upstreams_total": 2, "upstreams_healthy": 1, "cache_entries": 5, "cache_bytes": 4096}
+
+    def cache_usage(self) -> dict[str, int]:
+        parts = ("entries", "bytes", "limit", "hits", "misses", "evictions")
+        found = {f"{kind}.{part}": n for kind in ("message", "rrset") for n, part in enumerate(parts, 1)}
+        return {**found, "stale_hits": 9}
+
+    def cache_flush(self, what: str, name: str | None, rtype: str | None) -> int:
+        self._call(f"cache_flush {what} {name} {rtype}")
+        return 3
+
+    def cache_dump(self, part: int) -> bytes | None:
+        self._call(f"cache_dump {part}")
+        return self.dump[part] if part < len(self.dump) else None
+
+    def cache_load(self, text: bytes) -> tuple[int, int, int]:
+        self._call("cache_load")
+        self.loaded.append(text)
+        return text.count(b";rrset"), text.count(b"msg "), 0
+
+    def lookup(self, name: str, rtype: str, checking_disabled: bool, timeout_s: float) -> dict[str, object]:
+        self._call(f"lookup {name} {rtype} {checking_disabled}")
+        self.release.wait(5)
+        if self.silent:
+            raise TimeoutError
+        return {**self.answer, "question": f"{name} IN {rtype}"}
+
+    def upstreams(self) -> list[dict[str, object]]:
+        return self.servers
+
+    def system(self) -> dict[str, int]:
+        figures = {"workers": 2, "resident_bytes": 20 << 20, "racing_wins": 4}
+        return {**figures, "sockets.udp": 2, "sockets.tcp_listen": 1}
 
     def listening(self) -> list[str]:
         return ["127.0.0.1@5335"]

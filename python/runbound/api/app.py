@@ -16,12 +16,20 @@ from runbound import __version__
 from runbound.api import problems
 from runbound.api.auth import Gate, KeyCheck, RateLimit
 from runbound.api.context import Context
+from runbound.api.feed import Feed
+from runbound.api.places import Places
 from runbound.api.problems import Problem
-from runbound.api.routes import config, health, reload, stats
+from runbound.api.routes import cache, config, health, lookup, metrics, reload, stats, system, upstreams
 from runbound.api.routes import help as help_
 
 PREFIX: Final = "/api/v1"
-ROUTERS: Final = (health.router, stats.router, config.router, reload.router, help_.router)
+ROUTERS: Final = tuple(
+    room.router for room in (health, stats, metrics, system, upstreams, cache, lookup, config, reload, help_)
+)
+BULK: Final = {f"{prefix}/cache/load": cache.MAX_LOAD_BYTES for prefix in (PREFIX, "")}
+"""Paths whose bodies are read as a stream, and their limits in octets."""
+BUSY_SECONDS: Final = 1
+"""When a caller that found no place is told to come again."""
 
 
 def build(context: Context, key: KeyCheck, limit: RateLimit | None = None) -> FastAPI:
@@ -39,7 +47,11 @@ def build(context: Context, key: KeyCheck, limit: RateLimit | None = None) -> Fa
     )
     app.state.context = context
     app.state.resources = tuple(_resources())
-    app.add_middleware(Gate, key=key, limit=limit or RateLimit(), log=context.log)
+    engine = context.engine
+    app.state.feed = Feed(engine.stats, engine.cache_usage, engine.upstreams, context.log, context.started)
+    app.state.lookups = Places(lookup.MAX_LOOKUPS, "TOO_MANY_LOOKUPS", BUSY_SECONDS)
+    app.state.dumps = Places(cache.MAX_DUMPS, "TOO_MANY_DUMPS", BUSY_SECONDS)
+    app.add_middleware(Gate, key=key, limit=limit or RateLimit(), log=context.log, bulk=BULK)
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX)
         app.include_router(router, include_in_schema=False)
@@ -61,7 +73,7 @@ def _methods(path: str) -> list[str]:
     for route in _resources():
         if compile_path(route.path)[0].match(bare):
             found |= route.methods or set()
-    return sorted(found)
+    return sorted({*found, "HEAD"} if "GET" in found else found)
 
 
 def _document_problems(app: FastAPI) -> None:
@@ -98,4 +110,6 @@ def _complete(operation: dict[str, Any]) -> None:
     if "HTTPValidationError" in str(responses.get("422")):
         del responses["422"]
     for status, documented in problems.documented(*codes).items():
-        responses.setdefault(str(status), documented)
+        present = responses.setdefault(str(status), documented)
+        if present is not documented:
+            present["description"] += f"; {documented['description']}"

@@ -1,6 +1,6 @@
 """Who calls, and how often they may: the gate in front of every route.
 
-Owns the comparison of the bearer key, the rate limit of calls without a valid one, request ids and the response headers
+Owns the comparison of the bearer key, the rate limit, the size of bodies, request ids, HEAD, and the response headers
 that close the browser's doors. It must never log or return a key, and never let the time of a comparison depend on it.
 """
 
@@ -11,7 +11,7 @@ import secrets
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Final
 
 from fastapi import Depends, Request, Security
@@ -23,15 +23,17 @@ from runbound.api.problems import ProblemError
 from runbound.ops.logging import ControlLog
 
 RATE_PER_SECOND: Final = 300.0
-"""Calls per second and address without a valid key, in the long run: guessing stays hopeless and cheap to serve."""
+"""Calls per second in the long run, for each address without a valid key and for each holder of one: guessing stays
+hopeless, and a script that has gone wild leaves the processor to DNS."""
 RATE_BURST: Final = 600.0
 """Calls at once before that limit shows."""
 MAX_TRACKED_ADDRESSES: Final = 4096
-"""Addresses remembered by the limit; the longest silent one is forgotten first. About 1 MB."""
+"""Callers remembered by the limit; the longest silent one is forgotten first. About 1 MB."""
 IPV6_PREFIX: Final = 64
 """An IPv6 client owns a whole /64, so the limit counts those."""
 MAX_BODY_BYTES: Final = 64 * 1024
-"""Largest request body, in octets: far above any single change, far below what would hurt."""
+"""Largest request body, in octets: far above any single change, far below what would hurt. Routes that read their body
+as a stream have limits of their own."""
 ACTOR: Final = "api-key"
 
 HEADERS: Final = (
@@ -60,16 +62,16 @@ class KeyCheck:
 
 
 class RateLimit:
-    """A token bucket for each address. Used by the API's event loop alone, so it needs no lock."""
+    """A token bucket for each caller. Used by the API's event loop alone, so it needs no lock."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def admit(self, address: str) -> float:
-        """Takes one token. 0 if there was one, else the seconds until there is."""
+    def admit(self, caller: str) -> float:
+        """Takes one token of an address or a user. 0 if there was one, else the seconds until there is."""
         now = self._clock()
-        key = _network(address)
+        key = _network(caller)
         tokens, then = self._buckets.pop(key, (RATE_BURST, now))
         tokens = min(RATE_BURST, tokens + (now - then) * RATE_PER_SECOND)
         admitted = tokens >= 1.0
@@ -80,13 +82,19 @@ class RateLimit:
 
 
 class Gate:
-    """ASGI middleware: identifies the caller, brakes strangers, limits bodies, adds headers, logs what fails."""
+    """ASGI middleware: identifies the caller, brakes who calls too often, limits bodies, adds headers, logs failures.
 
-    def __init__(self, app: ASGIApp, *, key: KeyCheck, limit: RateLimit, log: ControlLog) -> None:
+    `bulk` gives paths whose bodies may be larger than others, in octets. HEAD is answered as GET without the body.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, key: KeyCheck, limit: RateLimit, log: ControlLog, bulk: Mapping[str, int] | None = None
+    ) -> None:
         self._app = app
         self._key = key
         self._limit = limit
         self._log = log
+        self._bulk = dict(bulk or {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -108,20 +116,25 @@ class Gate:
             await send(message)
 
         client = scope.get("client")
-        if scope["runbound.actor"] is None and client is not None:
-            wait = self._limit.admit(client[0])
+        if client is not None:  # there is none on the Unix socket, whose mode says who may call
+            actor = scope["runbound.actor"]
+            wait = self._limit.admit(client[0] if actor is None else f"user {actor}")
             if wait:
                 body = problems.problem("RATE_LIMITED", request_id=request_id)
                 headers = {"Retry-After": str(int(wait) + 1)}
                 await problems.response(body, headers)(scope, receive, send_with_headers)
                 return
-        if _declared_length(scope) > MAX_BODY_BYTES:
+        largest = self._bulk.get(scope["path"], MAX_BODY_BYTES)
+        if _declared_length(scope) > largest:
             body = problems.problem("BODY_TOO_LARGE", request_id=request_id)
             await problems.response(body, {"Connection": "close"})(scope, receive, send_with_headers)
             return
         with self._log.context(request=request_id):
             try:
-                await self._app(scope, _limited(receive), send_with_headers)
+                if scope["method"] == "HEAD":
+                    await _head(self._app, scope, _limited(receive, largest), send_with_headers)
+                else:
+                    await self._app(scope, _limited(receive, largest), send_with_headers)
             except Exception as error:
                 trace = " | ".join(part.strip() for part in traceback.format_tb(error.__traceback__)[-3:])
                 self._log.error("API call failed", path=scope["path"], error=repr(error), trace=trace)
@@ -145,7 +158,18 @@ def _declared_length(scope: Scope) -> int:
     return max(map(int, lengths), default=0)
 
 
-def _limited(receive: Receive) -> Receive:
+async def _head(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers HEAD by what GET answers. The response ends with its head, so a stream hears that its client has gone."""
+
+    async def head_alone(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            await send(message)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    await app({**scope, "method": "GET", "runbound.method": "HEAD"}, receive, head_alone)
+
+
+def _limited(receive: Receive, largest: int) -> Receive:
     """The same stream, broken off when more comes than a body may hold."""
     received = 0
 
@@ -153,7 +177,7 @@ def _limited(receive: Receive) -> Receive:
         nonlocal received
         message = await receive()
         received += len(message.get("body", b""))
-        if received > MAX_BODY_BYTES:
+        if received > largest:
             raise ProblemError("BODY_TOO_LARGE", headers={"Connection": "close"})
         return message
 

@@ -9,12 +9,13 @@ import os
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from runbound.api.settings import ApiKey, ApiSettings, bind, find_key, tls_context
 from runbound.config.model import Config
+from runbound.ops.actions import Actions, Cache
 from runbound.ops.change import Changes
 from runbound.ops.logging import ControlLog
 from runbound.ops.service import Opening
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     import ssl
 
     from runbound.api.context import Figures
+
+    class Engine(Figures, Cache, Protocol):
+        """All that the API needs of the engine."""
+
 
 KEY_HELP = "give it in the environment as RUNBOUND_API_KEY, or leave it out and use the generated one"
 
@@ -41,7 +46,7 @@ class Listeners(msgspec.Struct, frozen=True):
 class Api:
     """The control plane's API beside one service."""
 
-    def __init__(self, engine: "Figures") -> None:
+    def __init__(self, engine: "Engine") -> None:
         self._engine = engine
         self._started = time.monotonic()
         self.urls: list[str] = []
@@ -98,7 +103,8 @@ class Api:
                 from runbound.api.context import Context
 
                 log.structure()
-                context = Context(self._engine, changes, log, self._started, settings.node, path)
+                actions = Actions(self._engine, lambda: changes.running.config, log)
+                context = Context(self._engine, changes, actions, log, self._started, settings.node, path)
                 server.serve(context, key, listeners, self._stop_requested)
             except ImportError as error:
                 log.error("the API is off: a part of it cannot be loaded", error=str(error), help=IMPORT_HELP)

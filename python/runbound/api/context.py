@@ -9,15 +9,24 @@ from typing import Annotated, Protocol
 import msgspec
 from fastapi import Depends, Request
 
+from runbound.api.feed import Feed
+from runbound.api.places import Places
+from runbound.ops.actions import Actions
 from runbound.ops.change import Changes
 from runbound.ops.logging import ControlLog
 
 
 class Figures(Protocol):
-    """The part of the engine that the API reads."""
+    """The part of the engine that the API reads; `runbound.engine` tells what each means."""
 
     def stats(self) -> dict[str, int]: ...
     def health(self) -> dict[str, int]: ...
+    def listening(self) -> list[str]: ...
+    def system(self) -> dict[str, int]: ...
+    def upstreams(self) -> list[dict[str, object]]: ...
+    def cache_usage(self) -> dict[str, int]: ...
+    def cache_dump(self, part: int) -> bytes | None: ...
+    def lookup(self, name: str, rtype: str, checking_disabled: bool, timeout_s: float) -> dict[str, object]: ...
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -25,6 +34,7 @@ class Context(msgspec.Struct, frozen=True):
 
     engine: Figures
     changes: Changes
+    actions: Actions
     log: ControlLog
     started: float
     node: str
@@ -38,4 +48,25 @@ def _context(request: Request) -> Context:
     return context
 
 
+def _feed(request: Request) -> Feed:
+    feed = request.app.state.feed
+    assert isinstance(feed, Feed)
+    return feed
+
+
+def _lookups(request: Request) -> Places:
+    places = request.app.state.lookups
+    assert isinstance(places, Places)
+    return places
+
+
+def _dumps(request: Request) -> Places:
+    places = request.app.state.dumps
+    assert isinstance(places, Places)
+    return places
+
+
 Resolver = Annotated[Context, Depends(_context)]
+LiveFeed = Annotated[Feed, Depends(_feed)]
+Lookups = Annotated[Places, Depends(_lookups)]
+Dumps = Annotated[Places, Depends(_dumps)]

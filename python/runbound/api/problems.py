@@ -22,11 +22,17 @@ CODES: Final[Mapping[str, tuple[int, str]]] = {
     "UNAUTHORIZED": (401, "A valid bearer token is needed"),
     "NOT_FOUND": (404, "There is nothing here"),
     "METHOD_NOT_ALLOWED": (405, "This resource does not take that method"),
+    "LENGTH_REQUIRED": (411, "The length of the body has to be said beforehand"),
     "BODY_TOO_LARGE": (413, "The body is larger than the limit"),
     "CONFIG_INVALID": (422, "The configuration has errors, nothing changed"),
     "VALIDATION_FAILED": (422, "The request does not fit the schema"),
-    "RATE_LIMITED": (429, "Too many requests from this address"),
+    "RATE_LIMITED": (429, "Too many requests from this caller"),
+    "CACHE_FLUSH_COOLDOWN": (429, "The whole cache was flushed a moment ago"),
+    "TOO_MANY_DUMPS": (429, "As many cache dumps as allowed are being written"),
+    "TOO_MANY_LOOKUPS": (429, "As many lookups as allowed are under way"),
+    "TOO_MANY_STREAMS": (429, "As many streams as allowed are open"),
     "INTERNAL_ERROR": (500, "The control plane failed; DNS goes on"),
+    "LOOKUP_TIMEOUT": (504, "The lookup came to no end in time"),
 }
 """Every code with its status and title. A code never changes its meaning."""
 
@@ -82,6 +88,11 @@ class ProblemError(FastApiHTTPException):
         super().__init__(CODES[code][0], detail or CODES[code][1], dict(headers or {}))
         self.code = code
         self.extra: dict[str, Any] = {"errors": errors, "diagnostics": diagnostics}
+
+
+def invalid(field: str, message: str) -> ProblemError:
+    """The problem of a request whose field fits its type and yet not the rest of the request."""
+    return ProblemError("VALIDATION_FAILED", errors=[FieldError(field=field, message=message)])
 
 
 def problem(
@@ -147,7 +158,8 @@ def _of_http(request: Request, error: Exception, methods: Callable[[str], list[s
     headers = dict(error.headers or {})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = ", ".join(methods(request.url.path))
-        detail = f"{request.method} is not among {headers['Allow']}"
+        method = request.scope.get("runbound.method", request.method)
+        detail = f"{method} is not among {headers['Allow']}"
         return response(problem("METHOD_NOT_ALLOWED", detail, request_id=request_id), headers)
     code = next((name for name, (status, _) in CODES.items() if status == error.status_code), "INTERNAL_ERROR")
     if error.status_code == HTTPStatus.BAD_REQUEST:

@@ -23,6 +23,7 @@ from runbound.api.app import build
 from runbound.api.auth import KeyCheck
 from runbound.api.companion import Listeners
 from runbound.api.context import Context
+from runbound.api.feed import Feed
 from runbound.api.settings import ApiKey
 from runbound.ops.logging import ControlLog
 
@@ -34,7 +35,9 @@ KEEP_ALIVE_SECONDS: Final = 15
 REQUEST_SECONDS: Final = 30
 """How long a client may take to send a request, body and all, counted from the connection or from the request before:
 one that only connects would keep its descriptor for ever. Longer than KEEP_ALIVE_SECONDS, so the last idle moment
-leaves time for a request."""
+leaves time for a request. Who has shown the key may take longer, as long as octets keep coming."""
+TAKE_SECONDS: Final = 30
+"""How long a client may leave what is sent to it untaken: one that stops reading would hold its stream for ever."""
 MAX_CONNECTIONS: Final = 512
 """Connections at once, all listeners of a kind together; one more is closed unread. Strangers cannot take the
 descriptors that DNS needs."""
@@ -57,10 +60,13 @@ async def _serve(app: FastAPI, log: ControlLog, listeners: Listeners, stop: thre
         for sockets, tls in ((listeners.tcp, listeners.tls), (listeners.unix, None))
         if sockets
     ]
+    feed: Feed = app.state.feed
     tasks = [asyncio.create_task(server.serve(sockets)) for server, sockets in servers]
+    tasks.append(asyncio.create_task(feed.run()))
     log.info("API is up", addresses=", ".join(_names([*listeners.tcp, *listeners.unix])))
     while not stop.is_set():
         await asyncio.sleep(STOP_POLL_SECONDS)
+    feed.close()
     for server, _ in servers:
         server.should_exit = True
     await asyncio.gather(*tasks)
@@ -77,6 +83,9 @@ class _Protocol(H11Protocol):
     """uvicorn's, with bounds on what a client that sends nothing, or slowly, may hold."""
 
     _patience: asyncio.TimerHandle | None = None
+    _untaken: asyncio.TimerHandle | None = None
+    _came = False
+    """Whether octets have come since the patience was last counted anew."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
@@ -87,7 +96,20 @@ class _Protocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._request_came()
+        self._taken()
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._came = True
+        super().data_received(data)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._untaken = self.loop.call_later(TAKE_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._taken()
+        super().resume_writing()
 
     def handle_events(self) -> None:
         super().handle_events()
@@ -105,7 +127,19 @@ class _Protocol(H11Protocol):
         self.transport.close()
 
     def _expect_request(self) -> None:
-        self._patience = self.loop.call_later(REQUEST_SECONDS, self.transport.abort)
+        self._came = False
+        self._patience = self.loop.call_later(REQUEST_SECONDS, self._too_slow)
+
+    def _too_slow(self) -> None:
+        if self._came and self.conn.their_state is h11.SEND_BODY and self.scope.get("runbound.actor") is not None:
+            self._expect_request()
+        else:
+            self.transport.abort()
+
+    def _taken(self) -> None:
+        if self._untaken is not None:
+            self._untaken.cancel()
+            self._untaken = None
 
     def _request_came(self) -> None:
         if self._patience is not None:

@@ -5,6 +5,7 @@ import time
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
+from runbound.api import upstreams
 from runbound.api.context import Resolver
 
 router = APIRouter(tags=["health"])
@@ -28,7 +29,8 @@ class Health(BaseModel):
 def get_health(resolver: Resolver) -> Health:
     """A wrong key is ignored here: monitoring needs none."""
     figures = resolver.engine.health()
-    total, healthy = figures.get("upstreams_total", 0), figures.get("upstreams_healthy", 0)
+    servers = upstreams.read(resolver.engine.upstreams())
+    total, healthy = len(servers), upstreams.healthy(servers)
     reason = "no upstream answers" if total and not healthy else None
     return Health(
         status="degraded" if reason else "ok",
