@@ -15,6 +15,11 @@ from support.api import KEY, Api
 from support.control import server_config, wrong
 
 PREFIXES = ["/api/v1", ""]
+PROTECTED = [
+    *(("GET", path) for path in ("/stats", "/stats/stream", "/metrics", "/system", "/upstreams", "/upstreams/x")),
+    *(("GET", path) for path in ("/cache/stats", "/cache/dump", "/config")),
+    *(("POST", path) for path in ("/cache/flush", "/cache/load", "/dns/lookup", "/reload")),
+]
 
 
 def problem(response: Any, code: str) -> dict[str, Any]:
@@ -43,7 +48,7 @@ def test_health_is_open_and_ignores_a_wrong_key(api: Api, prefix: str) -> None:
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
-@pytest.mark.parametrize(("method", "path"), [("GET", "/stats"), ("GET", "/config"), ("POST", "/reload")])
+@pytest.mark.parametrize(("method", "path"), PROTECTED)
 @pytest.mark.parametrize(
     "value",
     [None, "", "Bearer", "Bearer ", f"Bearer {KEY}x", f"Basic {KEY}", KEY, f"Bearer {KEY[:-1]}", "Bearer \xff"],
@@ -117,6 +122,16 @@ def test_help_lists_every_route(api: Api) -> None:
     assert listed == {
         ("GET", "/api/v1/health"): False,
         ("GET", "/api/v1/stats"): True,
+        ("GET", "/api/v1/stats/stream"): True,
+        ("GET", "/api/v1/metrics"): True,
+        ("GET", "/api/v1/system"): True,
+        ("GET", "/api/v1/upstreams"): True,
+        ("GET", "/api/v1/upstreams/{id}"): True,
+        ("GET", "/api/v1/cache/stats"): True,
+        ("POST", "/api/v1/cache/flush"): True,
+        ("GET", "/api/v1/cache/dump"): True,
+        ("POST", "/api/v1/cache/load"): True,
+        ("POST", "/api/v1/dns/lookup"): True,
         ("GET", "/api/v1/config"): True,
         ("POST", "/api/v1/reload"): True,
         ("GET", "/api/v1/help"): False,
@@ -130,7 +145,7 @@ def test_unknown_paths_and_methods(api: Api) -> None:
     for prefix in PREFIXES:
         response = api.client.delete(f"{prefix}/health")
         problem(response, "METHOD_NOT_ALLOWED")
-        assert response.headers["allow"] == "GET"
+        assert response.headers["allow"] == "GET, HEAD"
         assert api.client.get(f"{prefix}/reload").headers["allow"] == "POST"
     problem(api.client.options("/api/v1/stats"), "METHOD_NOT_ALLOWED")
     assert api.client.post("/api/v1/openapi.json").headers["allow"] == "GET, HEAD"
@@ -174,15 +189,43 @@ def test_what_breaks_inside_tells_strangers_nothing(api: Api, monkeypatch: pytes
     assert api.engine.said("the inner workings")
 
 
-def test_strangers_are_braked_and_the_key_is_not(api: Api) -> None:
+@pytest.mark.parametrize("keyed", [False, True])
+def test_who_calls_too_often_is_braked_and_the_other_is_not(api: Api, keyed: bool) -> None:
+    headers, others = (api.key, {}) if keyed else ({}, api.key)
     for _ in range(int(RATE_BURST)):
-        assert api.client.get("/health").status_code == 200
-    response = api.client.get("/health")
+        assert api.client.get("/health", headers=headers).status_code == 200
+    response = api.client.get("/health", headers=headers)
     problem(response, "RATE_LIMITED")
     assert int(response.headers["retry-after"]) >= 1
-    assert api.client.get("/stats", headers=api.key).status_code == 200
+    assert api.client.get("/health", headers=others).status_code == 200
     api.now[0] += 1.0
-    assert api.client.get("/health").status_code == 200
+    assert api.client.get("/health", headers=headers).status_code == 200
+
+
+def test_the_unix_socket_is_not_braked(api: Api) -> None:
+    app = api.client.app
+    with TestClient(app, client=None) as client:  # type: ignore[arg-type]  # as uvicorn has it for a Unix socket
+        for _ in range(int(RATE_BURST) + 10):
+            assert client.get("/help").status_code == 200
+
+
+@pytest.mark.parametrize("path", [path for method, path in PROTECTED if method == "GET" and path != "/upstreams/x"])
+def test_head_is_get_without_the_body(api: Api, path: str) -> None:
+    head = api.client.head(path, headers=api.key)
+    assert head.status_code == 200
+    assert head.content == b""
+    assert head.headers["content-type"]
+    problem_ = api.client.head(path)
+    assert (problem_.status_code, problem_.content) == (401, b"")
+    if path not in ("/stats/stream", "/metrics", "/stats"):
+        same = api.client.get(path, headers=api.key)
+        assert head.headers.get("content-length") == same.headers.get("content-length")
+
+
+def test_head_where_there_is_no_get(api: Api) -> None:
+    response = api.client.head("/reload", headers=api.key)
+    assert (response.status_code, response.headers["allow"], response.content) == (405, "POST", b"")
+    assert api.engine.calls == []
 
 
 def test_headers_close_the_browsers_doors(api: Api) -> None:
@@ -195,7 +238,8 @@ def test_headers_close_the_browsers_doors(api: Api) -> None:
 def test_openapi_is_complete(api: Api) -> None:
     schema = api.client.get("/api/v1/openapi.json").json()
     assert schema["openapi"].startswith("3.1")
-    assert set(schema["paths"]) == {f"/api/v1/{name}" for name in ("health", "stats", "config", "reload", "help")}
+    paths = {resource["path"] for resource in api.client.get("/help").json()["resources"]}
+    assert set(schema["paths"]) == paths
     assert "HTTPValidationError" not in str(schema)
     assert schema["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
     for path, methods in schema["paths"].items():

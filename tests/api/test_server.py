@@ -1,16 +1,13 @@
 """The API's sockets: what a client may hold that sends nothing, too slowly, or no HTTP."""
 
 import socket
-import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 
 from runbound.api import server
-from runbound.api.companion import Listeners
-from runbound.api.settings import ApiKey
-from support.api import KEY, Api
+from support.api import KEY, Api, listening
 
 REQUEST = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -20,15 +17,8 @@ def port(api: Api, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """A server that waits 0.4 s for a request and has room for three connections."""
     monkeypatch.setattr(server, "REQUEST_SECONDS", 0.4)
     monkeypatch.setattr(server, "MAX_CONNECTIONS", 3)
-    stop = threading.Event()
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.setblocking(False)
-        arguments = (api.context, ApiKey(KEY, "a test"), Listeners(tcp=(listener,)), stop)
-        thread = threading.Thread(target=server.serve, args=arguments)
-        thread.start()
-        yield listener.getsockname()[1]
-        stop.set()
-        thread.join()
+    with listening(api) as (number, _):
+        yield number
 
 
 def dial(port: int) -> socket.socket:
@@ -84,3 +74,37 @@ def test_what_is_no_http_is_a_problem_and_no_line_in_the_log(port: int, sent: by
     assert b"content-type: application/problem+json" in answer
     assert b'"code":"VALIDATION_FAILED"' in answer
     assert not api.engine.said("Invalid HTTP")
+
+
+def test_who_has_the_key_may_take_longer_to_send_as_long_as_it_sends(port: int, api: Api) -> None:
+    entry = b";rrset 300 1 0 8 0\na. 300 IN A 192.0.2.1\n"
+    pieces = [b"START_RRSET_CACHE\n", *[entry] * 8, b"END_RRSET_CACHE\nSTART_MSG_CACHE\nEND_MSG_CACHE\nEOF\n"]
+    for key, good in ((KEY, True), ("x" * 32, False)):
+        head = f"POST /cache/load HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+        with dial(port) as client:
+            client.sendall(f"{head}Content-Length: {sum(map(len, pieces))}\r\n\r\n".encode())
+            try:
+                for piece in pieces:
+                    client.sendall(piece)
+                    time.sleep(0.15)
+            except OSError:
+                assert not good
+            if good:
+                assert client.recv(4096).startswith(b"HTTP/1.1 200")
+    with dial(port) as client:
+        client.sendall(f"POST /cache/load HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n".encode())
+        client.sendall(b"Content-Length: 999\r\n\r\nSTART_RRSET_CACHE\n")
+        began = time.monotonic()
+        until_closed(client)
+    assert time.monotonic() - began < 3
+
+
+def test_who_stops_reading_is_hung_up_on(port: int, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "TAKE_SECONDS", 0.4)
+    api.engine.dump = [b"x" * 1_000_000] * 400
+    with dial(port) as client:
+        client.sendall(f"GET /cache/dump HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n\r\n".encode())
+        time.sleep(1.0)
+        asked = len(api.engine.calls)
+        assert len(until_closed(client)) < 100_000_000
+    assert asked == len(api.engine.calls) < 100

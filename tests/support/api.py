@@ -1,5 +1,7 @@
 """The application over a fake engine, called through starlette's test client. Owns no test."""
 
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +12,7 @@ from starlette.testclient import TestClient
 from runbound.api.app import build
 from runbound.api.auth import KeyCheck, RateLimit
 from runbound.api.context import Context
+from runbound.api.places import Places
 from runbound.ops.actions import Actions
 from runbound.ops.change import Changes, Running
 from runbound.ops.logging import ControlLog
@@ -27,11 +30,32 @@ class Api(msgspec.Struct):
     changes: Changes
     now: list[float]
     context: Context
+    dumps: Places
 
     @property
     def key(self) -> dict[str, str]:
         """The header of a caller with the key."""
         return {"Authorization": f"Bearer {KEY}"}
+
+
+@contextmanager
+def listening(api: Api) -> Iterator[tuple[int, threading.Event]]:
+    """The API of that context on a real socket of loopback: its port, and the event that stops it."""
+    from runbound.api import server
+    from runbound.api.companion import Listeners
+    from runbound.api.settings import ApiKey
+
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        arguments = (api.context, ApiKey(KEY, "a test"), Listeners(tcp=(listener,)), stop)
+        thread = threading.Thread(target=server.serve, args=arguments)
+        thread.start()
+        try:
+            yield listener.getsockname()[1], stop
+        finally:
+            stop.set()
+            thread.join()
 
 
 @contextmanager
@@ -49,4 +73,4 @@ def open_api() -> Iterator[Api]:
     context = Context(engine, changes, actions, log, time.monotonic(), "node-1", source.path)
     app = build(context, KeyCheck(KEY), RateLimit(lambda: now[0]))
     with TestClient(app, raise_server_exceptions=False) as client:
-        yield Api(client, engine, source, changes, now, context)
+        yield Api(client, engine, source, changes, now, context, app.state.dumps)

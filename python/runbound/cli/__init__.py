@@ -1,7 +1,7 @@
 """The program `runbound`: what stands on the command line, and what it becomes.
 
 Starting the resolver is read by hand, because the first DNS answer waits for it: that path imports neither cyclopts
-nor anything of the web stack. Every other command (`check`, `lab`) goes through cyclopts, in `commands`. It
+nor anything of the web stack. Every other command (`check`, `stats`, …) goes through cyclopts, in `commands`. It
 must never decide what a configuration means: it finds the right room and prints what comes back.
 
 Exit codes: 0 after an orderly end; 1 when something is wrong that may be gone at the next try (a taken port, a wrong
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 DEFAULT_CONFIGS: Final = ("/etc/runbound/runbound.conf", "/etc/unbound/unbound.conf")
 """Where the configuration is looked for when the command line names none; the first that exists."""
-COMMANDS: Final = ("check", "lab")
+COMMANDS: Final = ("check", "lab", "stats", "cache", "lookup", "upstreams")
 """What cyclopts reads. A configuration file of such a name is written ./check."""
 
 HELP: Final = """\
@@ -34,6 +34,12 @@ Start it:
 Look at a configuration:
   runbound check [CONF]           every error with file, line and column; 0 fine, 1 not
   runbound check CONF --report    a row for each directive: honoured, mapped, no effect, not yet
+
+Ask the one that runs (-c CONF or --url URL says which; --json for programs):
+  runbound stats                  its counters
+  runbound upstreams              the servers it forwards to, and how they do
+  runbound lookup NAME [TYPE]     resolve a name in it, and tell how it went
+  runbound cache stats            also: cache flush WHAT [NAME [TYPE]], cache dump [FILE], cache load FILE
 
 Other:
   runbound lab                    an Internet in a box: zones of every kind, good and broken, to try
@@ -219,7 +225,7 @@ def default_config(candidates: Sequence[str] = DEFAULT_CONFIGS) -> str:
 
 
 def _command(arguments: Sequence[str]) -> int:
-    """`check`, `lab`, and `help` with one of them."""
+    """One of COMMANDS, or `help` with one of them."""
     if arguments[0] == "help":
         topic = arguments[1] if len(arguments) > 1 else ""
         if topic in ("", "run"):

@@ -1,4 +1,4 @@
-"""The commands of `runbound` that cyclopts reads: `check` and `lab`.
+"""The commands of `runbound` that cyclopts reads: `check`, `lab`, and those of `remote`.
 
 Loaded only when one of them is asked for: the start of the resolver has its own, faster way in `cli`. A command prints
 and returns an exit code; what things mean is decided in the rooms it calls.
@@ -28,6 +28,9 @@ app = App(
     help_format="plaintext",
     result_action="return_value",
 )
+
+for _name in ("stats", "cache", "lookup", "upstreams"):
+    app.command(f"runbound.cli.remote:{_name}", name=_name)  # imported when it is called
 
 FILE_TYPES: Final = ("file", "directory", "glob")
 """Types of values that name files, which `check -f` prints in full."""

@@ -117,7 +117,5 @@ def _record(line: str) -> Record:
 
 
 def _ede_name(code: int) -> str:
-    try:
-        return dns.edns.EDECode(code).name.replace("_", " ").lower()
-    except ValueError:
-        return f"code {code}"
+    name: str = dns.edns.EDECode(code).name
+    return "unassigned" if name.isdigit() else name.replace("_", " ").lower()

@@ -1,0 +1,212 @@
+"""How a command speaks to the running resolver: its API, found by way of its configuration.
+
+Owns where the API is looked for (`api-socket`, `api-interface`, or `--url`) and which key is shown (the environment's,
+the file's, the generated one). Standard library alone, because a command has to be quick. It must never print a key,
+and never show one to an address that the configuration or the command line does not name.
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO, Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from runbound.api.settings import KEY_VARIABLE, ApiSettings
+from runbound.config import paths
+from runbound.config.load import load
+from runbound.config.model import Config
+from runbound.engine import scan
+from runbound.errors import RunboundError
+from runbound.state.directory import API_KEY_NAME, locate
+
+PREFIX: Final = "/api/v1"
+TIMEOUT_SECONDS: Final = 30.0
+"""How long the API may be silent: longer than a lookup takes."""
+BLOCK_BYTES: Final = 256 * 1024
+"""Octets read or sent at once."""
+SERVICE_STATE: Final = "/var/lib/runbound"
+"""State directory under systemd, which tells only the service about it."""
+EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""Addresses one can listen on but not call, and what to call instead."""
+
+
+class Target(msgspec.Struct, frozen=True):
+    """One place where the API may be."""
+
+    name: str
+    connect: Callable[[], http.client.HTTPConnection]
+
+
+class Client:
+    """Calls one API. The first place that answers is used."""
+
+    def __init__(self, targets: list[Target], key: str | None, key_help: str) -> None:
+        """`key_help` says what to do when there is no key, or a wrong one."""
+        self._targets = targets
+        self._key = key
+        self._key_help = key_help
+
+    def get(self, path: str) -> Any:
+        """The answer of a GET, decoded. Raises RunboundError, as all calls do."""
+        with self._call("GET", path) as response:
+            return json.load(response)
+
+    def post(self, path: str, body: object) -> Any:
+        """The answer of a POST, decoded."""
+        with self._call("POST", path, json.dumps(body).encode(), "application/json") as response:
+            return json.load(response)
+
+    def download(self, path: str) -> Iterator[bytes]:
+        """The octets of a long answer, as they come."""
+        with self._call("GET", path) as response:
+            try:
+                while octets := response.read1(BLOCK_BYTES):
+                    yield octets
+            except (OSError, http.client.HTTPException) as error:
+                raise RunboundError("the resolver broke off before the end") from error
+
+    def upload(self, path: str, file: BinaryIO) -> Any:
+        """The answer to a file, decoded."""
+        with self._call("POST", path, file, "text/plain") as response:
+            return json.load(response)
+
+    @contextlib.contextmanager
+    def _call(
+        self, method: str, path: str, body: bytes | BinaryIO | None = None, kind: str = ""
+    ) -> Iterator[http.client.HTTPResponse]:
+        connection = self._connect()
+        if self._key is None:
+            connection.close()
+            raise RunboundError("there is no API key", fix=self._key_help)
+        headers = {"Authorization": f"Bearer {self._key}"}
+        if kind:
+            headers["Content-Type"] = kind
+        if body is not None:
+            headers["Content-Length"] = str(len(body) if isinstance(body, bytes) else os.fstat(body.fileno()).st_size)
+        with contextlib.closing(connection):
+            try:
+                # An API that refuses stops reading; its reason can be read all the same.
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    connection.request(method, PREFIX + path, body, headers)
+                response = connection.getresponse()
+            except (OSError, http.client.HTTPException) as error:
+                raise RunboundError(f"the API did not answer: {error or type(error).__name__}") from error
+            if response.status >= http.HTTPStatus.BAD_REQUEST:
+                raise self._refused(response)
+            yield response
+
+    def _connect(self) -> http.client.HTTPConnection:
+        tried: list[str] = []
+        for target in self._targets:
+            connection = target.connect()
+            try:
+                connection.connect()
+            except OSError as error:
+                connection.close()
+                tried.append(f"{target.name}: {error.strerror or error}")
+            else:
+                return connection
+        raise RunboundError(
+            f"no runbound answers ({'; '.join(tried)})",
+            fix="start it; or name its configuration with -c, or the API's address with --url",
+        )
+
+    def _refused(self, response: http.client.HTTPResponse) -> RunboundError:
+        try:
+            problem = json.load(response)
+            title, detail = str(problem["title"]), problem.get("detail")
+            fields = [f"{item['field']}: {item['message']}" for item in problem.get("errors") or ()]
+        except (ValueError, KeyError, TypeError):
+            return RunboundError(f"what answers there is no runbound (status {response.status})")
+        fix = self._key_help if response.status == http.HTTPStatus.UNAUTHORIZED else None
+        return RunboundError("; ".join([*fields] or [f"{title}: {detail}" if detail else title]), fix=fix)
+
+
+def at_url(url: str) -> Client:
+    """The API at an address somebody names; the key is the environment's. Raises RunboundError."""
+    found = urlsplit(url)
+    try:
+        host, port = found.hostname, found.port
+    except ValueError:
+        host, port = None, None
+    if host is None or found.scheme not in ("http", "https") or found.path not in ("", "/"):
+        raise RunboundError(f"{url} is not the address of an API", fix="write it so: --url http://127.0.0.1:8081")
+    context = ssl.create_default_context() if found.scheme == "https" else None
+    target = Target(url, lambda: _tcp(host, port or (443 if context else 80), context))
+    return Client([target], os.environ.get(KEY_VARIABLE), f"give it in the environment as {KEY_VARIABLE}")
+
+
+def of_configuration(path: str) -> Client:
+    """The API of the resolver that runs on this file. Raises RunboundError."""
+    try:
+        loaded = load(path, os.getcwd(), scan)
+    except OSError as error:
+        raise RunboundError(f"cannot read it: {error.strerror or error}", path) from error
+    config, main_file = loaded.config, os.path.abspath(path)
+    if not config.server.api_enable:
+        raise RunboundError("the API is off in this file (api-enable: no)", path)
+    settings = ApiSettings.of(config, lambda name: paths.resolve(config, main_file, name))
+    targets = []
+    if settings.socket_path is not None:
+        targets.append(Target(settings.socket_path, lambda: _Unix(settings.socket_path or "")))
+    context = _own_certificate(settings.tls[0]) if settings.tls else None
+    for address in settings.addresses:
+        host = EVERYWHERE.get(address.host, address.host)
+        targets.append(Target(address.url, lambda host=host, port=address.port: _tcp(host, port, context)))  # type: ignore[misc]
+    key, key_help = _key(config, main_file)
+    return Client(targets, key, key_help)
+
+
+def _key(config: Config, main_file: str) -> tuple[str | None, str]:
+    """The key by the chain of `settings.find_key`, and what to do if it is missing or wrong."""
+    if given := os.environ.get(KEY_VARIABLE) or config.server.api_key:
+        return given, f"{KEY_VARIABLE}, or api-key in the file, is not the key of the resolver that answers"
+    folder = paths.working_directory(config, main_file)
+    candidates = [os.path.join(locate(config.server.state_dir, folder), API_KEY_NAME)]
+    if not config.given("server", "state-dir"):
+        candidates.append(os.path.join(SERVICE_STATE, API_KEY_NAME))
+    reasons = []
+    for path in candidates:
+        try:
+            with open(path, encoding="ascii") as file:
+                return file.read().strip(), f"{path} is not the key of the resolver that answers"
+        except (OSError, UnicodeDecodeError) as error:
+            reasons.append(f"{path}: {error.strerror if isinstance(error, OSError) else error}")
+    return None, f"give it in the environment as {KEY_VARIABLE}; tried {'; '.join(reasons)}"
+
+
+class _Unix(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=TIMEOUT_SECONDS, blocksize=BLOCK_BYTES)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(TIMEOUT_SECONDS)
+        self.sock.connect(self._path)
+
+
+def _tcp(host: str, port: int, context: ssl.SSLContext | None) -> http.client.HTTPConnection:
+    if context is None:
+        return http.client.HTTPConnection(host, port, timeout=TIMEOUT_SECONDS, blocksize=BLOCK_BYTES)
+    return http.client.HTTPSConnection(host, port, timeout=TIMEOUT_SECONDS, context=context, blocksize=BLOCK_BYTES)
+
+
+def _own_certificate(path: str) -> ssl.SSLContext:
+    """Trusts the configured certificate and nothing else, whatever names stand in it: we call our own address."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    try:
+        context.load_verify_locations(path)
+    except (OSError, ssl.SSLError) as error:
+        raise RunboundError(f"api-tls-cert {path}: {error.strerror or error}") from error
+    return context

@@ -1,0 +1,225 @@
+"""The commands that ask the running resolver: `stats`, `cache`, `lookup`, `upstreams`.
+
+Clients of the API like any other. Each prints a table for people, or with `--json` what the API said. What comes from
+the network (names, texts of other servers) is printed with control characters escaped, so that nobody writes to the
+terminal but us.
+"""
+
+import json as json_  # every command takes a flag of that name
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from cyclopts import App, Parameter
+
+from runbound.cli import client, default_config
+from runbound.errors import EXIT_OK, RunboundError
+
+Conf = Annotated[
+    str | None, Parameter(name=("--conf", "-c"), help="The configuration the resolver runs on; default as for a start.")
+]
+Url = Annotated[
+    str | None, Parameter(name="--url", help="The API's address instead, with the key in RUNBOUND_API_KEY.")
+]
+AsJson = Annotated[
+    bool, Parameter(name="--json", negative="", show_default=False, help="Print what the API said, as JSON.")
+]
+
+WIDE: Final = 240
+"""Columns of a table that no terminal shows, so that nothing is cut for a program."""
+END: Final = b"EOF\n"
+"""How a whole dump ends."""
+
+cache = App(name="cache", help="Look at the cache of the running resolver, flush it, save it, load it.")
+
+
+def stats(*, conf: Conf = None, url: Url = None, json: AsJson = False) -> int:
+    """Print the counters, under Unbound's names, with how fast they grow (per second, over the last minute)."""
+    found = _find(conf, url).get("/stats")
+    if json:
+        return _json(found)
+    rates = found["rates"]
+    rows = [(name, _figure(name, value), rates.get(name, "")) for name, value in found["counters"].items()]
+    return _table(("counter", "value", "per second"), rows, right=(1, 2))
+
+
+def upstreams(*, conf: Conf = None, url: Url = None, json: AsJson = False) -> int:
+    """Print the servers that questions are forwarded to, and how each of them does."""
+    found = _find(conf, url).get("/upstreams")
+    if json:
+        return _json(found)
+    rows = [
+        (
+            *(row[part] for part in ("zone", "address", "transport", "state")),
+            "" if row["rtt_ms"] is None else f"{row['rtt_ms']:.1f} ms",
+            *(row[part] for part in ("queries", "answers", "timeouts", "failures")),
+            _trouble(row),
+        )
+        for row in found["upstreams"]
+    ]
+    head = ("zone", "address", "over", "state", "rtt", "queries", "answers", "timeouts", "failures", "last error")
+    _table(head, rows, right=(4, 5, 6, 7, 8))
+    print(f"{found['healthy']} of {found['total']} healthy")
+    return EXIT_OK
+
+
+def lookup(
+    name: Annotated[str, Parameter(help="The name; Unicode is turned into A-labels.")],
+    type: Annotated[str, Parameter(help="The record type.")] = "A",  # noqa: A002  # the name on the command line
+    /,
+    *,
+    cd: Annotated[
+        bool, Parameter(name="--cd", negative="", show_default=False, help="Take data that fails validation too.")
+    ] = False,
+    conf: Conf = None,
+    url: Url = None,
+    json: AsJson = False,
+) -> int:
+    """Resolve one name in the running resolver, as it would for a client, and tell how it went."""
+    body = {"name": name, "type": type, "checking_disabled": cd}
+    found = _find(conf, url).post("/dns/lookup", body)
+    if json:
+        return _json(found)
+    source = "expired, from the cache" if found["stale"] else "from the cache" if found["from_cache"] else "resolved"
+    print(
+        f"{_clean(found['name'])} {_clean(found['type'])}: {_clean(found['status'])}, "
+        f"{source} in {found['elapsed_ms']:.1f} ms, {_clean(found['security'])}"
+    )
+    for error in found["ede"]:
+        text = f": {_clean(error['text'])}" if error["text"] else ""
+        print(f"  EDE {error['code']} ({_clean(error['name'])}){text}")
+    if found["why"]:
+        print(f"  {_clean(found['why'])}")
+    for title, part in (("answer", "answers"), ("authority", "authority"), ("additional", "additional")):
+        if found[part]:
+            rows = [[record[field] for field in ("name", "ttl", "class", "type", "data")] for record in found[part]]
+            _table((title, "ttl", "class", "type", "data"), rows, right=(1,))
+    return EXIT_OK
+
+
+@cache.command(name="stats")
+def cache_stats(*, conf: Conf = None, url: Url = None, json: AsJson = False) -> int:
+    """Print how full the caches are and how often they knew."""
+    found = _find(conf, url).get("/cache/stats")
+    if json:
+        return _json(found)
+    parts = ("entries", "bytes", "limit_bytes", "hits", "misses", "evictions")
+    rows = [(kind, *(found[kind][part] for part in parts)) for kind in ("message", "rrset")]
+    _table(("cache", *(part.replace("_", " ") for part in parts)), rows, right=range(1, 7))
+    print(f"{found['stale_hits']} expired entries served")
+    return EXIT_OK
+
+
+@cache.command
+def flush(
+    what: Literal["all", "zone", "name", "type", "negative", "bogus", "infra"],
+    name: Annotated[str | None, Parameter(help="For zone, name and type.")] = None,
+    type: Annotated[str | None, Parameter(help="For type.")] = None,  # noqa: A002  # the name on the command line
+    /,
+    *,
+    conf: Conf = None,
+    url: Url = None,
+    json: AsJson = False,
+) -> int:
+    """Remove entries: `flush all`, `flush zone example.com`, `flush name example.com`, `flush type example.com MX`."""
+    given = {"name": name, "type": type}
+    body = {"what": what, **{part: value for part, value in given.items() if value is not None}}
+    found = _find(conf, url).post("/cache/flush", body)
+    if json:
+        return _json(found)
+    print(f"{found['removed']} removed")
+    return EXIT_OK
+
+
+@cache.command
+def dump(
+    file: Annotated[Path | None, Parameter(help="Where to write it; standard output if there is none.")] = None,
+    /,
+    *,
+    conf: Conf = None,
+    url: Url = None,
+) -> int:
+    """Write the cache as text, in the form of `unbound-control dump_cache`."""
+    found = _find(conf, url)
+    with ExitStack() as stack:
+        out = sys.stdout.buffer
+        if file is not None:
+            try:
+                # A dump tells what clients ask for, so others may not read it.
+                fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            except OSError as error:
+                raise RunboundError(f"cannot write it: {error.strerror}", str(file)) from error
+            out = stack.enter_context(open(fd, "wb"))
+        end = b""
+        for octets in found.download("/cache/dump"):
+            out.write(octets)
+            end = (end + octets)[-len(END) :]
+    if end != END:
+        raise RunboundError("the dump has no end: the resolver broke off", str(file or ""))
+    return EXIT_OK
+
+
+@cache.command(name="load")
+def load_(
+    file: Annotated[Path, Parameter(help="A dump of runbound or of unbound-control.")],
+    /,
+    *,
+    conf: Conf = None,
+    url: Url = None,
+    json: AsJson = False,
+) -> int:
+    """Read a dump into the cache of the running resolver."""
+    try:
+        with open(file, "rb") as source:
+            found = _find(conf, url).upload("/cache/load", source)
+    except OSError as error:
+        raise RunboundError(f"cannot read it: {error.strerror}", str(file)) from error
+    if json:
+        return _json(found)
+    print(f"{found['rrsets']} RRsets and {found['messages']} messages loaded, {found['refused']} lines refused")
+    return EXIT_OK
+
+
+def _find(conf: str | None, url: str | None) -> client.Client:
+    if url is not None and conf is not None:
+        raise RunboundError("-c and --url name two resolvers", fix="leave out one of them")
+    return client.at_url(url) if url is not None else client.of_configuration(conf or default_config())
+
+
+def _figure(name: str, value: int) -> str:
+    """A counter as Unbound writes it: times in seconds, averages with a fraction."""
+    if name.startswith("total.recursion.time."):
+        return f"{value / 1_000_000:.6f}"
+    return f"{value / 1000:g}" if name == "total.requestlist.avg" else str(value)
+
+
+def _trouble(row: Mapping[str, Any]) -> str:
+    again = "" if row["retry_in_ms"] is None else f"tried again in {row['retry_in_ms'] / 1000:.1f} s"
+    return ", ".join(text for text in (row["last_error"], again) if text)
+
+
+def _json(found: object) -> int:
+    print(json_.dumps(found, indent=2))
+    return EXIT_OK
+
+
+def _table(head: Sequence[str], rows: Iterable[Iterable[object]], right: Iterable[int] = ()) -> int:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, show_header=True)
+    sides = set(right)
+    for number, title in enumerate(head):
+        table.add_column(title, justify="right" if number in sides else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_clean(cell)) for cell in row))
+    Console(width=None if sys.stdout.isatty() else WIDE, highlight=False).print(table)
+    return EXIT_OK
+
+
+def _clean(value: object) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(value))

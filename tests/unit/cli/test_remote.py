@@ -1,0 +1,167 @@
+"""`runbound stats`, `cache`, `lookup`, `upstreams`: against the real API over a fake engine, found as users find it."""
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runbound import cli
+from runbound.cli.remote import END
+from support.api import KEY, Api, listening, open_api
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    with open_api() as opened:
+        yield opened
+
+
+@pytest.fixture
+def conf(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The configuration of a resolver that runs, with its key in the state directory."""
+    monkeypatch.delenv("RUNBOUND_API_KEY", raising=False)
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "api.key").write_text(f"{KEY}\n")
+    path = tmp_path / "x.conf"
+    with listening(api) as (port, _):
+        path.write_text(f"server:\n    api-port: {port}\n")
+        yield str(path)
+
+
+Out = pytest.CaptureFixture[str]
+
+
+def test_stats(conf: str, api: Api, capsys: Out) -> None:
+    api.engine.counters |= {"total.recursion.time.avg": 12_345, "total.requestlist.avg": 500}
+    assert cli.main(["stats", "-c", conf]) == 0
+    rows = dict(line.split()[:2] for line in capsys.readouterr().out.splitlines())
+    assert rows["total.num.queries"] == "7"
+    assert rows["total.recursion.time.avg"] == "0.012345"
+    assert rows["total.requestlist.avg"] == "0.5"
+    assert cli.main(["stats", "--json", "-c", conf]) == 0
+    assert json.loads(capsys.readouterr().out)["counters"]["total.num.queries"] == 7
+
+
+def test_upstreams(conf: str, capsys: Out) -> None:
+    assert cli.main(["upstreams", "-c", conf]) == 0
+    shown = capsys.readouterr().out
+    assert "192.0.2.2@53" in shown
+    assert "refused, tried again in 0.9 s" in shown
+    assert "1 of 2 healthy" in shown
+    assert cli.main(["upstreams", "-c", conf, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["total"] == 2
+
+
+def test_lookup_lets_nobody_write_to_the_terminal(conf: str, api: Api, capsys: Out) -> None:
+    api.engine.answer |= {"ede": [{"code": 22, "text": "\x1b[2J[red]x"}], "why": "broken\r\nnews"}
+    assert cli.main(["lookup", "bücher.example", "aaaa", "--cd", "-c", conf]) == 0
+    shown = capsys.readouterr().out
+    assert api.engine.calls == ["lookup xn--bcher-kva.example. TYPE28 True"]
+    assert "xn--bcher-kva.example. AAAA: NOERROR, resolved in 1.5 ms, unchecked" in shown
+    assert "EDE 22 (no reachable authority): \\x1b[2J[red]x" in shown
+    assert "\x1b" not in shown
+    assert "\r" not in shown
+    assert "192.0.2.1" in shown
+
+
+def test_cache(conf: str, api: Api, tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    assert cli.main(["cache", "stats", "-c", conf]) == 0
+    assert b"9 expired entries served" in capsysbinary.readouterr().out
+    assert cli.main(["cache", "flush", "type", "example.com", "MX", "-c", conf]) == 0
+    assert capsysbinary.readouterr().out == b"3 removed\n"
+    assert api.engine.calls == ["cache_flush type example.com. TYPE15"]
+    file = tmp_path / "dump.txt"
+    assert cli.main(["cache", "dump", str(file), "-c", conf]) == 0
+    assert file.read_bytes() == b"".join(api.engine.dump)
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert cli.main(["cache", "dump", "-c", conf]) == 0
+    assert capsysbinary.readouterr().out == b"".join(api.engine.dump)
+    assert cli.main(["cache", "load", str(file), "-c", conf]) == 0
+    assert b"0 lines refused" in capsysbinary.readouterr().out
+
+
+def test_a_dump_without_an_end_is_an_error(conf: str, api: Api, tmp_path: Path, capsys: Out) -> None:
+    api.engine.dump = [b"START_RRSET_CACHE\n"]
+    assert cli.main(["cache", "dump", str(tmp_path / "d"), "-c", conf]) == 1
+    assert "has no end" in capsys.readouterr().err
+    assert END == b"EOF\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("cache flush zone", "body.name: a flush of a zone needs a name"),
+        ("cache flush zone a..b", "body.name: A DNS label is empty."),
+        ("lookup a NOPE", "body.type: no record type"),
+        ("cache load /nonexistent", "No such file"),
+        ("cache flush nothing", "see runbound cache --help"),
+    ],
+)
+def test_what_the_api_refuses_is_said(conf: str, line: str, says: str, capsys: Out) -> None:
+    assert cli.main([*line.split(), "-c", conf]) == 1
+    assert says in capsys.readouterr().err
+
+
+def test_the_cooldown_is_said(conf: str, capsys: Out) -> None:
+    assert cli.main(["cache", "flush", "all", "-c", conf]) == 0
+    assert cli.main(["cache", "flush", "all", "-c", conf]) == 1
+    assert "again in 60 s" in capsys.readouterr().err
+
+
+def test_by_address(conf: str, monkeypatch: pytest.MonkeyPatch, capsys: Out) -> None:
+    port = Path(conf).read_text().split()[-1]
+    assert cli.main(["stats", "--url", f"http://127.0.0.1:{port}"]) == 1
+    assert "RUNBOUND_API_KEY" in capsys.readouterr().err
+    monkeypatch.setenv("RUNBOUND_API_KEY", KEY)
+    assert cli.main(["stats", "--url", f"http://127.0.0.1:{port}"]) == 0
+    monkeypatch.setenv("RUNBOUND_API_KEY", "x" * 32)
+    assert cli.main(["stats", "--url", f"http://127.0.0.1:{port}/"]) == 1
+    said = capsys.readouterr().err
+    assert "A valid bearer token is needed" in said
+    assert "x" * 32 not in said
+    for url in ("ftp://x", "nonsense", "http://x:y", "http://127.0.0.1/path"):
+        assert cli.main(["stats", "--url", url]) == 1
+        assert "is not the address of an API" in capsys.readouterr().err
+    assert cli.main(["stats", "--url", "http://127.0.0.1", "-c", conf]) == 1
+
+
+def test_nobody_answers(tmp_path: Path, capsys: Out) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    path = tmp_path / "x.conf"
+    path.write_text(f"server:\n    api-port: {port}\n    api-socket: {tmp_path}/api.sock\n")
+    assert cli.main(["stats", "-c", str(path)]) == 1
+    said = capsys.readouterr().err
+    assert f"127.0.0.1:{port}: Connection refused" in said
+    assert f"{tmp_path}/api.sock: No such file or directory" in said
+    assert "start it" in said
+    path.write_text("server:\n    api-enable: no\n")
+    assert cli.main(["stats", "-c", str(path)]) == 1
+    assert "api-enable: no" in capsys.readouterr().err
+    assert cli.main(["stats", "-c", "/nonexistent"]) == 1
+
+
+def test_what_answers_is_no_runbound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out) -> None:
+    import http.server
+    import threading
+
+    monkeypatch.setenv("RUNBOUND_API_KEY", KEY)
+    with http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as other:
+        thread = threading.Thread(target=other.handle_request, daemon=True)
+        thread.start()
+        assert cli.main(["stats", "--url", f"http://127.0.0.1:{other.server_port}"]) == 1
+        thread.join()
+    assert "is no runbound (status 501)" in capsys.readouterr().err
+
+
+def test_the_key_may_be_missing_or_unreadable(conf: str, capsys: Out) -> None:
+    key = Path(conf).parent / "state" / "api.key"
+    os.unlink(key)
+    assert cli.main(["stats", "-c", conf]) == 1
+    said = capsys.readouterr().err
+    assert "there is no API key" in said
+    assert f"{key}: No such file" in said
