@@ -176,9 +176,16 @@ def test_the_body_limit_holds_with_and_without_a_length(api: Api) -> None:
         problem(client.post("/echo", content=b"nonsense"), "VALIDATION_FAILED")
 
 
-def test_what_breaks_inside_tells_strangers_nothing(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+class Panic(BaseException):
+    """As a panic of the engine comes out: no Exception."""
+
+
+@pytest.mark.parametrize("kind", [ValueError, Panic])
+def test_what_breaks_inside_tells_strangers_nothing(
+    api: Api, monkeypatch: pytest.MonkeyPatch, kind: type[BaseException]
+) -> None:
     def fail() -> dict[str, int]:
-        raise ValueError("the inner workings")
+        raise kind("the inner workings")
 
     monkeypatch.setattr(api.engine, "stats", fail)
     response = api.client.get("/stats", headers=api.key)

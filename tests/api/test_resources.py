@@ -9,6 +9,7 @@ import pytest
 from runbound.api import counters
 from runbound.api.problems import CODES
 from runbound.api.routes import cache, lookup
+from runbound.engine import EngineError
 from support.api import Api
 from support.control import server
 
@@ -230,6 +231,15 @@ def test_no_upstream_is_healthy(api: Api) -> None:
     assert api.client.get("/health").json()["status"] == "degraded"
     api.engine.servers = [server(state="unknown")]
     assert api.client.get("/health").json()["status"] == "ok"
+
+
+def test_a_worker_that_does_not_answer_is_told_of(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> list[dict[str, object]]:
+        raise EngineError("a worker does not answer")
+
+    monkeypatch.setattr(api.engine, "upstreams", fail)
+    body = api.client.get("/health").json()
+    assert (body["status"], body["reason"]) == ("degraded", "a worker does not answer")
 
 
 def test_system(api: Api) -> None:

@@ -4,6 +4,7 @@ Owns the comparison of the bearer key, the rate limit, the size of bodies, reque
 that close the browser's doors. It must never log or return a key, and never let the time of a comparison depend on it.
 """
 
+import asyncio
 import hashlib
 import hmac
 import ipaddress
@@ -135,7 +136,9 @@ class Gate:
                     await _head(self._app, scope, _limited(receive, largest), send_with_headers)
                 else:
                     await self._app(scope, _limited(receive, largest), send_with_headers)
-            except Exception as error:
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:  # a panic of the engine is no Exception
                 trace = " | ".join(part.strip() for part in traceback.format_tb(error.__traceback__)[-3:])
                 self._log.error("API call failed", path=scope["path"], error=repr(error), trace=trace)
                 if started:

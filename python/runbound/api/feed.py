@@ -91,7 +91,9 @@ class Feed:
             self._wake.clear()
             try:
                 reading = await anyio.to_thread.run_sync(partial(self._read, watched=self._places.taken > 0))
-            except Exception as error:  # noqa: BLE001  # whatever it is, streams go on when it is over
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:  # noqa: BLE001  # whatever it is, streams go on when it is over
                 if not failing:
                     self._log.error("no reading for the streams", error=repr(error))
                 failing = True

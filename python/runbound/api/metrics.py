@@ -58,6 +58,8 @@ GAUGES: Final = {
     "total.requestlist.current.user": ("requestlist_clients", "Questions being resolved that a client waits for"),
     "total.requestlist.max": ("requestlist_max", "Longest that list ever was"),
     "total.tcpusage": ("tcp_connections", "TCP connections of clients"),
+    "answers.cache.count": ("answers_cache_entries", "Rendered answers that workers keep"),
+    "mem.cache.answers": ("answers_cache_bytes", "Memory of the answers that workers keep"),
     "infra.cache.count": ("infra_cache_entries", "Other servers that something is known about"),
 }
 """Unbound's figure that goes up and down to our name and help text."""
@@ -111,7 +113,8 @@ def _counters(stats: Mapping[str, int]) -> Iterator[Metric]:
             yield CounterMetricFamily(f"runbound_{name}", f"{help_text} ({unbounds})", stats[unbounds])
     for unbounds, (name, help_text) in GAUGES.items():
         if unbounds in stats:
-            yield _gauge(name, f"{help_text} ({unbounds})", stats[unbounds])
+            unit = "bytes" if name.endswith("_bytes") else ""
+            yield _gauge(name, f"{help_text} ({unbounds})", stats[unbounds], unit)
     for beginning, name, label, help_text in LABELLED:
         family = CounterMetricFamily(f"runbound_{name}", f"{help_text} ({beginning}*)", labels=[label])
         for unbounds, value in stats.items():

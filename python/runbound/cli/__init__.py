@@ -39,7 +39,9 @@ Ask the one that runs (-c CONF or --url URL says which; --json for programs):
   runbound stats                  its counters
   runbound upstreams              the servers it forwards to, and how they do
   runbound lookup NAME [TYPE]     resolve a name in it, and tell how it went
-  runbound cache stats            also: cache flush WHAT [NAME [TYPE]], cache dump [FILE], cache load FILE
+  runbound cache stats            the size of its cache
+  runbound cache flush WHAT       all, zone NAME, name NAME, type NAME TYPE, negative, bogus, infra
+  runbound cache dump [FILE]      the cache as text; runbound cache load FILE reads it back
 
 Other:
   runbound lab                    an Internet in a box: zones of every kind, good and broken, to try

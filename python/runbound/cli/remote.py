@@ -42,7 +42,11 @@ def stats(*, conf: Conf = None, url: Url = None, json: AsJson = False) -> int:
     if json:
         return _json(found)
     rates = found["rates"]
-    rows = [(name, _figure(name, value), rates.get(name, "")) for name, value in found["counters"].items()]
+    rows = [
+        (name, _figure(name, value), rates.get(name, ""))
+        for name, value in found["counters"].items()
+        if value or not name.startswith("histogram.")
+    ]
     return _table(("counter", "value", "per second"), rows, right=(1, 2))
 
 

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 
 from runbound.api import upstreams
 from runbound.api.context import Resolver
+from runbound.engine import EngineError
 
 router = APIRouter(tags=["health"])
 
@@ -14,7 +15,9 @@ router = APIRouter(tags=["health"])
 class Health(BaseModel):
     """The state of the resolver in one glance."""
 
-    status: str = Field(description="`ok`, or `degraded` when every upstream fails", examples=["ok"])
+    status: str = Field(
+        description="`ok`, or `degraded` when every upstream fails or a worker does not answer", examples=["ok"]
+    )
     node: str = Field(description="Name of this node (`node-id`)")
     uptime_secs: int
     revision: int = Field(description="Revision of the running configuration")
@@ -29,9 +32,13 @@ class Health(BaseModel):
 def get_health(resolver: Resolver) -> Health:
     """A wrong key is ignored here: monitoring needs none."""
     figures = resolver.engine.health()
-    servers = upstreams.read(resolver.engine.upstreams())
+    servers, trouble = [], None
+    try:
+        servers = upstreams.read(resolver.engine.upstreams())
+    except EngineError as error:
+        trouble = str(error)
     total, healthy = len(servers), upstreams.healthy(servers)
-    reason = "no upstream answers" if total and not healthy else None
+    reason = trouble or ("no upstream answers" if total and not healthy else None)
     return Health(
         status="degraded" if reason else "ok",
         node=resolver.node,
