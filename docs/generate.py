@@ -1,22 +1,27 @@
 """Writes the pages of docs/ that are made from tables in the code, so that the two cannot drift apart.
 
 `docs/reference/options.md` comes from the options table and from what the rooms have registered as honoured;
-`docs/differences.md` from the list that the differential test allows. A test compares the committed pages with what
-this makes. It must never hold facts of its own.
+`docs/differences.md` from the list that the differential test allows; `docs/api/reference.md` from the API's own
+OpenAPI document. A test compares the committed pages with what this makes. It must never hold facts of its own.
 """
 
 from __future__ import annotations
 
 import importlib
+import json
 import pkgutil
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 import runbound  # noqa: E402 - the path has to be set first
+from runbound.api.problems import CODES  # noqa: E402
 from runbound.config import options  # noqa: E402
+from support.api import open_api  # noqa: E402
 from support.differences import CONFIGURATION, DIFFERENCES  # noqa: E402
 
 APART = ("runbound._native", "runbound.__main__", "runbound.lab")
@@ -122,7 +127,93 @@ def differences_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"docs/reference/options.md": options_page, "docs/differences.md": differences_page}
+def api_page() -> str:
+    """docs/api/reference.md."""
+    with open_api() as api:
+        schema = api.client.get("/api/v1/openapi.json").json()
+    lines = [
+        "# The API",
+        "",
+        "<!-- Made by `./dev docs` from the routes of python/runbound/api. -->",
+        "",
+        "Every route is at `/api/v1` and, for clients of the 0.4 line, once more without that prefix. OpenAPI 3.1 says the",
+        "same at `/api/v1/openapi.json`, a short list is at `/api/v1/help`. How to call it: [how-to](how-to.md).",
+        "",
+        "Routes that need the key want `Authorization: Bearer KEY`. HEAD is answered wherever GET is. Errors are",
+        "`application/problem+json` (RFC 9457) with a `code` that never changes its meaning.",
+    ]
+    for path, methods in schema["paths"].items():
+        for method, operation in methods.items():
+            lines += ["", f"## {method.upper()} {path.removeprefix('/api/v1')}"]
+            lines += operation_lines(schema, operation)
+    lines += ["", "## Problems", "", "| code | status | meaning |", "|---|---|---|"]
+    lines += [f"| `{code}` | {status} | {cell(title)} |" for code, (status, title) in CODES.items()]
+    return "\n".join(lines) + "\n"
+
+
+def operation_lines(schema: dict[str, Any], operation: dict[str, Any]) -> list[str]:
+    """One method of one path: what it does, takes, answers and refuses."""
+    lines = ["", f"{operation['summary']}.{' Needs the key.' if operation.get('security') else ''}"]
+    lines += ["", operation["description"]] if operation.get("description") else []
+    for parameter in operation.get("parameters", ()):
+        text = parameter.get("description", "")
+        lines += ["", f"- `{parameter['name']}` (in the {parameter['in']}){f': {text}' if text else ''}"]
+    for kind, content in operation.get("requestBody", {}).get("content", {}).items():
+        rows = field_rows(schema, content["schema"])
+        lines += ["", f"Body: `{kind}`{':' if rows else '.'}", *table(rows)]
+    answer = operation["responses"]["200"]
+    kinds = " or ".join(f"`{kind}`" for kind in answer["content"])
+    rows = [row for content in answer["content"].values() for row in field_rows(schema, content.get("schema", {}))]
+    text = ":" if rows else f". {answer['description']}."
+    lines += ["", f"Answer: {kinds}{text}", *table(rows)]
+    told = (response["description"] for response in operation["responses"].values())
+    codes = sorted(code for text in told for code in re.findall(r"`([A-Z_]+)`:", text))
+    return [*lines, "", f"Problems: {', '.join(f'`{code}`' for code in codes)}."]
+
+
+def table(rows: list[str]) -> list[str]:
+    """A table with its head; nothing if it has no rows."""
+    return ["", "| field | type | meaning |", "|---|---|---|", *rows] if rows else []
+
+
+def field_rows(schema: dict[str, Any], node: dict[str, Any], before: str = "") -> list[str]:
+    """A row for each field of an object; those of an object inside it follow with their path."""
+    rows = []
+    target = resolved(schema, node)
+    for name, field in target.get("properties", {}).items():
+        inner = resolved(schema, field)
+        choices = [resolved(schema, choice) for choice in inner.get("anyOf", [inner])]
+        whole = next(choice for choice in choices if choice.get("type") != "null")
+        items = resolved(schema, whole.get("items", {}))
+        words = [f"list of {word(items)}" if choice.get("type") == "array" else word(choice) for choice in choices]
+        text = field.get("description") or inner.get("description") or whole.get("description") or ""
+        meaning = f"{cell(text.rstrip('.'))}." if text else ""
+        if field.get("default") is not None:
+            meaning += f" Default `{json.dumps(field['default'])}`."
+        rows.append(f"| `{before}{name}` | {' or '.join(words)} | {meaning.strip()} |")
+        rows += field_rows(schema, whole, f"{before}{name}.") + field_rows(schema, items, f"{before}{name}[].")
+    return rows
+
+
+def resolved(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
+    """The schema a reference stands for."""
+    while "$ref" in node:
+        node = schema["components"]["schemas"][node["$ref"].rsplit("/", 1)[1]]
+    return node
+
+
+def word(node: dict[str, Any]) -> str:
+    """The type in a word."""
+    if "additionalProperties" in node:
+        return f"map to {word(node['additionalProperties'])}"
+    return str(node.get("type", "any"))
+
+
+PAGES = {
+    "docs/reference/options.md": options_page,
+    "docs/differences.md": differences_page,
+    "docs/api/reference.md": api_page,
+}
 """Page -> what makes it."""
 
 
