@@ -275,6 +275,7 @@ pub fn total(workers: &[std::sync::Arc<WorkerStats>], extended: bool) -> BTreeMa
     put("total.requestlist.exceeded", sum(|w| &w.list_exceeded) + sum(|w| &w.list_exceeded_mesh));
     put("total.requestlist.current.all", sum(|w| &w.list_current));
     put("total.requestlist.current.user", sum(|w| &w.list_current_user));
+    put("total.recursion.time.sum", sum(|w| &w.recursion_us)); // ours: an average cannot be added up over time
     put("total.recursion.time.avg", sum(|w| &w.recursion_us).checked_div(replies).unwrap_or(0));
     let histogram: Vec<u64> =
         (0..BUCKETS).map(|i| workers.iter().filter_map(|w| w.histogram.get(i)).map(Counter::get).sum()).collect();

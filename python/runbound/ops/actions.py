@@ -44,7 +44,7 @@ class Loaded(msgspec.Struct, frozen=True):
     rrsets: int = 0
     messages: int = 0
     refused: int = 0
-    """Lines that could not be used."""
+    """Lines that could not be used, or whose message was there already."""
 
     def __add__(self, other: "Loaded") -> "Loaded":
         return Loaded(self.rrsets + other.rrsets, self.messages + other.messages, self.refused + other.refused)

@@ -78,7 +78,7 @@ class LoadResult(BaseModel):
 
     rrsets: int
     messages: int
-    refused: int = Field(description="Lines that could not be used")
+    refused: int = Field(description="Lines that could not be used, or whose message is in the cache already")
 
 
 @router.get("/cache/stats", summary="Size of the cache and how it does")
