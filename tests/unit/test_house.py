@@ -182,6 +182,17 @@ def test_one_write_path() -> None:
     assert not found, "only ops/change.py applies a change:\n" + "\n".join(found)
 
 
+def test_one_place_for_acts() -> None:
+    found = [
+        f"{file.relative_to(ROOT)}:{node.lineno}"
+        for file in PYTHON_FILES
+        if file != PACKAGE / "ops" / "actions.py"
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr in ("cache_flush", "cache_load")
+    ]
+    assert not found, "only ops/actions.py flushes and loads, so that each act is written down:\n" + "\n".join(found)
+
+
 def test_every_file_says_what_it_owns() -> None:
     silent = [file for file in PYTHON_FILES if not ast.get_docstring(ast.parse(file.read_text(encoding="utf-8")))]
     sources = [file for crate in CRATES for file in sorted((ROOT / "crates" / crate / "src").rglob("*.rs"))]

@@ -388,6 +388,7 @@ mod tests {
         for (name, n) in [
             ("total.num.queries", 3),
             ("total.num.cachehits", 2),
+            ("total.recursion.time.sum", 3),
             ("num.query.type.A", 1),
             ("num.query.type.other", 1),
             ("num.answer.rcode.REFUSED", 1),
