@@ -387,6 +387,8 @@ impl Store {
         let interned = match known {
             Some(slot) => {
                 let have = held.queue.peek(slot)?;
+                // No leeway for delegations: a zone that is gone at its parent must not live on by refreshes.
+                let leeway_s = if data.rtype == Rtype::NS { 0 } else { leeway_s };
                 let verdict = have.verdict(&mut set, now_s.saturating_add(leeway_s));
                 let (expires, generation) = (set.expires, have.generation);
                 match verdict {

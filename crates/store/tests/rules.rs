@@ -121,6 +121,31 @@ fn cve_2012_1033_nobody_keeps_a_delegation_alive_by_repeating_or_changing_it() {
 }
 
 #[test]
+fn a_refresh_before_the_end_renews_equal_data_but_no_delegation() {
+    let store = empty();
+    let put = |seconds: u64, leeway_s: u32| {
+        let answer = Answer {
+            answer: sets("a.example. 300 A 192.0.2.1"),
+            authority: sets("example. 300 NS ns.example."),
+            ..Answer::default()
+        };
+        let put = Put {
+            now: at(NOW, seconds),
+            ttl: 300,
+            authoritative: true,
+            security: Security::Unchecked,
+            epoch: store.epoch(),
+            leeway_s,
+        };
+        store.put(key("a.example.", Rtype::A), &answer, put);
+        shown(&store, "a.example.", Rtype::A, at(NOW, seconds))
+    };
+    put(0, 0);
+    assert_eq!(put(280, 0), "NOERROR [a.example. 20 A 192.0.2.1] [example. 20 NS ns.example.] []");
+    assert_eq!(put(280, 30), "NOERROR [a.example. 300 A 192.0.2.1] [example. 20 NS ns.example.] []");
+}
+
+#[test]
 fn what_was_found_wrong_is_not_renewed_by_itself_and_what_is_proven_wins() {
     let put = |store: &Store, seconds: u64, security: Security, data: &str, aa: bool| {
         let fill = Fill { authoritative: aa, security, ..Fill::new(store, at(NOW, seconds)) };
@@ -370,7 +395,14 @@ fn a_flush_takes_what_it_names_and_nothing_else() {
 #[test]
 fn an_answer_to_a_question_from_before_a_flush_is_not_stored() {
     let store = empty();
-    let put = Put { now: NOW, ttl: 300, authoritative: true, security: Security::Unchecked, epoch: store.epoch() };
+    let put = Put {
+        now: NOW,
+        ttl: 300,
+        authoritative: true,
+        security: Security::Unchecked,
+        epoch: store.epoch(),
+        leeway_s: 0,
+    };
     store.flush_name(name("other.example.").as_ref());
     let answer = Answer { answer: sets("a.example. 300 A 192.0.2.1"), ..Answer::default() };
     store.put(key("a.example.", Rtype::A), &answer, put);
