@@ -200,7 +200,7 @@ class TestRefusals:
         [
             'forward-zone:\n    name: "."\n    forward-addr: 192.0.2.1@853\n    forward-tls-upstream: yes\n',
             '    module-config: "respip iterator"\nrpz:\n    name: "rpz.example."\n    zonefile: "rpz.zone"\n',
-            "    private-address: 10.0.0.0/8\n",
+            "    serve-original-ttl: yes\n",
         ],
         ids=["encrypts", "filters", "changes answers"],
     )
@@ -213,9 +213,9 @@ class TestRefusals:
         assert "--allow-missing" in result.stderr
 
     def test_allow_missing_starts_all_the_same(self, tmp_path: Path) -> None:
-        body = QUIET + "    private-address: 10.0.0.0/8\n"
+        body = QUIET + "    serve-original-ttl: yes\n"
         with Resolver(body, tmp_path, arguments=("-d", "--allow-missing")) as resolver:
-            assert "private-address" in resolver.log()
+            assert "serve-original-ttl" in resolver.log()
 
 
 class TestRights:
