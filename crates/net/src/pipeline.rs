@@ -273,8 +273,8 @@ fn wait(
     w.with_mesh(|mesh| {
         #[cfg(test)]
         tests::maybe_panic(&ask.q, b"panic-asking");
+        w.stats.list(mesh.queries() as u64); // before it comes to it, as Unbound counts
         mesh.query(p.received_us / 1_000, &snapshot.forwards, question, ClientId(id), stale);
-        w.stats.list(mesh.queries() as u64);
     });
     Outcome::Waiting
 }

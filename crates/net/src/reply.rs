@@ -154,6 +154,7 @@ pub(crate) fn tag(serve: &Serve, level: Level) -> Level {
 /// classes that are not resolved. In its statistics and logs these are no cache hits.
 pub(crate) fn by_mesh(w: &Worker) {
     w.stats.cache_misses.add(1);
+    w.stats.list(w.stats.list_current.get());
     w.stats.resolved(0);
 }
 

@@ -222,7 +222,7 @@ impl WorkerStats {
         }
     }
 
-    /// Counts the length of the list of running queries when one is added.
+    /// Counts the length of the list of running queries as a query finds it.
     pub fn list(&self, running: u64) {
         self.list_sum.add(running);
         self.list_samples.add(1);

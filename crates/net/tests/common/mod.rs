@@ -26,6 +26,7 @@ pub struct Setup {
     pub data: Vec<String>,
     pub acl: Vec<(&'static str, u8, AclAction)>,
     pub tcp_only: bool,
+    pub no_cache: bool,
     pub forwards: Vec<(&'static str, Vec<SocketAddr>)>,
     pub serve: Serve,
     pub log: Options,
@@ -41,6 +42,7 @@ impl Default for Setup {
             data: Vec::new(),
             acl: Vec::new(),
             tcp_only: false,
+            no_cache: false,
             forwards: Vec::new(),
             serve: Serve { extended_statistics: true, tcp_clients_per_worker: 100, ..Serve::default() },
             log: Options::default(),
@@ -71,7 +73,7 @@ impl Setup {
                 name: Name::from_text(name).unwrap(),
                 servers: servers.iter().map(|addr| Server { addr: *addr, tls_name: None }).collect(),
                 tcp_only: self.tcp_only,
-                no_cache: false,
+                no_cache: self.no_cache,
                 first: false,
             });
         }
@@ -89,11 +91,20 @@ impl Setup {
 
     /// Starts the workers only when `meanwhile` has returned; the sockets are open before.
     pub fn start_after(self, meanwhile: impl FnOnce(SocketAddr)) -> Resolver {
+        let log = Arc::new(Logger::open(self.log.clone()).unwrap());
+        self.start_with(log, meanwhile)
+    }
+
+    /// Starts with a log sink that the test keeps.
+    pub fn start_logging(self, log: Arc<Logger>) -> Resolver {
+        self.start_with(log, |_| ())
+    }
+
+    fn start_with(self, log: Arc<Logger>, meanwhile: impl FnOnce(SocketAddr)) -> Resolver {
         let spec = ListenSpec { addr: self.listen.parse().unwrap(), options: self.options };
         let sets = listen::open(&spec, self.workers).unwrap();
         let addr = sets[0].addr;
         meanwhile(addr);
-        let log = Arc::new(Logger::open(self.log.clone()).unwrap());
         let store = Arc::new(Store::new(store::Sizes { messages: 1 << 20, rrsets: 1 << 20 }));
         let pool = Pool::start(self.workers, self.snapshot(1), Arc::clone(&store), log, vec![sets]).unwrap();
         Resolver { pool, addr, store, setup: self }
@@ -108,6 +119,17 @@ pub struct Resolver {
 }
 
 impl Resolver {
+    /// Puts one address for a name into the cache, as if it had come `age_s` seconds ago with a TTL of `ttl`.
+    pub fn remember(&self, name: &str, address: [u8; 4], ttl: u32, age_s: u64) {
+        let owner = Name::from_text(name).unwrap().lower();
+        let key = store::Key { name: owner.clone(), qtype: Rtype::A, qclass: Class::IN, cd: false };
+        let set = Rrset::new(owner, Rtype::A, Class::IN, ttl, RdataSet::one(&address));
+        let answer = Answer { answer: vec![set], ..Answer::new(Rcode::NOERROR) };
+        let now = sys::clock::monotonic_ms() - age_s * 1_000;
+        let (security, epoch) = (store::Security::Unchecked, self.store.epoch());
+        self.store.put(key, &answer, store::Put { now, ttl, authoritative: false, security, epoch, leeway_s: 0 });
+    }
+
     pub fn stat(&self, name: &str) -> u64 {
         self.pool.stats().get(name).copied().unwrap_or_else(|| panic!("no counter {name}"))
     }
