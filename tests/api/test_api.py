@@ -58,6 +58,8 @@ def test_without_the_key_nothing(api: Api, prefix: str, method: str, path: str, 
     response = api.client.request(method, prefix + path, headers=headers)
     problem(response, "UNAUTHORIZED")
     assert response.headers["www-authenticate"].startswith("Bearer")
+    broken = api.client.request(method, prefix + path, headers=headers, content=b"{", params={"given": "perhaps"})
+    problem(broken, "UNAUTHORIZED")
     assert api.engine.calls == []
 
 

@@ -179,6 +179,13 @@ def test_a_question_that_makes_no_sense_names_the_field(api: Api, body: dict[str
     assert api.engine.calls == []
 
 
+def test_a_body_of_another_kind_is_told_so(api: Api) -> None:
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    response = api.client.post("/dns/lookup", headers={**api.key, **kind}, content=b'{"name": "a"}')
+    assert fields(response) == {"body"}
+    assert "application/json" in response.text
+
+
 def test_a_lookup_that_does_not_end(api: Api) -> None:
     api.engine.silent = True
     response = post(api, "/dns/lookup", {"name": "a"})

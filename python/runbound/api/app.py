@@ -51,7 +51,7 @@ def build(context: Context, key: KeyCheck, limit: RateLimit | None = None) -> Fa
     app.state.feed = Feed(engine.stats, engine.cache_usage, engine.upstreams, context.log, context.started)
     app.state.lookups = Places(lookup.MAX_LOOKUPS, "TOO_MANY_LOOKUPS", BUSY_SECONDS)
     app.state.dumps = Places(cache.MAX_DUMPS, "TOO_MANY_DUMPS", BUSY_SECONDS)
-    app.add_middleware(Gate, key=key, limit=limit or RateLimit(), log=context.log, bulk=BULK)
+    app.add_middleware(Gate, key=key, limit=limit or RateLimit(), log=context.log, needs_key=_needs_key, bulk=BULK)
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX)
         app.include_router(router, include_in_schema=False)
@@ -64,6 +64,12 @@ def _resources() -> list[APIRoute]:
     return [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
 
 
+_PROTECTED: Final = tuple(
+    (compile_path(route.path)[0], route.methods or set()) for route in _resources() if help_.needs_key(route)
+)
+"""Pattern and methods of the routes that only holders of the key may call."""
+
+
 def _methods(path: str) -> list[str]:
     """All methods of a path, with or without the prefix."""
     if path == f"{PREFIX}/openapi.json":
@@ -74,6 +80,13 @@ def _methods(path: str) -> list[str]:
         if compile_path(route.path)[0].match(bare):
             found |= route.methods or set()
     return sorted({*found, "HEAD"} if "GET" in found else found)
+
+
+def _needs_key(method: str, path: str) -> bool:
+    """Whether that call is for holders of the key. HEAD is as GET; what does not exist needs none to say so."""
+    asked = "GET" if method == "HEAD" else method
+    bare = path.removeprefix(PREFIX)
+    return any(asked in methods and pattern.match(bare) for pattern, methods in _PROTECTED)
 
 
 def _document_problems(app: FastAPI) -> None:

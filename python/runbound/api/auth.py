@@ -36,6 +36,9 @@ MAX_BODY_BYTES: Final = 64 * 1024
 """Largest request body, in octets: far above any single change, far below what would hurt. Routes that read their body
 as a stream have limits of their own."""
 ACTOR: Final = "api-key"
+HINT: Final = "send the key as Authorization: Bearer KEY"
+CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="runbound"'}
+"""What a 401 carries (RFC 6750, section 3)."""
 
 HEADERS: Final = (
     (b"cache-control", b"no-store"),
@@ -85,13 +88,22 @@ class RateLimit:
 class Gate:
     """ASGI middleware: identifies the caller, brakes who calls too often, limits bodies, adds headers, logs failures.
 
-    `bulk` gives paths whose bodies may be larger than others, in octets. HEAD is answered as GET without the body.
+    `needs_key` tells by method and path which calls strangers may not make. `bulk` gives paths whose bodies may be
+    larger than others, in octets. HEAD is answered as GET without the body.
     """
 
     def __init__(
-        self, app: ASGIApp, *, key: KeyCheck, limit: RateLimit, log: ControlLog, bulk: Mapping[str, int] | None = None
+        self,
+        app: ASGIApp,
+        *,
+        key: KeyCheck,
+        limit: RateLimit,
+        log: ControlLog,
+        needs_key: Callable[[str, str], bool] = lambda _method, _path: False,
+        bulk: Mapping[str, int] | None = None,
     ) -> None:
         self._app = app
+        self._needs_key = needs_key
         self._key = key
         self._limit = limit
         self._log = log
@@ -125,6 +137,11 @@ class Gate:
                 headers = {"Retry-After": str(int(wait) + 1)}
                 await problems.response(body, headers)(scope, receive, send_with_headers)
                 return
+        if scope["runbound.actor"] is None and self._needs_key(scope["method"], scope["path"]):
+            # Before anything of the request is read: what a stranger sends is not even parsed.
+            body = problems.problem("UNAUTHORIZED", HINT, request_id=request_id)
+            await problems.response(body, CHALLENGE)(scope, receive, send_with_headers)
+            return
         largest = self._bulk.get(scope["path"], MAX_BODY_BYTES)
         if _declared_length(scope) > largest:
             body = problems.problem("BODY_TOO_LARGE", request_id=request_id)
@@ -192,11 +209,7 @@ def _actor(
 ) -> str:
     actor = request.scope.get("runbound.actor")
     if not isinstance(actor, str):
-        raise ProblemError(
-            "UNAUTHORIZED",
-            "send the key as Authorization: Bearer KEY",
-            headers={"WWW-Authenticate": 'Bearer realm="runbound"'},
-        )
+        raise ProblemError("UNAUTHORIZED", HINT, headers=CHALLENGE)
     return actor
 
 

@@ -172,4 +172,7 @@ async def _validation(request: Request, error: Exception) -> Response:
     errors = [
         FieldError(field=".".join(str(part) for part in item["loc"]), message=item["msg"]) for item in error.errors()
     ]
+    kind = request.headers.get("content-type", "").partition(";")[0]
+    if kind != "application/json" and [item.field for item in errors] == ["body"]:
+        errors = [FieldError(field="body", message="the body has to come as Content-Type: application/json")]
     return response(problem("VALIDATION_FAILED", request_id=_request_id(request), errors=errors))

@@ -35,7 +35,7 @@ def get_help(request: Request) -> Help:
                 method=method,
                 path=prefix + route.path,
                 summary=route.summary or route.name,
-                needs_key=_needs_key(route),
+                needs_key=needs_key(route),
             )
             for route in routes
             for method in sorted(route.methods or ())
@@ -43,7 +43,8 @@ def get_help(request: Request) -> Help:
     )
 
 
-def _needs_key(route: APIRoute) -> bool:
+def needs_key(route: APIRoute) -> bool:
+    """Whether a route takes an `Actor`."""
     return any(
         dependency.call is not None and dependency.call.__name__ == "_actor"
         for dependency in route.dependant.dependencies

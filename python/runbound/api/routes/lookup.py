@@ -80,10 +80,8 @@ async def post_dns_lookup(body: Question, resolver: Resolver, lookups: Lookups, 
     ask = partial(resolver.engine.lookup, body.name, names.numbered(body.type), body.checking_disabled, LOOKUP_SECONDS)
     with lookups.take():
         try:
-            # A limiter of its own: lookups that hang must not take the threads of the other routes.
-            found = await anyio.to_thread.run_sync(
-                ask, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(MAX_LOOKUPS)
-            )
+            # A limiter of its own (the places bound it): lookups that hang must not take the other routes' threads.
+            found = await anyio.to_thread.run_sync(ask, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1))
         except TimeoutError as error:
             raise ProblemError("LOOKUP_TIMEOUT", f"no answer within {LOOKUP_SECONDS:.0f} s") from error
     return _answer(body, cast("dict[str, Any]", found))
