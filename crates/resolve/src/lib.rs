@@ -2,9 +2,10 @@
 //!
 //! This room owns the search for an answer that is not in the cache. It is **sans-I/O**: it has no clock, no socket, no
 //! thread and no runtime. A driver (in production `net`, in tests a fake network with a fake clock) tells a [`Mesh`] what
-//! happened ([`Mesh::query`], [`Mesh::reply`], [`Mesh::timeout`], [`Mesh::failed`]) and performs what it then finds in
-//! [`Mesh::effects`]. What the mesh remembers of answers it puts into the shared [`store::Store`] itself, which is memory
-//! and no input or output. Each worker has a mesh of its own.
+//! happened ([`Mesh::query`], [`Mesh::reply`], [`Mesh::failed`], [`Mesh::timeout`]) and that time has passed
+//! ([`Mesh::wake`], when [`Mesh::next_wake`] says so), and performs what it then finds in [`Mesh::effects`]. What the mesh
+//! remembers of answers it puts into the shared [`store::Store`] itself, which is memory and no input or output. Each
+//! worker has a mesh of its own.
 //!
 //! **One query, told once.** A client asks for `www.example. A`. The cache does not know; the driver calls `query`. The
 //! closest forward zone is `.`, with two servers of which nothing is known: one is drawn. The mesh writes a packet with
@@ -15,20 +16,27 @@
 //! its own right. The second reply ends the search: `Answer { clients, answer }` carries both records to everyone who
 //! asked, and the store now knows the answer to both questions. `Cancel` tells the driver which exchanges are over.
 //!
-//! **The same query on a bad day.** The first server says nothing for 376 ms; the driver calls `timeout`, the mesh draws
-//! the other server. That one says SERVFAIL. Meanwhile three more clients ask the same: they join, no packet is sent
-//! for them. The mesh goes on, each wait longer, until every server failed five times or thirty seconds have passed.
-//! Then all four clients get SERVFAIL with an extended error that names the last server and what was wrong with it,
-//! `why` tells the log the same in Unbound's words, and for five seconds the store answers SERVFAIL without asking
-//! anyone. The servers that stayed silent are now known as dead: the next question goes elsewhere, and one question in a
-//! while finds out whether they are back.
+//! **The same query on a bad day.** The server usually answers after 40 ms; after 80 the mesh asks the other one as well.
+//! That one says SERVFAIL. At 120 ms the first counts as silent: the packet goes out again on the same socket (`Resend`),
+//! which stays open, so that a reply to either packet is heard. Meanwhile three more clients ask the same: they join, no
+//! packet is sent for them. After 1.9 s all four are told what is known: an answer past its time, if there is one and the
+//! operator wants it served, else SERVFAIL with an extended error that names the server and what it did. The question goes on
+//! without them. At two seconds the slow answer comes after all: the next client finds it in the cache, and the server is
+//! known to be slow. Had it been silent for good, it would be dead by now: the next questions go elsewhere, a probe nobody
+//! waits for finds out when it is back, and if no other server is left, clients are told so at once.
 //!
 //! | module | owns |
 //! |---|---|
-//! | [`mesh`] | the query states, who waits for which, the state machine |
-//! | [`forward`] | which servers are asked about which names |
+//! | [`mesh`] | the questions in progress: joining, timers, who gives way |
+//! | `mesh::ask` | what leaves for whom and when: sending, sending again, hedging, racing |
+//! | `mesh::hear` | what a reply means: matching, EDNS and TCP fallback, forgeries |
+//! | `mesh::serve` | who is told what, what is remembered, stale answers |
+//! | `mesh::probe` | packets that only measure a server |
+//! | `mesh::state` | one question in progress, as data |
+//! | [`forward`] | which servers are asked about which names; private addresses |
 //! | `select` | which server next, how long to wait, who is dead |
 //! | `scrub` | what of a reply may be used and for how long |
+//! | `memory` | what is asked of the store and put into it |
 //! | `why` | what clients and the log are told about a failure |
 //! | [`limits`] | every number, with its reason |
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
