@@ -6,9 +6,6 @@ use std::collections::BTreeMap;
 
 use crate::{Engine, Failure, lookup};
 
-/// Octets of a part of a dump at which it is handed out: enough that parts are few, little enough that they are cheap.
-const DUMP_PART: usize = 256 * 1024;
-
 impl Engine {
     /// Entries, octets and counters of both caches; empty before [`Engine::start`].
     pub fn cache_usage(&self) -> BTreeMap<&'static str, u64> {
@@ -56,7 +53,7 @@ impl Engine {
     /// Part `part` of the dump, `None` after the last; empty before [`Engine::start`].
     pub fn cache_dump(&self, part: usize) -> Option<String> {
         let (_, store) = self.plane()?;
-        let mut text = String::with_capacity(DUMP_PART);
+        let mut text = String::new();
         store.dump(part, now(), &mut text).then_some(text)
     }
 

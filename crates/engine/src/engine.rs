@@ -338,7 +338,9 @@ impl Engine {
         running.found = found;
         running.stamp = stamp;
         drop(state);
-        self.watch(watched)?;
+        if let Err(error) = self.watch(watched) {
+            self.log.line(Level::Error, 0, &error.to_string()); // all else is in force
+        }
         Ok(changes)
     }
 
