@@ -45,6 +45,13 @@ CONFIGURATION: tuple[Elsewhere, ...] = (
         "a service manager keeps it; `-d` is accepted",
     ),
     Elsewhere(
+        "the cache at a reload",
+        "is emptied by SIGHUP and `reload`, kept whole by `reload_keep_cache`",
+        "is kept, but for names at and below forward zones whose servers changed, and emptied when `private-address` or "
+        "`private-domain` changed",
+        "a change of the file should not cost every client a slow answer, nor leave answers of servers no longer asked",
+    ),
+    Elsewhere(
         "errors in a file",
         "stops at the first few",
         "shows every error of the file in one run, with line, column and a suggestion",
