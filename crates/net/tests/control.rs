@@ -192,6 +192,24 @@ fn drain_finishes_what_is_under_way() {
 }
 
 #[test]
+fn a_drain_answers_who_had_connected() {
+    let serve = net::Serve { tcp_clients_per_worker: 1, ..Setup::default().serve };
+    let r = Setup { workers: 1, serve, ..version(1) }.start();
+    let mut first = Stream::new(r.addr);
+    assert!(first.ask(&a_query(1, "www.here.example.")).aa());
+    let mut waiting: Vec<Stream> = (0..20).map(|_| Stream::new(r.addr)).collect();
+    for (id, stream) in (0..).zip(&mut waiting) {
+        stream.send(&a_query(id, "www.here.example."));
+    }
+    r.pool.drain(PATIENCE).unwrap();
+    for (id, stream) in (0_u16..).zip(&mut waiting) {
+        assert_eq!(stream.recv().expect("an answer")[..2], id.to_be_bytes());
+        assert_eq!(stream.recv(), None, "and then it is closed");
+    }
+    assert_eq!(first.recv(), None);
+}
+
+#[test]
 fn a_drain_ends_when_its_time_is_over() {
     let upstream = Upstream::start(|_, _| Act::Silence);
     let r = Setup { forwards: vec![(".", vec![upstream.addr])], ..version(1) }.start();
