@@ -97,7 +97,7 @@ fn places(n: usize) -> Rc<Semaphore> {
 
 impl Worker {
     /// Starts an exchange, in a task of its own.
-    pub(crate) fn send(
+    pub(crate) fn launch(
         self: &Rc<Self>,
         id: SendId,
         server: SocketAddr,

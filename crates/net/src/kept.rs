@@ -6,7 +6,7 @@
 //! answer is waited for, is `resolve`'s to say.
 //!
 //! A server may close a connection at any moment it idles, and we learn of it when we use it. So a query that a connection
-//! took on which something had been sent before, and that it could not answer, is asked once more, on a fresh one.
+//! took on which something had been sent before, and that it could not answer, is asked once more, on one begun since.
 
 use crate::outbound::{self, Entropy};
 use crate::snapshot::{Snapshot, Upstream};
@@ -44,6 +44,7 @@ pub(crate) struct Kept {
 /// One connection, as far as questions need it.
 struct Line {
     server: SocketAddr,
+    born: Instant,
     /// Who waits, by the id on this connection. One who gave up stays until the reply has come: his id is taken.
     waiting: RefCell<HashMap<u16, Waiter>>,
     /// Those of them who have not given up.
@@ -57,6 +58,8 @@ struct Line {
     since: Cell<Instant>,
     /// Whether it takes further queries.
     taking: Cell<bool>,
+    /// When it ended: those who lose it share one begun since.
+    ended: Cell<Option<Instant>>,
     wake: Notify,
 }
 
@@ -80,14 +83,16 @@ impl Kept {
         snapshot: impl Fn() -> Arc<Snapshot>,
         opened: impl Fn(),
     ) -> io::Result<Vec<u8>> {
-        let (line, fresh) = self.line(server, &snapshot, false).await?;
+        let (line, fresh) = self.line(server, &snapshot, None).await?;
         if fresh {
             opened();
         }
         match line.exchange(query).await {
             Err(e) if !fresh && closed(e.kind()) => {
-                let (line, _) = self.line(server, &snapshot, true).await?;
-                opened();
+                let (line, fresh) = self.line(server, &snapshot, line.ended.get()).await?;
+                if fresh {
+                    opened();
+                }
                 line.exchange(query).await
             }
             result => result,
@@ -107,12 +112,12 @@ impl Kept {
         self.changed.notify_waiters();
     }
 
-    /// A connection to the server that takes a query, and whether it was made for it.
+    /// A connection to the server that takes a query, begun after a moment if one is given, and whether it was made for it.
     async fn line(
         self: &Rc<Kept>,
         server: SocketAddr,
         snapshot: &impl Fn() -> Arc<Snapshot>,
-        fresh: bool,
+        after: Option<Instant>,
     ) -> io::Result<(Rc<Line>, bool)> {
         let deadline = Instant::now() + PLACE_WAIT;
         loop {
@@ -123,8 +128,7 @@ impl Kept {
                 return Err(io::Error::from(io::ErrorKind::Unsupported));
             }
             let room = self.has_place(server, upstream.num_tcp);
-            let known = if fresh { None } else { self.usable(server, upstream, room) };
-            if let Some(line) = known {
+            if let Some(line) = self.usable(server, upstream, room, after) {
                 return Ok((line, false));
             }
             if room {
@@ -146,11 +150,12 @@ impl Kept {
 
     /// The connection to the server with the fewest queries under way. With `room` for a new one, silent ones are not
     /// counted on.
-    fn usable(&self, server: SocketAddr, upstream: &Upstream, room: bool) -> Option<Rc<Line>> {
+    fn usable(&self, server: SocketAddr, upstream: &Upstream, room: bool, after: Option<Instant>) -> Option<Rc<Line>> {
         let lines = self.lines.borrow();
         let usable = lines.iter().filter(|line| {
             line.server == server
                 && line.taking.get()
+                && after.is_none_or(|after| line.born >= after)
                 && line.asked.get() < upstream.tcp_reuse_queries
                 && line.live.get() < MAX_PIPELINED
                 && !(room && line.live.get() > 0 && line.since.get().elapsed() > SILENCE)
@@ -172,6 +177,7 @@ impl Kept {
         let idle = Duration::from_millis(u64::from(upstream.tcp_reuse_timeout_ms));
         let line = Rc::new(Line {
             server,
+            born: Instant::now(),
             waiting: RefCell::default(),
             live: Cell::new(0),
             outbox: RefCell::default(),
@@ -179,6 +185,7 @@ impl Kept {
             heard: Cell::new(0),
             since: Cell::new(Instant::now()),
             taking: Cell::new(true),
+            ended: Cell::new(None),
             wake: Notify::new(),
         });
         self.lines.borrow_mut().push(Rc::clone(&line));
@@ -216,6 +223,7 @@ struct End {
 impl Drop for End {
     fn drop(&mut self) {
         self.line.taking.set(false);
+        self.line.ended.set(Some(Instant::now()));
         self.kept.lines.borrow_mut().retain(|line| !Rc::ptr_eq(line, &self.line));
         for (_, waiter) in self.line.waiting.borrow_mut().drain() {
             let _ = waiter.tell.send(Err(self.why.get()));

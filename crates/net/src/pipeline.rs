@@ -58,10 +58,9 @@ pub(crate) fn handle(w: &Worker, snapshot: &Snapshot, p: &Packet<'_>, out: &mut 
     let steps = AssertUnwindSafe(|| steps(w, snapshot, p, &mut *out));
     catch_unwind(steps).unwrap_or_else(|_| {
         w.panicked();
-        match Query::parse(p.bytes) {
-            Ok(q) => sized(broken(&snapshot.serve, &q, out)),
-            Err(reject) => sized(wire::reject(p.bytes, &reject, out)),
-        }
+        // It may have been the reading that panicked.
+        let sorry = AssertUnwindSafe(|| Query::parse(p.bytes).map_or(0, |q| broken(&snapshot.serve, &q, &mut *out)));
+        sized(catch_unwind(sorry).unwrap_or(0))
     })
 }
 

@@ -78,6 +78,7 @@ pub struct WorkerStats {
     pub list_exceeded_mesh: Counter,
     pub list_current: Counter,
     pub list_current_user: Counter,
+    pub list_current_clients: Counter,
     pub tcp_usage: Counter,
     pub stream_wait: Counter,
     pub tcp: Counter,
@@ -141,6 +142,7 @@ impl Default for WorkerStats {
             list_exceeded_mesh: c(),
             list_current: c(),
             list_current_user: c(),
+            list_current_clients: c(),
             tcp_usage: c(),
             stream_wait: c(),
             tcp: c(),
@@ -284,6 +286,7 @@ pub fn total(workers: &[std::sync::Arc<WorkerStats>], extended: bool) -> BTreeMa
     // Ours: what Unbound has no name for.
     put("total.num.panics", sum(|w| &w.panics));
     put("total.num.answers_not_sent", sum(|w| &w.send_failed));
+    put("total.requestlist.current.clients", sum(|w| &w.list_current_clients));
     put("total.num.answers_hits", sum(|w| &w.first_level_hits));
     if !extended {
         return out;

@@ -316,7 +316,7 @@ impl Worker {
             for effect in effects {
                 match effect {
                     Effect::Send { id, server, over, packet, deadline } => {
-                        self.send(id, server, over, packet, deadline);
+                        self.launch(id, server, over, packet, deadline);
                     }
                     Effect::Resend { id } => self.resend(id),
                     Effect::Cancel { id } => self.flights.cancel(id),
@@ -351,7 +351,8 @@ impl Worker {
         }
         let mesh = self.mesh.borrow();
         self.stats.list_current.set(mesh.queries() as u64);
-        self.stats.list_current_user.set(mesh.waiting() as u64);
+        self.stats.list_current_user.set(mesh.wanted() as u64);
+        self.stats.list_current_clients.set(mesh.waiting() as u64);
         let counts = mesh.counts();
         self.stats.list_overwritten.set(counts.jostled);
         self.stats.list_exceeded_mesh.set(counts.exceeded);

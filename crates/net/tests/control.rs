@@ -214,7 +214,7 @@ fn a_drain_ends_when_its_time_is_over() {
     let upstream = Upstream::start(|_, _| Act::Silence);
     let r = Setup { forwards: vec![(".", vec![upstream.addr])], ..version(1) }.start();
     Client::new(r.addr).send(&a_query(7, "www.example.org."));
-    eventually("it is under way", || r.stat("total.requestlist.current.user") == 1);
+    eventually("it is under way", || r.stat("total.requestlist.current.clients") == 1);
     r.pool.drain(Duration::from_millis(10)).unwrap();
 }
 
@@ -282,7 +282,7 @@ fn draining_does_not_hold_up_those_who_ask_for_the_state_of_servers() {
     let r = Arc::new(Setup { forwards: vec![(".", vec![upstream.addr])], ..version(1) }.start());
     let mut client = Stream::new(r.addr);
     client.send(&a_query(7, "www.example.org."));
-    eventually("it is under way", || r.stat("total.requestlist.current.user") == 1);
+    eventually("it is under way", || r.stat("total.requestlist.current.clients") == 1);
     let drain = {
         let r = Arc::clone(&r);
         std::thread::spawn(move || r.pool.drain(PATIENCE))

@@ -24,7 +24,7 @@ fn a_lookup_is_resolved_and_then_remembered_and_no_client() {
     }
     assert_eq!(upstream.asked().len(), 1);
     assert_eq!((r.stat("total.num.queries"), r.stat("total.num.cachemiss")), (0, 0));
-    eventually("nobody waits", || r.stat("total.requestlist.current.user") == 0);
+    eventually("nobody waits", || r.stat("total.requestlist.current.clients") == 0);
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn a_lookup_that_takes_too_long_is_none_and_harms_nobody() {
     assert!(r.pool.lookup(question("www.example.org."), Duration::from_millis(20)).unwrap().is_none());
     let mut client = Client::new(r.addr);
     client.send(&a_query(1, "www.example.org."));
-    eventually("both wait", || r.stat("total.requestlist.current.user") == 2);
+    eventually("both wait", || r.stat("total.requestlist.current.clients") == 2);
     client = Client::new(r.addr);
     assert_eq!(client.ask(&a_query(1, "nothing.invalid.")).rcode, Rcode::NXDOMAIN);
     r.pool.stop();

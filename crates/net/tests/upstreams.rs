@@ -42,7 +42,9 @@ fn identical_questions_under_way_are_joined() {
     for (id, client) in clients.iter().enumerate() {
         client.send(&a_query(id as u16, if id % 2 == 0 { "www.example.org." } else { "WWW.Example.Org." }));
     }
-    eventually("all wait", || r.stat("total.requestlist.current.user") == 40);
+    eventually("all wait", || r.stat("total.requestlist.current.clients") == 40);
+    let (all, user) = (r.stat("total.requestlist.current.all"), r.stat("total.requestlist.current.user"));
+    assert_eq!((all, user), (1, 1), "Unbound counts questions, not who waits for them");
     all_here.store(true, Ordering::Relaxed);
     for (id, client) in clients.iter().enumerate() {
         let reply = client.recv();
@@ -181,7 +183,7 @@ fn a_client_that_goes_away_is_no_trouble() {
     eventually("it is under way", || !upstream.asked().is_empty());
     drop(stream);
     gate.wait();
-    eventually("nothing is left", || r.stat("total.tcpusage") == 0 && r.stat("total.requestlist.current.user") == 0);
+    eventually("nothing is left", || r.stat("total.tcpusage") == 0 && r.stat("total.requestlist.current.clients") == 0);
     assert_eq!(addresses(&Client::new(r.addr).ask(&a_query(1, "www.example.org."))).len(), 1);
 }
 
@@ -199,7 +201,7 @@ fn who_waited_too_long_over_udp_gets_nothing_and_tcp_clients_do() {
     client.send(&a_query(1, "www.example.org."));
     let mut stream = Stream::new(r.addr);
     stream.send(&a_query(2, "www.example.org."));
-    eventually("both wait", || r.stat("total.requestlist.current.user") == 2);
+    eventually("both wait", || r.stat("total.requestlist.current.clients") == 2);
     std::thread::sleep(std::time::Duration::from_millis(600)); // longer than the time allowed
     go.store(true, Ordering::Relaxed);
     assert_eq!(stream.recv().unwrap()[..2], [0, 2]);

@@ -73,7 +73,8 @@ impl Policy {
             return Decision { verdict: Verdict::Answer(answer), log: None, local: true };
         }
 
-        // (A view of the client comes here; its zones are asked before the ones of everybody.)
+        // (A view of the client comes here; its zones are asked before the ones of everybody. The verdict then depends on
+        // the client, and the view belongs to the key of the first level: step 4 of the pipeline.)
 
         // 2. Local zones and data: the closest enclosing zone of the query's class decides.
         let mut log = None;

@@ -286,6 +286,11 @@ impl Mesh {
         self.states.len()
     }
 
+    /// Questions in progress that a client waits for.
+    pub fn wanted(&self) -> usize {
+        self.states.len().saturating_sub(self.idle.len())
+    }
+
     /// Clients that wait for an answer.
     pub fn waiting(&self) -> usize {
         self.waiting
