@@ -47,7 +47,7 @@ CONFIGURATION: tuple[Elsewhere, ...] = (
     Elsewhere(
         "the cache at a reload",
         "is emptied by SIGHUP and `reload`, kept whole by `reload_keep_cache`",
-        "is kept, but for names at and below forward zones whose servers changed, and emptied when `private-address` or "
+        "is kept, but for names at and below forward zones whose servers changed; emptied when `private-address` or "
         "`private-domain` changed",
         "a change of the file should not cost every client a slow answer, nor leave answers of servers no longer asked",
     ),
