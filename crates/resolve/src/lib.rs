@@ -33,6 +33,7 @@
 //! | `mesh::serve` | who is told what, what is remembered, stale answers |
 //! | `mesh::probe` | packets that only measure a server |
 //! | `mesh::state` | one question in progress, as data |
+//! | `mesh::words` | what the mesh and its driver say to each other |
 //! | [`forward`] | which servers are asked about which names; private addresses |
 //! | `select` | which server next, how long to wait, who is dead |
 //! | `scrub` | what of a reply may be used and for how long |

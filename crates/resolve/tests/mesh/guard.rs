@@ -66,6 +66,20 @@ fn cve_2025_5994_many_wrong_ids_take_the_question_to_tcp() {
 }
 
 #[test]
+fn rfc8914_a_server_with_wrong_ids_over_tcp_too_is_called_that() {
+    let mut net = FakeNet::new(forwards([zone(".", &[1])]), |asked| {
+        let mut bytes = asked.address();
+        bytes[0] ^= 1;
+        // As the driver reports a stream that is not from the server that was asked.
+        let stream = Fate::Fails(std::io::ErrorKind::InvalidData);
+        vec![(1, if asked.over == Transport::Tcp { stream } else { Fate::Bytes(bytes) })]
+    });
+    let told = net.resolve("x.", Rtype::A);
+    assert_eq!((told.answer.rcode, ede(&told).code), (Rcode::SERVFAIL, wire::Ede::INVALID_DATA));
+    assert!(ede(&told).text.starts_with("192.0.2.1 sent replies with wrong ids"), "{}", ede(&told).text);
+}
+
+#[test]
 fn rfc5452_9_1_a_forged_reply_is_passed_over_and_the_true_one_counts() {
     type Forge = fn(&Asked) -> Vec<u8>;
     let forgeries: [Forge; 4] = [
