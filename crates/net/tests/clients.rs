@@ -414,6 +414,26 @@ fn log_lines_are_unbounds() {
 }
 
 #[test]
+fn a_log_that_nobody_reads_stops_no_answer() {
+    let dir = std::env::temp_dir().join(format!("runbound-net-fifo-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let path = dir.join("log");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    // Open, so that opening it for writing waits for nobody, and never read.
+    let _reader = std::fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    let log = Options { target: Target::File(path.clone()), ..Options::default() };
+    let serve = Serve { log_queries: true, log_replies: true, ..Setup::default().serve };
+    let r = Setup { workers: 2, serve, log, ..local() }.start();
+    let client = Client::new(r.addr);
+    for id in 0..3_000 {
+        assert!(client.ask(&a_query(id, "www.here.example.")).aa()); // twice what a pipe holds
+    }
+    r.pool.apply(r.setup.snapshot(2)).unwrap();
+    r.pool.stop(); // nor does the end wait for it
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
+#[test]
 fn a_stream_that_never_pauses_leaves_the_others_their_turn() {
     let r = local().start();
     let mut busy = Stream::new(r.addr);
