@@ -52,6 +52,18 @@ CONFIGURATION: tuple[Elsewhere, ...] = (
         "a change of the file should not cost every client a slow answer, nor leave answers of servers no longer asked",
     ),
     Elsewhere(
+        "a log that is not read",
+        "waits until its line is written, and answers nothing meanwhile",
+        "goes on; at most 1 MiB of lines wait, those beyond are lost and counted in a line",
+        "a log must not stop the resolver",
+    ),
+    Elsewhere(
+        "an RRset that another answer brought anew",
+        "is in the next answer",
+        "may be followed by the old one for up to ten seconds of its TTL on a worker that rendered it before",
+        "each worker repeats what it rendered last without asking the shared cache",
+    ),
+    Elsewhere(
         "errors in a file",
         "stops at the first few",
         "shows every error of the file in one run, with line, column and a suggestion",
