@@ -9,6 +9,7 @@ known (`support/upstream.py`), and every question is accounted for (`support/loa
 from __future__ import annotations
 
 import collections
+import os
 import random
 import re
 import time
@@ -25,7 +26,7 @@ import pytest
 
 from support.load import Asked, Client, Ledger, tally
 from support.packets import Ask, Edns
-from support.servers import Resolver
+from support.servers import RUNBOUND, Resolver
 from support.upstream import Fleet, name, true_address, true_texts
 
 if TYPE_CHECKING:
@@ -538,3 +539,51 @@ def test_one_question_of_many_clients_leaves_once(tmp_path: Path, servers: int) 
             judge(ask_all(resolver, asks, 2000), Scenario(f"one question, {servers} servers", ()))
             # The first packet, and another to each server when the first seems lost.
             assert sum(fleet.asked(range(servers))) <= 2 * servers + 1
+
+
+def test_one_zone_that_takes_every_tcp_connection_is_told_from_the_others(tmp_path: Path) -> None:
+    """Servers that say TC and are silent over TCP hold the connections there are; nobody is lost for it."""
+    none_free = Cause((NO_REACHABLE, NETWORK), "no TCP connection free")
+    head = HEAD.replace("outgoing-num-tcp: 1000", "outgoing-num-tcp: 10")
+    with Fleet(["127.9.5.11", "127.9.5.12"]) as fleet:
+        zones = zone_text("hangs.net.", fleet, [0]) + zone_text("fine.net.", fleet, [1])
+        with Resolver(head + zones, tmp_path) as resolver:
+            fleet.behave([0], "truncated, TCP silent")
+            fleet.behave([1], "truncated")
+            both = (
+                question(f"n{number}.{('hangs', 'fine')[number % 2]}.net.", tcp=number % 8 > 5) for number in range(400)
+            )
+            judge(ask_all(resolver, both), Scenario("ten connections for all", (), (none_free, *GONE)))
+            fleet.behave([0], "right")
+            later = (question(f"later{number}.fine.net.") for number in range(100))
+            judge(ask_all(resolver, later), Scenario("afterwards", (), (none_free, *GONE), right=0.1))
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0, reason="needs root: a mount namespace with another /etc/resolv.conf, and port 53"
+)
+def test_the_systems_resolvers_bridge_the_time_when_all_forwarders_are_gone(tmp_path: Path) -> None:
+    resolv = tmp_path / "resolv.conf"
+    resolv.write_text("nameserver 127.9.8.53\n")
+    script = 'mount --bind "$0" /etc/resolv.conf && exec "$@"'
+    arguments: list[str | Path] = ["-m", "sh", "-c", script, resolv, RUNBOUND, "-d"]
+    addresses = ["127.9.8.1", "127.9.8.2"]
+    with Fleet(addresses) as fleet, Fleet(["127.9.8.53"], [53]) as system:
+        body = f"{HEAD}    resolv-fallback: yes\n{zone_text('.', fleet, range(2))}"
+        with Resolver(body, tmp_path / "runbound", program="unshare", arguments=arguments) as resolver:
+            ask_all(resolver, map(question, warm_names(ZONE)))
+            judge(ask_all(resolver, fresh(ZONE, 0, 80)), Scenario("forwarders are there", ()))
+            assert system.asked([0]) == [0]
+            fleet.kill()
+            cached = frozenset(warm_names(ZONE))
+            judge(ask_all(resolver, fresh(ZONE, 1000, 320)), Scenario("gone, system", (), GONE, right=0.9), cached)
+            assert system.asked([0])[0] > 0
+            with Fleet(addresses, fleet.ports):
+                end, begin = time.monotonic() + 30, 2000
+                while True:  # a forwarder that came back is noticed when its back-off has passed
+                    before = system.asked([0])
+                    judge(ask_all(resolver, fresh(ZONE, begin, 80)), Scenario("back again", (), GONE), cached)
+                    if system.asked([0]) == before:
+                        break
+                    assert time.monotonic() < end, "the forwarders are back and the system's resolvers still asked"
+                    begin += 80
