@@ -136,7 +136,8 @@ class Close:
 
 CLOSE = Close()
 Reply = tuple[float, "bytes | Close", bool]
-"""Seconds to wait, what to send, whether the octets are to go as they are (over TCP: without a length before them)."""
+"""Seconds to wait, what to send, and whether it goes in an odd way: over TCP without a length before it, over UDP from
+another port than the one that was asked."""
 
 
 def _say(*packets: bytes, after: float = 0.0) -> list[Reply]:
@@ -218,6 +219,11 @@ BEHAVIOURS: dict[str, Callable[[Question], list[Reply]]] = {
     "wrong id, then right": lambda asked: _say(
         lie(asked._replace(id=bytes([asked.id[0], asked.id[1] ^ 1]))), right(asked)
     ),
+    "wrong ids, then right": lambda asked: _say(
+        *(lie(asked._replace(id=struct.pack("!H", int.from_bytes(asked.id) ^ guess))) for guess in range(1, 60)),
+        right(asked),
+    ),
+    "from another port": lambda asked: [(0.0, lie(asked), True)],
     "wrong name": lambda asked: _say(lie(asked, question=_other_name(asked))),
     "wrong type": lambda asked: _say(
         message(asked, [record(b"\xc0\x0c", TXT, b"\3lie")], question=asked.qname + struct.pack("!HH", TXT, IN))
@@ -236,6 +242,10 @@ BEHAVIOURS: dict[str, Callable[[Question], list[Reply]]] = {
     "truncated, TCP silent": lambda asked: [] if asked.tcp else _say(_truncated(asked)),
     "truncated, TCP closes": lambda asked: [(0.0, CLOSE, False)] if asked.tcp else _say(_truncated(asked)),
     "truncated, TCP stops halfway": lambda asked: _half(asked) if asked.tcp else _say(_truncated(asked)),
+    "truncated, TCP wrong id": lambda asked: _say(
+        lie(asked._replace(id=bytes([asked.id[0] ^ 0x55, asked.id[1]]))) if asked.tcp else _truncated(asked)
+    ),
+    "truncated, TCP empty": lambda asked: _say(b"" if asked.tcp else _truncated(asked)),
     "oversized": lambda asked: _say(_oversized(asked)),
     # What is no DNS reply at all.
     "cut off": lambda asked: _say(lie(asked, edns=False)[:-2]),
@@ -324,9 +334,10 @@ class _Server:
             except OSError:
                 return
             self.asked += 1
-            for after, reply, _ in BEHAVIOURS[self.behaviour](read_question(packet, tcp=False)):
+            for after, reply, odd in BEHAVIOURS[self.behaviour](read_question(packet, tcp=False)):
                 if isinstance(reply, bytes):
-                    self.fleet.later(after, functools.partial(link.sendto, reply, client))
+                    way = self.fleet.elsewhere if odd else link
+                    self.fleet.later(after, functools.partial(way.sendto, reply, client))
 
     def _accept(self) -> None:
         assert self.streams is not None
@@ -371,6 +382,7 @@ class _Fleet:
 
     def __init__(self, addresses: Sequence[str], ports: Sequence[int]) -> None:
         self.selector = selectors.DefaultSelector()
+        self.elsewhere = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.due: list[tuple[float, int, Callable[[], object]]] = []
         self.serial = itertools.count()
         self.servers = [_Server(self, address, port) for address, port in zip(addresses, ports, strict=True)]
