@@ -234,7 +234,7 @@ SCENARIOS = (
 )
 
 MODES = {
-    "plain": "",
+    "plain": "    num-threads: 2\n",
     "racing": "    upstream-racing: yes\n",
     "0x20": "    use-caps-for-id: yes\n",
     "private": "    private-address: 10.0.0.0/8\n",
