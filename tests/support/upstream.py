@@ -220,7 +220,10 @@ BEHAVIOURS: dict[str, Callable[[Question], list[Reply]]] = {
         lie(asked._replace(id=bytes([asked.id[0], asked.id[1] ^ 1]))), right(asked)
     ),
     "wrong ids, then right": lambda asked: _say(
-        *(lie(asked._replace(id=struct.pack("!H", int.from_bytes(asked.id) ^ guess))) for guess in range(1, 60)),
+        *(
+            lie(asked._replace(id=struct.pack("!H", int.from_bytes(asked.id) ^ guess)))
+            for guess in range(1, 1 if asked.tcp else 60)
+        ),
         right(asked),
     ),
     "from another port": lambda asked: [(0.0, lie(asked), True)],
@@ -291,6 +294,7 @@ class _Server:
         self.asked = 0
         self.datagrams: socket.socket | None = None
         self.streams: socket.socket | None = None
+        self.accepted: list[socket.socket] = []
         self.arrange()
 
     def arrange(self) -> None:
@@ -324,6 +328,9 @@ class _Server:
             self.fleet.selector.unregister(self.streams)
             self.streams.close()
             self.streams = None
+            for link in self.accepted:
+                self.fleet.drop(link)
+            self.accepted.clear()
 
     def _datagram(self) -> None:
         link = self.datagrams
@@ -344,6 +351,7 @@ class _Server:
         with contextlib.suppress(OSError):
             link, _ = self.streams.accept()
             link.setblocking(False)
+            self.accepted.append(link)
             buffer = bytearray()
             self.fleet.selector.register(link, selectors.EVENT_READ, lambda: self._stream(link, buffer))
 
@@ -357,6 +365,8 @@ class _Server:
         buffer += part
         if not part:
             self.fleet.drop(link)
+            with contextlib.suppress(ValueError):
+                self.accepted.remove(link)
             return
         while len(buffer) >= 2 and len(buffer) >= (size := 2 + int.from_bytes(buffer[:2])):
             packet = bytes(buffer[2:size])
