@@ -52,6 +52,8 @@ HEAD = """\
     num-queries-per-thread: 4096
     outgoing-range: 8192
     outgoing-num-tcp: 1000
+    msg-cache-size: 64m
+    rrset-cache-size: 128m
 """
 """Room for all scenarios at once: what one zone's servers do must not use up what another zone's test needs."""
 

@@ -324,8 +324,8 @@ fn limits_of(document: &Document) -> resolve::Limits {
         fast_server_num: out.fast_server_num as usize,
         upstream_racing: out.upstream_racing,
         caps_for_id: out.caps_for_id,
-        scrub_promiscuous: true,
         harden_below_nxdomain: cache.harden_below_nxdomain,
+        scrub_promiscuous: cache.scrub_promiscuous,
         prefetch: cache.prefetch,
         client_deadline_ms: u64::from(document.serve.discard_timeout),
         jostle_timeout_ms: u64::from(out.jostle_timeout),
@@ -495,7 +495,7 @@ mod tests {
         (out.infra_min_rtt, out.infra_max_rtt, out.fast_server_permil, out.fast_server_num) = (9, 10, 11, 12);
         (out.caps_for_id, out.infra_keep_probing, out.upstream_racing) = (true, true, true);
         (cache.serve_expired, cache.serve_expired_ttl_reset, cache.ede_serve_expired) = (true, true, true);
-        (cache.prefetch, cache.harden_below_nxdomain) = (true, false);
+        (cache.prefetch, cache.harden_below_nxdomain, cache.scrub_promiscuous) = (true, false, false);
         (cache.serve_expired_ttl, cache.serve_expired_reply_ttl, cache.serve_expired_client_timeout) = (13, 14, 15);
         (cache.max_ttl, cache.min_ttl, cache.max_negative_ttl, cache.min_negative_ttl) = (16, 17, 18, 19);
         (document.serve.discard_timeout, document.serve.edns_buffer_size) = (20, 512);
@@ -516,7 +516,7 @@ mod tests {
             upstream_racing: true,
             caps_for_id: true,
             harden_below_nxdomain: false,
-            scrub_promiscuous: true,
+            scrub_promiscuous: false,
             prefetch: true,
             client_deadline_ms: 20,
             jostle_timeout_ms: 2,

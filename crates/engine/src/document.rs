@@ -215,6 +215,7 @@ pub struct Cache {
     pub ede_serve_expired: bool,
     pub prefetch: bool,
     pub harden_below_nxdomain: bool,
+    pub scrub_promiscuous: bool,
 }
 
 /// The whole.
@@ -372,6 +373,7 @@ pub(crate) mod tests {
                 ede_serve_expired: false,
                 prefetch: false,
                 harden_below_nxdomain: true,
+                scrub_promiscuous: true,
             },
         }
     }

@@ -63,7 +63,10 @@ pub(crate) fn scrub(mut reply: Reply, qname: NameRef<'_>, qtype: Rtype, scope: &
     let answer = take(&mut reply.answer, |set| asked(set) || (covers(set, qtype) && set.owner.as_ref() == qname));
     let positive = !answer.is_empty();
     let mut authority = reply.authority;
+    let ended = authority.iter().any(|set| set.rtype == Rtype::SOA);
     authority.retain(|set| match set.rtype {
+        // NODATA or NXDOMAIN: its SOA record says it all. Unbound drops name servers beside one, too.
+        Rtype::NS if ended => false,
         // A delegation of the names asked for, below the zone that was asked; never beside an answer, where all it could
         // do is change whom others ask.
         Rtype::NS if !qname.is_subdomain_of(set.owner.as_ref()) => false,

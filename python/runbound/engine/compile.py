@@ -30,6 +30,7 @@ options.honour(
     *("cache-max-ttl", "cache-min-ttl", "cache-max-negative-ttl", "cache-min-negative-ttl"),
     *("serve-expired", "serve-expired-ttl", "serve-expired-ttl-reset", "serve-expired-reply-ttl"),
     *("serve-expired-client-timeout", "ede-serve-expired", "prefetch", "harden-below-nxdomain"),
+    "iter-scrub-promiscuous",
     *("private-address", "private-domain"),
     # how others are asked
     *("outgoing-interface", "outgoing-port-permit", "outgoing-port-avoid", "outgoing-tcp-mss", "tcp-upstream"),
@@ -261,5 +262,6 @@ def compile_document(config: Config, revision: int) -> doc.Document:
             ede_serve_expired=server.ede_serve_expired,
             prefetch=server.prefetch,
             harden_below_nxdomain=server.harden_below_nxdomain,
+            scrub_promiscuous=server.iter_scrub_promiscuous,
         ),
     )

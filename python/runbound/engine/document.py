@@ -208,6 +208,7 @@ class Cache(msgspec.Struct, frozen=True, kw_only=True):
     ede_serve_expired: bool
     prefetch: bool
     harden_below_nxdomain: bool
+    scrub_promiscuous: bool
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):

@@ -68,6 +68,7 @@ def test_port_rules_keep_the_order_of_the_file(tmp_path: Path) -> None:
         ("ede-serve-expired: yes", "cache.ede_serve_expired", True),
         ("prefetch: yes", "cache.prefetch", True),
         ("harden-below-nxdomain: no", "cache.harden_below_nxdomain", False),
+        ("iter-scrub-promiscuous: no", "cache.scrub_promiscuous", False),
         ("use-caps-for-id: yes", "outgoing.caps_for_id", True),
         ("jostle-timeout: 100", "outgoing.jostle_timeout", 100),
         ("outbound-msg-retry: 2", "outgoing.msg_retry", 2),
