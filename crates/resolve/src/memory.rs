@@ -69,24 +69,27 @@ impl Memory {
     /// Remembers a failure, unless something better is known: another worker may have had more luck, and
     /// what may be served after its time is of more use than a failure (RFC 8767 5).
     pub(crate) fn keep_failure(&self, key: Key, answer: &Answer, put: Put, limits: &Limits) {
-        let stale = limits.serve_expired.then_some(limits.serve_expired_ttl_s);
+        let stale = limits.serve_expired.then(|| oldest(limits));
         let better = self.store.get(key.name.as_ref(), key.qtype, key.qclass, key.cd, put.now, stale);
         if better.is_none_or(|found| found.stale && !servable(&found)) {
             self.keep(key, answer, put);
         }
     }
 
-    /// A refresh has failed. If there is something to serve after its time, it is not tried again for a while, and its time
-    /// may begin anew (`serve-expired-ttl-reset`).
-    pub(crate) fn refresh_failed(&self, key: &Key, now: Millis, limits: &Limits) {
-        let stale = Some(limits.serve_expired_ttl_s);
+    /// A search has failed. What is known is not searched for again for a while (a prefetch either). If it may be served after
+    /// its time it is handed out, and its time may begin anew (`serve-expired-ttl-reset`), however old it is.
+    pub(crate) fn fall_back(&self, key: &Key, now: Millis, limits: &Limits) -> Option<Found> {
+        let stale = limits.serve_expired.then(|| oldest(limits));
         let found = self.store.get(key.name.as_ref(), key.qtype, key.qclass, key.cd, now, stale);
-        if found.is_some_and(|found| servable(&found)) {
-            self.store.pause(key, now, FAILURE_TTL);
-            if limits.serve_expired_ttl_reset {
-                self.store.keep_stale(key, now);
-            }
+        let found = found.filter(|found| !found.stale || servable(found))?;
+        self.store.pause(key, now, FAILURE_TTL);
+        if !found.stale {
+            return None;
         }
+        if limits.serve_expired_ttl_reset {
+            self.store.keep_stale(key, now);
+        }
+        Some(found)
     }
 
     /// Seconds the answer to a question has left.
@@ -98,6 +101,11 @@ impl Memory {
     pub(crate) fn epoch(&self) -> u64 {
         self.store.epoch()
     }
+}
+
+/// Seconds after its time an answer may still be served when a search has failed; 0 is no bound.
+fn oldest(limits: &Limits) -> u32 {
+    if limits.serve_expired_ttl_reset { 0 } else { limits.serve_expired_ttl_s }
 }
 
 /// Whether an answer may be served after its time: never a failure, nor what validation found to be forged.

@@ -149,11 +149,10 @@ impl Mesh {
                 self.memory.keep_failure(key, &answer, state.put(now, ttl, false), &self.limits);
             }
         }
-        if self.limits.serve_expired && failure.lasts() {
-            self.memory.refresh_failed(&state.key, now, &self.limits);
-        }
+        let tried = (self.limits.serve_expired || state.refresh) && failure.lasts() && state.keep_from == 0;
+        let known = if tried { self.memory.fall_back(&state.key, now, &self.limits) } else { None };
         let clients = state.clients.iter().map(|client| client.id).collect();
-        match &state.stale {
+        match state.stale.as_ref().or(known.as_ref()) {
             Some(found) => self.tell_stale(clients, found),
             None => self.tell(clients, answer, Some(failure.why())),
         }

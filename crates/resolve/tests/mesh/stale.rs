@@ -148,6 +148,14 @@ fn serve_expired_ttl_and_its_reset_bound_how_old_an_answer_may_be() {
 }
 
 #[test]
+fn serve_expired_ttl_reset_serves_those_too_who_came_when_it_was_too_old() {
+    let (mut net, mood) = expired(Limits { serve_expired_ttl_s: 1, serve_expired_ttl_reset: true, ..SERVE });
+    mood.set(Mood::Failing);
+    let told = ask(&mut net, 1, "x.").1.expect("an answer");
+    assert!(told.stale && ede(&told).code == Ede::STALE_ANSWER);
+}
+
+#[test]
 fn serve_expired_off_means_off() {
     let (mut net, mood) = expired(Limits { serve_expired: false, ..SERVE });
     mood.set(Mood::Failing);
@@ -180,6 +188,21 @@ fn prefetch_asks_once_and_nobody_waits_for_it() {
     assert_eq!(net.the_answer(1).answer.rcode, Rcode::NOERROR, "a client may join it");
     assert_eq!((net.mesh.counts().prefetches, net.sent.len()), (1, 2));
     assert_eq!(shown(&net.resolve("x.", Rtype::A).answer.answer), ["x. 300 A"]);
+}
+
+#[test]
+fn a_prefetch_that_failed_is_not_tried_again_at_once() {
+    let (mut net, mood) = expired(SERVE);
+    mood.set(Mood::Well);
+    net.resolve("p.", Rtype::A);
+    net.now += 290_000;
+    mood.set(Mood::Failing);
+    let table = net.forwards.clone();
+    net.mesh.prefetch(net.now, &table, question("p.", Rtype::A));
+    net.perform();
+    net.run();
+    let known = net.store.get(name("p.").as_ref(), Rtype::A, wire::Class::IN, false, net.now, None);
+    assert!(known.is_some_and(|found| found.paused && found.answer.rcode == Rcode::NOERROR));
 }
 
 #[test]
