@@ -71,11 +71,17 @@ pub(crate) fn scrub(mut reply: Reply, qname: NameRef<'_>, qtype: Rtype, scope: &
         // do is change whom others ask.
         Rtype::NS if !qname.is_subdomain_of(set.owner.as_ref()) => false,
         Rtype::NS => !limits.scrub_promiscuous || (!positive && set.owner.as_ref() != zone),
-        _ => true,
+        // Addresses, links and all else but proofs would stand there only to be remembered under names nobody asked
+        // for: with AA for more than the answer of a server without it (RFC 2181 5.4.1).
+        Rtype::SOA | Rtype::DS | Rtype::NSEC | Rtype::NSEC3 | Rtype::RRSIG => true,
+        _ => false,
     });
     authority.iter_mut().filter(|set| set.rtype == Rtype::SOA).for_each(|soa| negative(soa, limits));
     let mut additional = reply.additional;
-    additional.retain(|set| answer.iter().chain(&authority).any(|by| refers(by, set.owner.as_ref())));
+    additional.retain(|set| {
+        matches!(set.rtype, Rtype::A | Rtype::AAAA | Rtype::SVCB | Rtype::HTTPS)
+            && answer.iter().chain(&authority).any(|by| refers(by, set.owner.as_ref()))
+    });
     Some(Finding::Answer(Answer { answer, authority, additional, ..Answer::new(reply.rcode) }))
 }
 

@@ -309,3 +309,26 @@ fn a_dname_known_leads_on_below_it_but_not_out_of_its_servers_zone() {
     net.resolve("x.sub.d.tst.", Rtype::A);
     assert_eq!((net.sent[3].name(), net.sent[3].who()), ("x.sub.d.tst.".to_string(), 2));
 }
+
+#[test]
+fn rfc2181_5_4_1_what_stands_beside_an_answer_never_changes_what_another_name_is() {
+    let mut net = FakeNet::new(forwards([zone(".", &[1])]), |asked| {
+        if asked.name() == "www.bank." {
+            return soon(asked.address());
+        }
+        let forged = vec![a("www.bank.", 300, 66), cname("mail.bank.", 300, "evil.")];
+        let beside = Answer {
+            answer: vec![set("q.evil.", 300, Rtype::MX, &[b"\0\x05\x04mail\x04bank\0".as_slice()].concat())],
+            authority: forged,
+            additional: vec![cname("mail.bank.", 300, "evil."), a("mail.bank.", 300, 2)],
+            aa: true,
+            ..Answer::default()
+        };
+        soon(asked.render(&beside))
+    });
+    net.resolve("www.bank.", Rtype::A);
+    let told = net.resolve("q.evil.", Rtype::MX);
+    assert_eq!(net.resolve("www.bank.", Rtype::A).answer.answer, [a("www.bank.", 300, 1)]);
+    assert_eq!(shown(&told.answer.authority), Vec::<String>::new());
+    assert_eq!(shown(&told.answer.additional), ["mail.bank. 300 A"]);
+}
