@@ -96,6 +96,10 @@ impl Mesh {
 
     /// ANSWER, of which the store knew the end.
     pub(super) fn finish_known(&mut self, now: Millis, state: State, known: Found) {
+        // What is known already, fresh or stale, is of more use than a failure remembered (RFC 8767 5).
+        if known.answer.rcode == Rcode::SERVFAIL && (state.refresh || state.stale.is_some()) {
+            return self.fail(now, state, &Failure::RecentlyFailed);
+        }
         let why = (known.answer.rcode == Rcode::SERVFAIL).then(|| Failure::RecentlyFailed.why());
         self.finish(now, state, known.answer, false, why, Some(known.left));
     }
@@ -149,7 +153,8 @@ impl Mesh {
                 self.memory.keep_failure(key, &answer, state.put(now, ttl, false), &self.limits);
             }
         }
-        let tried = (self.limits.serve_expired || state.refresh) && failure.lasts() && state.keep_from == 0;
+        let lasts = failure.lasts() || *failure == Failure::RecentlyFailed;
+        let tried = (self.limits.serve_expired || state.refresh) && lasts && state.keep_from == 0;
         let known = if tried { self.memory.fall_back(&state.key, now, &self.limits) } else { None };
         let clients = state.clients.iter().map(|client| client.id).collect();
         match state.stale.as_ref().or(known.as_ref()) {

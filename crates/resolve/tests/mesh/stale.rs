@@ -255,3 +255,33 @@ fn cve_2026_56444_a_stale_answer_is_given_once_and_in_time_where_both_timers_mee
         net.run();
     }
 }
+
+#[test]
+fn rfc8767_5_a_link_to_what_failed_a_moment_ago_takes_no_stale_answer_away() {
+    for timeout in [0, 1_800] {
+        let limits = Limits { serve_expired_client_timeout_ms: timeout, ..SERVE };
+        let mut net = FakeNet::with(limits, forwards([zone(".", &[1])]), move |asked| match &*asked.name() {
+            "alias." => soon(asked.reply(Rcode::NOERROR, vec![cname("alias.", 300, "x.")], vec![])),
+            _ => soon(asked.address()),
+        });
+        net.resolve("alias.", Rtype::A);
+        net.now += 400_000;
+        // Another worker had nothing of the target that it could serve, and remembers that it failed.
+        let put = store::Put {
+            now: net.now,
+            ttl: 5,
+            authoritative: false,
+            security: store::Security::Unchecked,
+            epoch: net.store.epoch(),
+            leeway_s: 0,
+        };
+        let key = store::Key { name: name("x."), qtype: Rtype::A, qclass: wire::Class::IN, cd: false };
+        net.store.put(key, &wire::Answer::new(Rcode::SERVFAIL), put);
+        for client in [1, 2] {
+            let (_, told) = ask(&mut net, client, "alias.");
+            let told = told.expect("an answer");
+            assert!(told.stale, "client {client} after {timeout} ms: {:?}", told.answer);
+            assert_eq!(told.answer.answer.len(), 2);
+        }
+    }
+}
