@@ -196,7 +196,8 @@ impl Health {
         // A server that died a moment ago comes back within seconds: a restart. One that is gone for long may stay so.
         let long_gone = now.saturating_sub(self.mute_since) >= u64::from(limits.infra_host_ttl_s) * 1000;
         let most = if long_gone && !limits.keep_probing { MAX_BACKOFF } else { RECENT_BACKOFF };
-        self.backed_off_until = now + FIRST_BACKOFF.checked_shl(u32::from(beyond)).unwrap_or(most).min(most);
+        // Sixteen times doubled is more than any bound; further bits would be lost beyond the highest.
+        self.backed_off_until = now + (FIRST_BACKOFF << beyond.min(16)).min(most);
     }
 }
 
@@ -640,6 +641,17 @@ mod tests {
         let rested = DOWN_AFTER + 1 + 2 * FIRST_BACKOFF;
         assert_eq!(pick(&mut servers, &tries, rested, 0), Some(0), "one question finds out");
         assert_eq!(pick(&mut servers, &tries, rested, 0), None, "and one alone");
+    }
+
+    #[test]
+    fn rfc9520_3_2_a_dead_server_rests_however_often_it_was_silent() {
+        let mut servers = servers();
+        for n in 0..u64::from(u8::MAX) + 9 {
+            let now = n * 100_000;
+            servers.silent(addr(0), now, Some(UNKNOWN), false, now + 1);
+            let rests = servers.view()[0].backed_off_until.map(|until| until - now);
+            assert!(rests.is_none_or(|rests| rests >= FIRST_BACKOFF), "{rests:?} after {n} silences");
+        }
     }
 
     #[test]
