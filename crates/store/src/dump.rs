@@ -202,7 +202,7 @@ impl Store {
             return None;
         }
         let mut sets = lines.iter().map(|line| self.load_reference(line, class, now));
-        let mut answer = Answer { aa: flags & FLAG_AA != 0, ad: flags & FLAG_AD != 0, ..Answer::new(rcode) };
+        let mut answer = Answer { aa: flags & FLAG_AA != 0, ..Answer::new(rcode) };
         for (nth, section) in
             [&mut answer.answer, &mut answer.authority, &mut answer.additional].into_iter().enumerate()
         {
@@ -213,6 +213,7 @@ impl Store {
                 section.push(known.set);
             }
         }
+        answer.ad = flags & FLAG_AD != 0 && security == Security::Secure;
         let ends = Chain::leads(name.as_ref(), &answer.answer)?;
         let asked = |set: &Rrset| set.owner == ends && (set.rtype == qtype || qtype == Rtype::ANY);
         if answer.answer.last().is_some_and(|set| !asked(set)) && rcode == Rcode::NOERROR && answer.authority.is_empty()

@@ -245,6 +245,10 @@ impl Set {
         if rtype == Rtype::NS && live && (equal || new.trust == self.trust) {
             new.expires = new.expires.min(self.expires);
         }
+        // What only stood beside an answer does not speak where the answer itself did, not even when that is stale.
+        if !equal && self.trust.answers() && !new.trust.answers() {
+            return Verdict::Succeed;
+        }
         // A link that leads elsewhere and a proof of something else contradict what else their messages hold.
         match rtype {
             Rtype::CNAME | Rtype::DNAME | Rtype::NSEC | Rtype::NSEC3 if !equal => Verdict::Succeed,

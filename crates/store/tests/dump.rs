@@ -174,3 +174,32 @@ fn no_message_is_more_certain_than_its_sets() {
     assert_eq!(store.load(text, NOW).messages, 1);
     assert_eq!(get(&store, "w.tst.", Rtype::A, NOW).unwrap().security, Security::Unchecked);
 }
+
+#[test]
+fn rfc4035_3_2_3_a_message_is_no_more_authentic_than_its_sets() {
+    for (security, authentic) in [(5, true), (3, false), (0, false)] {
+        let store = empty();
+        let text = format!(
+            "START_RRSET_CACHE\n;rrset 300 1 0 8 {security}\na.tst.\t300\tIN\tA\t192.0.2.1\nEND_RRSET_CACHE\n\
+             START_MSG_CACHE\nmsg a.tst. IN A 33184 1 300 5 1 0 0\na.tst. IN A 0\nEND_MSG_CACHE\nEOF\n"
+        );
+        assert_eq!(store.load(&text, NOW), Loaded { rrsets: 1, messages: 1, refused: 0 });
+        assert_eq!(get(&store, "a.tst.", Rtype::A, NOW).expect("it is remembered").answer.ad, authentic, "{security}");
+    }
+}
+
+#[test]
+fn a_dump_with_any_octet_changed_is_read_without_a_panic() {
+    let octets = UNBOUND.as_bytes();
+    let store = empty();
+    for (n, at) in (0..octets.len()).enumerate() {
+        for change in [b' ', b'\n', b'9', 0x7f, b'\\', b'"', b'(', b'-', b';'] {
+            if (n + usize::from(change)) % 5 == 0 {
+                let mut changed = octets.to_vec();
+                changed[at] = change;
+                store.load(&String::from_utf8_lossy(&changed), NOW);
+            }
+        }
+    }
+    dumped(&store, NOW);
+}

@@ -449,3 +449,29 @@ fn signatures_are_part_of_what_is_kept() {
     );
     assert_eq!(get(&store, "a.example.", Rtype::A, NOW).unwrap().answer.answer, [set]);
 }
+
+#[test]
+fn what_stood_beside_an_answer_never_speaks_in_answers_it_did_not_come_in() {
+    // Its time over, or counted as over by a refresh of something else: the answer ends rather than tell what it never was.
+    for (seconds, leeway_s) in [(310, 0), (100, 9_000)] {
+        for section in [1, 2] {
+            let store = empty();
+            Fill::new(&store, NOW).put("a.example.", Rtype::A, "a.example. 300 A 192.0.2.1", 300);
+            let mut answer = Answer { answer: sets("q.example. 9000 TXT x"), ..Answer::default() };
+            [&mut answer.authority, &mut answer.additional][section - 1].extend(sets("a.example. 9000 A 192.0.2.66"));
+            let now = at(NOW, seconds);
+            let put = Put {
+                now,
+                ttl: 300,
+                authoritative: true,
+                security: Security::Unchecked,
+                epoch: store.epoch(),
+                leeway_s,
+            };
+            store.put(key("q.example.", Rtype::TXT), &answer, put);
+            let found = store.get(name("a.example.").as_ref(), Rtype::A, Class::IN, false, now, Some(0));
+            let shown = found.map_or_else(|| "nothing".to_owned(), |found| answer_of(&found.answer));
+            assert!(!shown.contains("192.0.2.66"), "{shown}");
+        }
+    }
+}
