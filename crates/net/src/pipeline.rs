@@ -160,7 +160,7 @@ fn steps(w: &Worker, snapshot: &Snapshot, p: &Packet<'_>, out: &mut [u8]) -> Out
     let stale = match known(w, snapshot, name, q.qtype, q.qclass, q.cd(), now) {
         Known::Maybe(stale) => stale,
         Known::Answer(found) => {
-            if if found.stale { !found.paused } else { found.prefetch && limits.prefetch } {
+            if !found.paused && (found.stale || (found.prefetch && limits.prefetch)) {
                 refresh(w, snapshot, &ask, name.lower().to_name(), now);
             }
             if !ask.q.rd() {
