@@ -10,6 +10,8 @@ use hashbrown::{Equivalent, HashMap, HashSet};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use wire::{Name, NameRef, Rtype};
 
+use crate::recursion::Recursion;
+
 /// A server questions are forwarded to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Server {
@@ -35,10 +37,12 @@ pub struct ForwardZone {
     pub first: bool,
 }
 
-/// All forward zones of a snapshot. Immutable.
+/// All forward zones of a snapshot, and where recursion begins for names outside them. Immutable.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Forwards {
     zones: HashMap<Name, Arc<ForwardZone>>,
+    recursion: Option<Arc<Recursion>>,
+    do_not_query: Vec<IpNet>,
     caps_exempt: HashSet<Name>,
     private: Arc<PrivateAddresses>,
     fallback: Option<Arc<ForwardZone>>,
@@ -48,6 +52,7 @@ pub struct Forwards {
 #[derive(Debug, Default)]
 pub struct ForwardsBuilder {
     zones: HashMap<Name, ForwardZone>,
+    recursion: Option<Recursion>,
     do_not_query: Vec<IpNet>,
     caps_exempt: HashSet<Name>,
     private: PrivateAddresses,
@@ -82,7 +87,7 @@ impl PrivateAddresses {
 }
 
 /// A borrowed name as a key into a map of owned ones. `Name` and `NameRef` hash and compare alike.
-struct Borrowed<'a>(NameRef<'a>);
+pub(crate) struct Borrowed<'a>(pub(crate) NameRef<'a>);
 
 impl Hash for Borrowed<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
@@ -112,6 +117,28 @@ impl Forwards {
     /// The zone that stands in when all servers of another fail (`forward-first`): the closest one above `apex`.
     pub fn above(&self, apex: NameRef<'_>) -> Option<&Arc<ForwardZone>> {
         apex.parent()?.ancestors().find_map(|name| self.zones.get(&Borrowed(name)))
+    }
+
+    /// The forward zone for `name`, unless a stub zone inside it is closer. `None`: recursion, if there is any.
+    pub(crate) fn route(&self, name: NameRef<'_>, qtype: Rtype) -> Option<&Arc<ForwardZone>> {
+        let zone = self.find(name, qtype)?;
+        let closer = self.recursion.as_ref().is_some_and(|recursion| {
+            let from = if qtype == Rtype::DS { name.parent().unwrap_or(name) } else { name };
+            let stub = recursion.closest(from, &[]).name.as_ref();
+            stub != zone.name.as_ref() && stub.is_subdomain_of(zone.name.as_ref())
+        });
+        (!closer).then_some(zone)
+    }
+
+    /// Where recursion begins, if names outside all forward zones are resolved at all.
+    pub fn recursion(&self) -> Option<&Arc<Recursion>> {
+        self.recursion.as_ref()
+    }
+
+    /// Whether a server at this address may be asked (`do-not-query-address`, `do-not-query-localhost`).
+    pub(crate) fn may_ask(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        !self.do_not_query.iter().any(|net| net.contains(&ip))
     }
 
     /// Who is asked while every server of a zone is dead (`resolv-fallback`).
@@ -180,10 +207,16 @@ impl ForwardsBuilder {
         self
     }
 
+    /// Names outside all forward zones are resolved from here.
+    pub fn recursion(&mut self, recursion: Recursion) -> &mut ForwardsBuilder {
+        self.recursion = Some(recursion);
+        self
+    }
+
     /// The finished table. A zone all of whose servers may not be asked stays in it: its names fail, they do not fall to
     /// the zone above.
     pub fn build(self) -> Forwards {
-        let ForwardsBuilder { zones, do_not_query, caps_exempt, private, fallback } = self;
+        let ForwardsBuilder { zones, recursion, do_not_query, caps_exempt, private, fallback } = self;
         let refused = |ip: IpAddr| {
             let ip = ip.to_canonical();
             do_not_query.iter().any(|net| net.contains(&ip))
@@ -195,8 +228,10 @@ impl ForwardsBuilder {
         Forwards {
             fallback: fallback.map(askable).filter(|zone| !zone.servers.is_empty()),
             zones: zones.into_iter().map(|(name, zone)| (name, askable(zone))).collect(),
+            recursion: recursion.map(Arc::new),
             caps_exempt,
             private: Arc::new(private),
+            do_not_query,
         }
     }
 }

@@ -31,10 +31,16 @@
 //! | `mesh::ask` | what leaves for whom and when: sending, sending again, hedging, racing |
 //! | `mesh::hear` | what a reply means: matching, EDNS and TCP fallback, forgeries |
 //! | `mesh::serve` | who is told what, what is remembered, stale answers |
+//! | `mesh::descend` | recursion: from the root to who knows |
+//! | `mesh::wait` | questions that wait for other questions |
 //! | `mesh::probe` | packets that only measure a server |
 //! | `mesh::state` | one question in progress, as data |
 //! | `mesh::words` | what the mesh and its driver say to each other |
 //! | [`forward`] | which servers are asked about which names; private addresses |
+//! | [`recursion`] | where recursion begins: root hints, stub zones, switches |
+//! | `delegation` | a zone's servers, and what a reply of one of them is |
+//! | `minimise` | how much of a name a server gets to see |
+//! | `lame` | which servers do not serve which zones |
 //! | `select` | which server next, how long to wait, who is dead |
 //! | `scrub` | what of a reply may be used and for how long |
 //! | `memory` | what is asked of the store and put into it |
@@ -42,10 +48,14 @@
 //! | [`limits`] | every number, with its reason |
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
+mod delegation;
 pub mod forward;
+mod lame;
 pub mod limits;
 mod memory;
 pub mod mesh;
+mod minimise;
+pub mod recursion;
 mod scrub;
 mod select;
 mod why;
@@ -54,5 +64,6 @@ pub use forward::{ForwardZone, Forwards, ForwardsBuilder, PrivateAddresses, Serv
 pub use limits::Limits;
 pub use memory::{servable, stale_answer};
 pub use mesh::{ClientId, Counts, Effect, Mesh, Question, SendId, Transport};
+pub use recursion::{Family, Minimise, Recursion, StubZone, root_hints};
 pub use select::ServerView;
 pub use store::{Found, Key, Millis};

@@ -122,6 +122,37 @@ pub const CACHE_MAX_NEGATIVE_TTL: u32 = 3_600;
 /// Default seconds a negative answer is remembered at least (`cache-min-negative-ttl`).
 pub const CACHE_MIN_NEGATIVE_TTL: u32 = 0;
 
+/// Default of how many name servers are looked up before they are needed, for a client's question, for one that such a
+/// question waits for, and so on (`target-fetch-policy`). Its length is also how deep questions may wait for others: an
+/// endless chain of glueless zones, each served from the next, is cut there.
+pub const TARGET_FETCH_POLICY: [i32; 5] = [3, 2, 1, 0, 0];
+/// Referrals followed for one question, all names of its chain together (Unbound's MAX_REFERRAL_COUNT). A server that
+/// owns a deep name can delegate it label by label, 127 times, and send the resolver round again.
+pub const MAX_REFERRALS: u16 = 130;
+/// Name-server addresses looked up on behalf of one client's question, at all depths together (Unbound's
+/// MAX_TARGET_COUNT). A delegation to a thousand names under a victim's zone makes a thousand questions there (NXNSAttack,
+/// CVE-2020-12662).
+pub const MAX_TARGET_COUNT: u32 = 64;
+/// Name servers of such a question that turn out to have no address before it is given up (Unbound's MAX_TARGET_NX).
+pub const MAX_TARGET_NX: u32 = 5;
+/// Packets sent on behalf of one client's question, at all depths together (`max-global-quota`). Bounds what all other
+/// limits multiply to: a chain of links, each with its own delegations, each with its own glueless servers (CAMP).
+pub const MAX_GLOBAL_QUOTA: u32 = 200;
+/// Name servers of one delegation that are looked at (`iter-scrub-ns`). The largest real ones have 13; a referral with a
+/// thousand is work for us and for whom it names (NRDelegationAttack, CVE-2022-3204).
+pub const MAX_DP_NAMES: usize = 20;
+/// Addresses of one delegation that are asked. Root and TLDs have up to 26.
+pub const MAX_DP_ADDRS: usize = 64;
+/// Steps in which a name is shown (RFC 9156 2.3, MAX_MINIMISE_COUNT); without it a name of 127 labels costs 127 packets.
+pub const MAX_MINIMISE_COUNT: u8 = 10;
+/// Steps of one label each before several are added at a time (RFC 9156 2.3, MINIMISE_ONE_LAB).
+pub const MINIMISE_ONE_LAB: u8 = 4;
+/// Silences after which a part of a name is no longer asked for, but the whole (Unbound's MAX_MINIMISE_TIMEOUT_COUNT):
+/// some servers drop questions for names that have no records of their own.
+pub const MAX_MINIMISE_TIMEOUTS: u8 = 3;
+/// (Server, zone) pairs known to be lame that are remembered, each for `infra-host-ttl`.
+pub const MAX_LAME: usize = 10_000;
+
 /// The limits an operator may change, each under the option its constant names. They may change from one question to the
 /// next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use store::{Found, Key, Millis, Put, Security, Store};
-use wire::{Answer, Ede, Name, NameRef, Rcode, Rrset, Rtype};
+use store::{Found, Key, KnownSet, Millis, Put, Security, Store, Trust};
+use wire::{Answer, Class, Ede, Name, NameRef, Rcode, Rrset, Rtype};
 
 use crate::limits::{FAILURE_TTL, Limits};
 use crate::scrub::{alias, made_cname};
@@ -59,6 +59,17 @@ impl Memory {
         let cname = made_cname(&dname, name, 0)?.ok()?;
         let target = alias(&cname)?;
         Some((vec![dname, cname], target))
+    }
+
+    /// One set of what delegations are made of, whatever its rank. Delegations are the same for all questions, so they are
+    /// kept without regard to checking disabled.
+    pub(crate) fn set(&self, name: NameRef<'_>, rtype: Rtype, now: Millis) -> Option<KnownSet> {
+        self.store.rrset(name, rtype, Class::IN, false, now)
+    }
+
+    /// Remembers one set that came with a delegation.
+    pub(crate) fn learn(&self, set: &Rrset, trust: Trust, put: Put) {
+        self.store.learn(set, trust, put);
     }
 
     /// Remembers an answer.

@@ -32,13 +32,15 @@
 //!    not count.
 
 mod ask;
+mod descend;
 mod hear;
 mod probe;
 mod serve;
 mod state;
+mod wait;
 mod words;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -50,12 +52,14 @@ use store::{Found, Key, Millis, Store};
 use wire::{Answer, Class, Rcode, Rtype};
 
 use crate::forward::Forwards;
+use crate::lame::Lame;
 use crate::limits::{CLIENTS_PER_QUERY, HEDGE_BURST, LATE_WAKE, Limits, QUERY_TIME};
 use crate::memory::{Memory, servable};
 use crate::select::{ServerView, Servers};
 use crate::why::{Failure, Fault};
 use probe::Probe;
 use state::{State, Waiter};
+use wait::{Birth, Kin, News};
 pub use words::{ClientId, Counts, Effect, Question, SendId, Transport};
 
 #[cfg(doc)]
@@ -70,6 +74,7 @@ pub struct Mesh {
     memory: Memory,
     rng: ChaCha8Rng,
     servers: Servers,
+    lame: Lame,
     states: HashMap<u64, Box<State>>,
     /// Which state answers which question.
     joined: HashMap<Key, u64>,
@@ -86,6 +91,9 @@ pub struct Mesh {
     running_on: usize,
     /// Clients of all states.
     waiting: usize,
+    /// Questions to be asked on behalf of others, and answers for those who wait for them.
+    births: VecDeque<Birth>,
+    news: VecDeque<News>,
     /// What is left of the hedging budget.
     hedges: u64,
     /// The last number given to a state or an exchange.
@@ -129,6 +137,7 @@ impl Mesh {
             memory: Memory::new(store),
             rng: ChaCha8Rng::from_seed(seed),
             servers: Servers::new(limits),
+            lame: Lame::default(),
             states: HashMap::new(),
             joined: HashMap::new(),
             flights: HashMap::new(),
@@ -138,6 +147,8 @@ impl Mesh {
             idle: BTreeSet::new(),
             doomed: BTreeSet::new(),
             running_on: 0,
+            births: VecDeque::new(),
+            news: VecDeque::new(),
             waiting: 0,
             hedges: HEDGE_BURST * HEDGE_COST,
             last: 0,
@@ -170,6 +181,8 @@ impl Mesh {
         self.idle.clear();
         self.doomed.clear();
         self.effects.clear();
+        self.births.clear();
+        self.news.clear();
         self.servers.forget();
         (self.waiting, self.running_on) = (0, 0);
     }
@@ -212,6 +225,7 @@ impl Mesh {
     /// Forgets what is known of all servers (a flush of `infra`).
     pub fn forget_servers(&mut self) {
         self.servers.forget();
+        self.lame.forget();
     }
 
     /// What is to be done, in order. To be called after each event, until it is empty.
@@ -223,6 +237,18 @@ impl Mesh {
     /// answer refreshed behind it (`serve-expired-client-timeout: 0`), or when the client timeout comes. A question that
     /// is in progress already, under the same forward zones, is joined.
     pub fn query(
+        &mut self,
+        now: Millis,
+        forwards: &Arc<Forwards>,
+        question: Question,
+        client: ClientId,
+        stale: Option<Found>,
+    ) {
+        self.take_query(now, forwards, question, client, stale);
+        self.settle(now);
+    }
+
+    fn take_query(
         &mut self,
         now: Millis,
         forwards: &Arc<Forwards>,
@@ -262,7 +288,7 @@ impl Mesh {
             return self.park(state);
         }
         if self.make_room(now) {
-            self.begin(now, forwards, key, Some(waiter), stale);
+            self.begin(now, forwards, key, (Some(waiter), stale), Kin::default());
         } else {
             self.turn_away(client, stale.as_ref());
         }
@@ -274,13 +300,14 @@ impl Mesh {
         let Question { name, qtype, qclass, cd, .. } = question;
         if unaskable(qtype, qclass).is_none() {
             self.refresh(now, forwards, Key { name, qtype, qclass, cd });
+            self.settle(now);
         }
     }
 
     fn refresh(&mut self, now: Millis, forwards: &Arc<Forwards>, key: Key) {
         if self.same(&key, forwards).is_none() && self.states.len() < self.limits.max_queries {
             self.counts.prefetches += 1;
-            self.begin(now, forwards, key, None, None);
+            self.begin(now, forwards, key, (None, None), Kin::default());
         }
     }
 
@@ -290,23 +317,38 @@ impl Mesh {
         self.states.get(number).filter(|state| Arc::ptr_eq(&state.forwards, forwards)).map(|_| *number)
     }
 
-    fn begin(&mut self, now: Millis, forwards: &Arc<Forwards>, key: Key, client: Option<Waiter>, stale: Option<Found>) {
+    fn begin(
+        &mut self,
+        now: Millis,
+        forwards: &Arc<Forwards>,
+        key: Key,
+        (client, stale): (Option<Waiter>, Option<Found>),
+        kin: Kin,
+    ) {
         let number = self.number();
+        let Kin { parents, depth, work } = kin;
+        let refresh = client.is_none() && parents.is_empty();
         self.joined.insert(key.clone(), number);
         self.waiting += usize::from(client.is_some());
         // Unbound's two halves: the first runs on to the end, the other gives way when it gets old.
-        let runs_on = self.running_on < self.limits.max_queries.div_ceil(2);
+        let runs_on = parents.is_empty() && self.running_on < self.limits.max_queries.div_ceil(2);
         if runs_on {
             self.running_on += 1;
-        } else {
+        } else if parents.is_empty() {
             self.jostle.insert(number);
         }
         self.say(2, || format!("resolving {}", serve::Asked(&key)));
         let state = State {
             number,
             target: key.name.clone(),
-            leeway_s: if client.is_none() { self.memory.left(&key, now) } else { 0 },
-            refresh: client.is_none(),
+            leeway_s: if refresh { self.memory.left(&key, now) } else { 0 },
+            refresh,
+            asks: (key.name.clone(), key.qtype),
+            hunt: None,
+            waits: Vec::new(),
+            parents,
+            depth,
+            work,
             clients: client.into_iter().collect(),
             forwards: Arc::clone(forwards),
             began: now,
@@ -365,6 +407,11 @@ impl Mesh {
 
     /// Time has passed: what is due is done.
     pub fn wake(&mut self, now: Millis) {
+        self.wake_due(now);
+        self.settle(now);
+    }
+
+    fn wake_due(&mut self, now: Millis) {
         while let Some((at, number)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
             self.timers.remove(&(at, number));
             match self.states.remove(&number) {
@@ -384,6 +431,11 @@ impl Mesh {
 
     /// An exchange reached its deadline, and its socket is closed.
     pub fn timeout(&mut self, now: Millis, id: SendId) {
+        self.close_late(now, id);
+        self.settle(now);
+    }
+
+    fn close_late(&mut self, now: Millis, id: SendId) {
         if self.probes.contains_key(&id) {
             return self.probe_silent(now, id);
         }
@@ -398,6 +450,11 @@ impl Mesh {
 
     /// An exchange failed: the system would not send, or said the server cannot be reached.
     pub fn failed(&mut self, now: Millis, id: SendId, kind: ErrorKind) {
+        self.take_error(now, id, kind);
+        self.settle(now);
+    }
+
+    fn take_error(&mut self, now: Millis, id: SendId, kind: ErrorKind) {
         let fault = match kind {
             // What came was rubbish: it could be reached very well.
             ErrorKind::InvalidData => Fault::Malformed,
@@ -448,12 +505,14 @@ impl Mesh {
             self.timers.insert((due, state.number));
             state.wake = Some(due);
         }
-        if state.clients.is_empty() {
+        if state.is_idle() {
             self.idle.insert(state.number);
         } else {
             self.idle.remove(&state.number);
         }
-        if state.servers.iter().all(|target| self.servers.dead(target.addr)) {
+        // One that waits for other questions has no servers of its own yet.
+        let served = !state.servers.is_empty();
+        if served && state.servers.iter().all(|target| self.servers.dead(target.addr)) {
             self.doomed.insert(state.number);
         } else {
             self.doomed.remove(&state.number);
@@ -464,6 +523,7 @@ impl Mesh {
     /// Takes a finished state off the books; its exchanges end.
     fn forget(&mut self, now: Millis, state: &mut State) {
         self.ground(now, state);
+        self.release(state);
         self.waiting = self.waiting.saturating_sub(state.clients.len());
         state.wake.take().map(|at| self.timers.remove(&(at, state.number)));
         self.idle.remove(&state.number);

@@ -85,6 +85,47 @@ pub(crate) fn scrub(mut reply: Reply, qname: NameRef<'_>, qtype: Rtype, scope: &
     Some(Finding::Answer(Answer { answer, authority, additional, ..Answer::new(reply.rcode) }))
 }
 
+/// A delegation as it may be used. TTLs are the final ones.
+pub(crate) struct Referral {
+    pub(crate) ns: Rrset,
+    /// Addresses of its name servers.
+    pub(crate) glue: Vec<Rrset>,
+    /// DS records of the zone below, and proofs that it has none.
+    pub(crate) proofs: Vec<Rrset>,
+}
+
+/// Takes a delegation from a reply: the NS set at `nth` of the authority section, which was found to lead on, and what
+/// belongs to it. Glue is taken for its name servers alone; `harden_glue` also asks that they lie inside the zone that
+/// speaks, so that no zone can tell addresses of another's servers.
+pub(crate) fn referral(reply: Reply, nth: usize, harden_glue: bool, scope: &Scope<'_>) -> Option<Referral> {
+    let Scope { zone, private, limits } = *scope;
+    let Reply { mut authority, additional, .. } = reply;
+    let usable = |set: &mut Rrset| {
+        take_private(set, private);
+        set.ttl = cap(set.ttl, limits);
+        if set.sigs.len() > MAX_SIGS {
+            set.make_mut().sigs = set.sigs.iter().take(MAX_SIGS).collect();
+        }
+        set.class == Class::IN && !set.rdata.is_empty()
+    };
+    authority.iter_mut().for_each(|set| drop(usable(set)));
+    let ns = authority.get(nth).filter(|set| set.class == Class::IN && !set.rdata.is_empty())?.clone();
+    let mut proofs = authority;
+    proofs.retain(|set| match set.rtype {
+        Rtype::DS => set.owner == ns.owner,
+        Rtype::NSEC | Rtype::NSEC3 => set.owner.as_ref().is_subdomain_of(zone),
+        _ => false,
+    });
+    let mut glue = additional;
+    glue.retain_mut(|set| {
+        matches!(set.rtype, Rtype::A | Rtype::AAAA)
+            && refers(&ns, set.owner.as_ref())
+            && (!harden_glue || set.owner.as_ref().is_subdomain_of(zone))
+            && usable(set)
+    });
+    Some(Referral { ns, glue, proofs })
+}
+
 /// Whether a record set in an answer section says something about `qname`: it is its own, or a DNAME above it.
 fn answers(set: &Rrset, qname: NameRef<'_>) -> bool {
     set.owner.as_ref() == qname || (set.rtype == Rtype::DNAME && qname.is_subdomain_of(set.owner.as_ref()))

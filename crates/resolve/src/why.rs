@@ -25,6 +25,8 @@ pub(crate) enum Fault {
     WrongCase,
     /// It came over TCP and was truncated all the same.
     Truncated,
+    /// It does not serve the zone, though it is named as one of its servers.
+    Lame,
     /// A response code that is no answer.
     Said(Rcode),
 }
@@ -33,11 +35,29 @@ impl Fault {
     /// The extended error that tells the kind.
     fn code(self) -> u16 {
         match self {
-            Fault::Silent | Fault::Said(_) => Ede::NO_REACHABLE_AUTHORITY,
+            Fault::Silent | Fault::Lame | Fault::Said(_) => Ede::NO_REACHABLE_AUTHORITY,
             Fault::Unreachable(_) => Ede::NETWORK_ERROR,
             Fault::Malformed | Fault::WrongQuestion | Fault::WrongId | Fault::WrongCase | Fault::Truncated => {
                 Ede::INVALID_DATA
             }
+        }
+    }
+}
+
+impl Fault {
+    /// As Unbound logs it, after what `all` says of the zone's servers.
+    fn why(self, all: &str, zone: &Name, server: SocketAddr) -> String {
+        let from = Ip(server.ip());
+        match self {
+            Fault::Silent => format!("{all} {zone} upstream server timeout"),
+            Fault::Unreachable(kind) => format!("{all} {zone} from {from} {kind}"),
+            Fault::Malformed => format!("{all} {zone} from {from} could not parse upstream response"),
+            Fault::WrongQuestion | Fault::WrongId | Fault::WrongCase => {
+                format!("{all} {zone} from {from} upstream response failed scrub")
+            }
+            Fault::Truncated => format!("{all} {zone} from {from} answered truncated over TCP"),
+            Fault::Lame => format!("{all} {zone} from {from} is lame"),
+            Fault::Said(rcode) => format!("{all} {zone} from {from} got {}", Code(rcode)),
         }
     }
 }
@@ -49,6 +69,17 @@ pub(crate) enum Failure {
     NotForwarded,
     /// The zone has no server that may be asked.
     NoServers(Name),
+    /// Every authoritative server of this zone failed; this is how the last one did.
+    Authorities(Name, SocketAddr, Fault),
+    /// The NS records of this zone could not be had from the servers that are configured for it.
+    Unprimed(Name),
+    /// No address is to be had for any of the servers of this zone.
+    NoAddresses(Name),
+    /// More work than one question may make: Unbound's word for what was exceeded, and the name it stopped at.
+    TooMuch(&'static str, Name),
+    /// The zone's servers have not answered in the time clients wait; this one was asked last and did that, or has not
+    /// answered yet.
+    LateZone(Name, SocketAddr, Option<Fault>),
     /// Every server failed as often as it may; this is how the last one did.
     AllFailed(Name, SocketAddr, Fault),
     /// Time was up; this is how the last server had failed.
@@ -88,6 +119,7 @@ impl Failure {
                 | Failure::RecentlyFailed
                 | Failure::Down(..)
                 | Failure::Late(..)
+                | Failure::LateZone(..)
                 | Failure::Jostled
                 | Failure::Busy
                 | Failure::NoRecursion
@@ -99,6 +131,7 @@ impl Failure {
         matches!(
             self,
             Failure::AllFailed(_, _, Fault::Unreachable(_))
+                | Failure::Authorities(_, _, Fault::Unreachable(_))
                 | Failure::TimeUp(_, _, Fault::Unreachable(_))
                 | Failure::NoneAbove(_, _, Fault::Unreachable(_))
         )
@@ -111,6 +144,27 @@ impl Failure {
                 Ede::NO_REACHABLE_AUTHORITY,
                 "no forward zone covers this name and recursion is not built in yet",
             ),
+            Failure::Authorities(zone, server, fault) => {
+                let text = format!("{} {fault}, the last of the servers of {zone} to fail", Ip(server.ip()));
+                ede(fault.code(), text)
+            }
+            Failure::Unprimed(zone) => {
+                ede(Ede::NO_REACHABLE_AUTHORITY, format!("no server configured for {zone} told the zone's NS records"))
+            }
+            Failure::NoAddresses(zone) => {
+                ede(Ede::NO_REACHABLE_AUTHORITY, format!("no address is known of any server of {zone}"))
+            }
+            Failure::TooMuch(what, name) => {
+                ede(Ede::OTHER, format!("given up at {name}: the question {what}"))
+            }
+            Failure::LateZone(zone, server, Some(fault)) => {
+                let text = format!("{} {fault}; {zone} has not answered in time", Ip(server.ip()));
+                ede(fault.code(), text)
+            }
+            Failure::LateZone(zone, server, None) => {
+                let text = format!("{} did not answer in the time clients wait; zone {zone}", Ip(server.ip()));
+                ede(Ede::NO_REACHABLE_AUTHORITY, text)
+            }
             Failure::NoServers(zone) => ede(
                 Ede::NO_REACHABLE_AUTHORITY,
                 format!("none of the servers of forward zone {zone} may be asked (do-not-query)"),
@@ -157,8 +211,18 @@ impl Failure {
     /// What Unbound logs after `SERVFAIL <name type class>: ` (`log-servfail`).
     pub(crate) fn why(&self) -> String {
         const ALL: &str = "all the configured stub or forward servers failed, at zone";
+        const DOMAIN: &str = "all servers for this domain failed, at zone";
         match self {
-            Failure::NotForwarded => "no forward zone covers this name and recursion is not built in yet".into(),
+            Failure::Authorities(zone, server, fault) | Failure::LateZone(zone, server, Some(fault)) => {
+                fault.why(DOMAIN, zone, *server)
+            }
+            Failure::LateZone(zone, _, None) => format!("{DOMAIN} {zone} upstream server timeout"),
+            Failure::Unprimed(zone) => format!("could not prime {zone}: no NS records"),
+            Failure::NoAddresses(zone) => {
+                format!("{DOMAIN} {zone} no server to query no addresses for nameservers")
+            }
+            Failure::TooMuch(what, name) => format!("request has {what} stop at {name}"),
+            Failure::NotForwarded => "no forward zone covers this name, and recursion is off".into(),
             Failure::NoServers(zone) => {
                 format!("{ALL} {zone} no server to query nameserver addresses not usable have no nameserver names")
             }
@@ -167,23 +231,7 @@ impl Failure {
             Failure::AllFailed(zone, server, fault)
             | Failure::TimeUp(zone, server, fault)
             | Failure::NoneAbove(zone, server, fault)
-            | Failure::Late(zone, server, Some(fault)) => {
-                let from = Ip(server.ip());
-                match fault {
-                    Fault::Silent => format!("{ALL} {zone} upstream server timeout"),
-                    Fault::Unreachable(kind) => format!("{ALL} {zone} from {from} {kind}"),
-                    Fault::Malformed => {
-                        format!("{ALL} {zone} from {from} could not parse upstream response")
-                    }
-                    Fault::WrongQuestion | Fault::WrongId | Fault::WrongCase => {
-                        format!("{ALL} {zone} from {from} upstream response failed scrub")
-                    }
-                    Fault::Truncated => {
-                        format!("{ALL} {zone} from {from} answered truncated over TCP")
-                    }
-                    Fault::Said(rcode) => format!("{ALL} {zone} from {from} got {}", Code(*rcode)),
-                }
-            }
+            | Failure::Late(zone, server, Some(fault)) => fault.why(ALL, zone, *server),
             Failure::OutOfTime(zone) => format!("time was up before the servers of zone {zone} could be asked"),
             Failure::TooManyLinks(stop) => {
                 format!("request has exceeded the maximum number restarts (eg. indirections) stop at {stop}")
@@ -213,6 +261,7 @@ impl fmt::Display for Fault {
             Fault::WrongQuestion => f.write_str("answered another question"),
             Fault::WrongId => f.write_str("sent replies with wrong ids"),
             Fault::WrongCase => f.write_str("did not keep the case of the question (use-caps-for-id)"),
+            Fault::Lame => f.write_str("does not serve the zone"),
             Fault::Truncated => f.write_str("answered truncated over TCP"),
             Fault::Said(rcode) => write!(f, "answered {}", Code(*rcode)),
         }

@@ -293,6 +293,23 @@ impl Store {
         drop(held);
     }
 
+    /// Remembers one set that is no answer by itself, by its rank: name servers, their addresses and the proofs that came with
+    /// a delegation. TTL 0 is not stored.
+    pub fn learn(&self, set: &Rrset, trust: Trust, put: Put) {
+        if set.ttl == 0 {
+            return;
+        }
+        let arrival = Arrival {
+            now_s: second(put.now),
+            epoch: put.epoch,
+            leeway_s: put.leeway_s,
+            kind: Kind::of(set, 2, false),
+            trust,
+            security: put.security,
+        };
+        self.intern(set, set.ttl, arrival);
+    }
+
     /// One set, if it is known and fresh; the TTL is what is left.
     pub fn rrset(&self, name: NameRef<'_>, rtype: Rtype, class: Class, cd: bool, now: Millis) -> Option<KnownSet> {
         let now_s = second(now);

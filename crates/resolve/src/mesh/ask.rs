@@ -14,6 +14,7 @@ use super::state::{Flight, How, State, Target};
 use super::{Effect, HEDGE_COST, Mesh, SendId, Transport};
 use crate::forward::ForwardZone;
 use crate::limits::{HEDGE_BURST, HEDGE_SHARE, MAX_FLIGHTS, STREAM_HEDGE, TCP_TIME};
+use crate::recursion::Family;
 use crate::select::Tries;
 use crate::why::{Failure, Fault};
 
@@ -26,7 +27,7 @@ const TRY_PLAIN_AFTER: u8 = 2;
 /// The servers of a zone, untried.
 fn targets(zone: &ForwardZone, reserve: bool) -> impl Iterator<Item = Target> {
     let ForwardZone { tcp_only, no_cache, .. } = *zone;
-    let target = move |addr| Target { addr, tries: Tries::default(), reserve, shuns_edns: false, tcp_only, no_cache };
+    let target = move |addr| Target { addr, tries: Tries::default(), reserve, shuns_edns: false, borrows: false, tcp_only, no_cache };
     zone.servers.iter().map(move |server| target(server.addr))
 }
 
@@ -34,26 +35,27 @@ impl Mesh {
     /// SEEK: who knows about the target? Maybe the store: the answer, if a link led there (else the driver has looked), or
     /// the next link, learned when another type of the same name was asked for.
     pub(super) fn seek(&mut self, now: Millis, mut state: Box<State>) {
-        let zone = state.forwards.find(state.target.as_ref(), state.key.qtype).cloned();
+        let zone = state.forwards.route(state.target.as_ref(), state.key.qtype).cloned();
         let first = state.chain.is_empty();
         // A refresh goes past what is known of the name it refreshes, not past what a link leads to.
         if zone.as_ref().is_none_or(|zone| !zone.no_cache) && !(first && state.refresh) {
             let (target, key) = (state.target.as_ref(), &state.key);
-            let known = if first { None } else { self.memory.known(target, key, now) };
+            let known = if first && state.depth == 0 { None } else { self.memory.known(target, key, now) };
             if let Some(known) = known.or_else(|| self.memory.implied(target, key, now, &self.limits)) {
                 return self.finish_known(now, *state, known);
             }
-            let apex = zone.as_ref().map_or(target, |zone| zone.name.as_ref());
+            let root = Name::root();
+            let apex = zone.as_ref().map_or(root.as_ref(), |zone| zone.name.as_ref());
             if !matches!(key.qtype, Rtype::CNAME | Rtype::DS | Rtype::ANY)
                 && let Some((sets, target)) = self.memory.link(target, apex, key, now)
             {
                 return self.follow(now, state, sets, target);
             }
         }
-        let Some(zone) = zone else {
-            return self.fail(now, *state, &Failure::NotForwarded);
-        };
         (state.sends, state.last_fault) = (0, None);
+        let Some(zone) = zone else {
+            return self.descend_anew(now, state);
+        };
         self.enter(now, state, zone);
     }
 
@@ -63,6 +65,8 @@ impl Mesh {
             state.keep_from = state.chain.len() + 1;
         }
         self.ground(now, &mut state);
+        state.asks = (state.target.clone(), state.key.qtype);
+        state.hunt = None;
         let own = |addr| zone.servers.iter().any(|server| server.addr == addr);
         state.servers = targets(&zone, false).collect();
         if let Some(reserve) = state.forwards.fallback() {
@@ -99,7 +103,7 @@ impl Mesh {
         if state.pending() {
             return self.park(state);
         }
-        if state.sends < self.limits.max_sends
+        if self.may_send(&state)
             && let Some(index) = self.choose(now, &state, false)
         {
             self.transmit(now, &mut state, index, None);
@@ -108,9 +112,14 @@ impl Mesh {
         self.give_up(now, state);
     }
 
+    /// Whether one more packet may leave for this question.
+    pub(super) fn may_send(&self, state: &State) -> bool {
+        state.sends < self.limits.max_sends && (state.hunt.is_none() || state.work.may_send())
+    }
+
     /// Asks a server that lives and is not asked yet, beside those that are. False if there is none.
     pub(super) fn ask_another(&mut self, now: Millis, state: &mut State) -> bool {
-        if state.flights.len() >= MAX_FLIGHTS || state.sends >= self.limits.max_sends || now >= state.ends {
+        if state.flights.len() >= MAX_FLIGHTS || !self.may_send(state) || now >= state.ends {
             return false;
         }
         let Some(index) = self.choose(now, state, true) else { return false };
@@ -125,7 +134,20 @@ impl Mesh {
         // Where another zone stands in, its servers should not have to wait for all the tries here.
         let moves_on = state.zone.as_ref().is_some_and(|zone| zone.first);
         let retry = if moves_on { 1 } else { self.limits.msg_retry };
+        let prefer = state.forwards.recursion().and_then(|recursion| recursion.prefer).filter(|_| state.hunt.is_some());
         let Mesh { servers, rng, .. } = self;
+        if let Some(family) = prefer {
+            // The other family is asked when no server of this one lives.
+            let mut preferred = state.candidates(others_only);
+            for candidate in &mut preferred {
+                let other = candidate.addr.is_ipv4() != (family == Family::V4);
+                candidate.left_out |= other || servers.dead(candidate.addr);
+            }
+            let chosen = servers.choose(&preferred, retry, now, |len| Mesh::draw(rng, len));
+            if chosen.is_some() {
+                return chosen;
+            }
+        }
         servers.choose(&state.candidates(others_only), retry, now, |len| Mesh::draw(rng, len))
     }
 
@@ -139,7 +161,10 @@ impl Mesh {
     }
 
     /// No server of the zone is left. With `forward-first` the question goes on as if the zone were not there.
-    fn give_up(&mut self, now: Millis, mut state: Box<State>) {
+    pub(super) fn give_up(&mut self, now: Millis, mut state: Box<State>) {
+        if state.hunt.is_some() {
+            return self.run_dry(now, state);
+        }
         let Some(zone) = state.zone.clone() else {
             return self.fail(now, *state, &Failure::NotForwarded);
         };
@@ -149,6 +174,10 @@ impl Mesh {
             self.say(4, || format!("forward-first: {} failed, going on with {}", zone.name, above.name));
             state.last_fault = None;
             return self.enter(now, state, above);
+        }
+        if zone.first && time_left && state.forwards.recursion().is_some() {
+            self.say(4, || format!("forward-first: {} failed, going on from the root", zone.name));
+            return self.descend_anew(now, state);
         }
         let name = zone.name.clone();
         let failure = match state.last_fault {
@@ -187,6 +216,9 @@ impl Mesh {
         };
         let silent_at = Some((now + wait.max(1)).min(state.ends.max(now + 1)));
         state.sends = state.sends.saturating_add(1);
+        if state.hunt.is_some() {
+            state.work.sent();
+        }
         if let Some(target) = state.servers.get_mut(index).filter(|_| try_plain && !edns) {
             target.shuns_edns = true;
         }
@@ -207,7 +239,7 @@ impl Mesh {
         }
         let caps =
             self.limits.caps_for_id && over == Transport::Udp && !state.forwards.caps_exempt(state.target.as_ref());
-        let cased = caps.then(|| self.in_random_case(&state.target));
+        let cased = caps.then(|| self.in_random_case(&state.asks.0));
         let (id, packet) = self.packet(state, How { over, edns }, cased.as_ref());
         let send = SendId(self.number());
         let unusual = self.servers.unusual(server).filter(|after| *after < wait);
@@ -219,7 +251,7 @@ impl Mesh {
         state.flights.push(flight);
         self.flights.insert(send, state.number);
         self.servers.asked(server, now);
-        self.say(3, || format!("sending query: {} {} {}", state.target, state.key.qtype, Class::IN));
+        self.say(3, || format!("sending query: {} {} {}", state.asks.0, state.asks.1, Class::IN));
         self.say(3, || format!("sending to target: {}", state.at(server)));
         // A stream is closed when it was silent; over UDP a late reply counts until the question is over.
         let deadline = state.ends.max(now + 1);
@@ -229,11 +261,13 @@ impl Mesh {
     /// The octets of a query and their message id.
     pub(super) fn packet(&mut self, state: &State, how: How, cased: Option<&Name>) -> (u16, Vec<u8>) {
         let id = (self.rng.next_u32() >> 16) as u16;
-        let flags = if state.key.cd { flag::RD | flag::CD } else { flag::RD };
+        // An authority is asked for what it has; one that only recurses, as a last resort, to recurse.
+        let recurse = state.hunt.as_ref().is_none_or(|hunt| hunt.recursing);
+        let flags = if recurse { flag::RD } else { 0 } | if state.key.cd { flag::CD } else { 0 };
         let edns = how.edns.then_some((self.limits.edns_buffer_size, true));
-        let name = cased.unwrap_or(&state.target).as_ref();
+        let name = cased.unwrap_or(&state.asks.0).as_ref();
         let mut buffer = [0; MAX_QUERY];
-        let len = wire::question(&mut buffer, id, flags, name, state.key.qtype, Class::IN, edns);
+        let len = wire::question(&mut buffer, id, flags, name, state.asks.1, Class::IN, edns);
         (id, buffer.get(..len).unwrap_or_default().to_vec())
     }
 
@@ -280,6 +314,7 @@ impl Mesh {
             }
         }
         self.tell_due(now, &mut state);
+        self.ask_all_after_silence(now, &mut state);
         self.ask(now, state);
     }
 

@@ -61,8 +61,8 @@ fn judge(state: &State, flight: &Flight, bytes: &[u8]) -> Heard {
         0 if error || truncated => {}
         1 => match question(bytes) {
             Some((name, qtype, qclass)) => {
-                let right = name.as_ref() == state.target.as_ref();
-                if !right || qtype != state.key.qtype || qclass != Class::IN {
+                let right = name.as_ref() == state.asks.0.as_ref();
+                if !right || qtype != state.asks.1 || qclass != Class::IN {
                     return Heard::Stray(Fault::WrongQuestion);
                 }
                 if flight.cased.as_ref().is_some_and(|cased| !cased.as_ref().same_case(name.as_ref())) {
@@ -96,9 +96,25 @@ fn question(bytes: &[u8]) -> Option<(NameBuf, Rtype, Class)> {
     Some((name, Rtype(u16::from_be_bytes([t0, t1])), Class(u16::from_be_bytes([c0, c1]))))
 }
 
+/// How much of its tries a fault costs an authoritative server: who does not serve the zone, or will not, is not asked
+/// twice; who fails is asked once more (RFC 9520 3.1).
+fn weight(fault: Fault) -> u8 {
+    match fault {
+        Fault::Lame | Fault::Said(Rcode::REFUSED | Rcode::NOTAUTH) => u8::MAX,
+        Fault::Said(_) => 3,
+        _ => 1,
+    }
+}
+
 impl Mesh {
     /// Octets came for an exchange. False if they were passed over as not to the packet that was sent: an unwanted reply.
     pub fn reply(&mut self, now: Millis, id: SendId, bytes: &[u8], over: Transport) -> bool {
+        let taken = self.hear(now, id, bytes, over);
+        self.settle(now);
+        taken
+    }
+
+    fn hear(&mut self, now: Millis, id: SendId, bytes: &[u8], over: Transport) -> bool {
         if self.probes.contains_key(&id) {
             return self.hear_probe(now, id, bytes);
         }
@@ -173,7 +189,7 @@ impl Mesh {
         if let Some(target) = state.servers.get_mut(flight.index).filter(|_| flight.edns && !how.edns) {
             target.shuns_edns = true;
         }
-        if state.sends < self.limits.max_sends && now < state.ends {
+        if self.may_send(&state) && now < state.ends {
             self.transmit(now, &mut state, flight.index, Some(how));
             return self.park(state);
         }
@@ -181,23 +197,36 @@ impl Mesh {
     }
 
     /// A server has said its last word in this exchange, and it is of no use.
-    fn useless(&mut self, now: Millis, mut state: Box<State>, flight: &Flight, fault: Fault) {
+    pub(super) fn useless(&mut self, now: Millis, mut state: Box<State>, flight: &Flight, fault: Fault) {
         self.say(2, || "query response was THROWAWAY".to_owned());
         self.land(&mut state, flight);
         if let Some(target) = state.servers.get_mut(flight.index) {
-            target.tries.failures = target.tries.failures.saturating_add(1);
+            let weight = if state.hunt.is_some() { weight(fault) } else { 1 };
+            target.tries.failures = target.tries.failures.saturating_add(weight);
         }
         self.servers.useless(flight.server, fault, now);
         state.last_fault = Some((flight.server, fault));
+        if state.hunt.is_some() && !state.asks_all() && self.ask_all(now, &mut state, flight.index) {
+            return self.ask(now, state);
+        }
         self.ask(now, state);
     }
 
-    /// A reply to the question: the search ends, or goes on from a link.
+    /// A reply to the question: the search ends, or goes on from a link, or at servers that know more.
     fn useful(&mut self, now: Millis, mut state: Box<State>, flight: &Flight, reply: Reply) {
+        if state.hunt.is_some() {
+            return self.hear_authority(now, state, flight, reply);
+        }
         let Some(finding) = self.find(&state, reply) else {
             return self.useless(now, state, flight, Fault::WrongQuestion);
         };
-        self.land(&mut state, flight);
+        self.took(now, &mut state, flight);
+        self.use_reply(now, state, finding);
+    }
+
+    /// An exchange had a reply that was of use.
+    pub(super) fn took(&mut self, now: Millis, state: &mut State, flight: &Flight) {
+        self.land(state, flight);
         let raced = !state.flights.is_empty();
         self.servers.useful(flight.server, raced, now);
         self.counts.races += u64::from(raced);
@@ -208,7 +237,6 @@ impl Mesh {
         if target.is_some_and(|target| target.no_cache) {
             state.keep_from = state.chain.len() + 1;
         }
-        self.use_reply(now, state, finding);
     }
 
     /// Closes an exchange that had its reply.

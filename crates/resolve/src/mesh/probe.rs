@@ -41,7 +41,7 @@ impl Mesh {
         let (id, packet) = self.packet(state, how, None);
         let send = SendId(self.number());
         let due = now + self.servers.probe_time(server);
-        let (name, qtype) = (state.target.clone(), state.key.qtype);
+        let (name, qtype) = state.asks.clone();
         self.probes.insert(send, Probe { server, over, id, name, qtype, sent: now, due });
         self.timers.insert((due, send.0));
         self.counts.probes += 1;
@@ -53,7 +53,7 @@ impl Mesh {
     /// Listens on for the reply of an exchange whose question is over; the socket stays open.
     pub(super) fn keep_listening(&mut self, now: Millis, state: &State, flight: &Flight) {
         let due = flight.silent_at.unwrap_or(now).max(now + 1);
-        let (name, qtype) = (state.target.clone(), state.key.qtype);
+        let (name, qtype) = state.asks.clone();
         let Flight { server, over, id, sent, send, .. } = *flight;
         self.probes.insert(send, Probe { server, over, id, name, qtype, sent, due });
         self.timers.insert((due, send.0));

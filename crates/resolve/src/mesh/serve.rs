@@ -32,8 +32,8 @@ pub(super) struct At<'a>(&'a State, SocketAddr);
 impl fmt::Display for At<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let At(state, server) = self;
-        match &state.zone {
-            Some(zone) => write!(f, "<{}> {}#{}", zone.name, server.ip(), server.port()),
+        match state.apex() {
+            Some(zone) => write!(f, "<{zone}> {}#{}", server.ip(), server.port()),
             None => write!(f, "{}#{}", server.ip(), server.port()),
         }
     }
@@ -41,8 +41,8 @@ impl fmt::Display for At<'_> {
 
 /// What is of use in a reply, and whether it was authoritative.
 pub(super) struct Useful {
-    aa: bool,
-    finding: Finding,
+    pub(super) aa: bool,
+    pub(super) finding: Finding,
 }
 
 impl State {
@@ -54,10 +54,10 @@ impl State {
 impl Mesh {
     /// What a reply to the question means; `None` when it answers something else.
     pub(super) fn find(&self, state: &State, reply: Reply) -> Option<Useful> {
-        let zone = state.zone.as_ref()?;
-        let scope = Scope { zone: zone.name.as_ref(), private: state.forwards.private(), limits: &self.limits };
+        let zone = state.apex()?;
+        let scope = Scope { zone: zone.as_ref(), private: state.forwards.private(), limits: &self.limits };
         let aa = reply.aa();
-        Some(Useful { aa, finding: scrub(reply, state.target.as_ref(), state.key.qtype, &scope)? })
+        Some(Useful { aa, finding: scrub(reply, state.asks.0.as_ref(), state.asks.1, &scope)? })
     }
 
     /// The answer, or a link to go on from.
@@ -106,11 +106,19 @@ impl Mesh {
 
     /// ANSWER: `end` answers the last target. Everyone is told, and each part of the chain that leads to the end is
     /// remembered as an answer of its own. `left` is set when the end came from the store, where it has so many seconds.
-    fn finish(&mut self, now: Millis, mut state: State, end: Answer, aa: bool, why: Option<String>, left: Option<u32>) {
+    pub(super) fn finish(
+        &mut self,
+        now: Millis,
+        mut state: State,
+        end: Answer,
+        aa: bool,
+        why: Option<String>,
+        left: Option<u32>,
+    ) {
         self.forget(now, &mut state);
         self.say(3, || format!("finishing processing for {}", Asked(&state.key)));
         let (put, all_aa) = (state.put(now, 0, aa), state.aa);
-        let State { key, clients, chain, keep_from, target, .. } = state;
+        let State { key, clients, parents, chain, keep_from, target, .. } = state;
         let links = chain.len();
         let whole = |from: usize| {
             let mut answer = end.clone();
@@ -134,6 +142,7 @@ impl Mesh {
             self.memory.keep(Key { name: name.clone(), ..key.clone() }, &answer, Put { ttl, authoritative, ..put });
         }
         let answer = if links == 0 { end } else { whole(0) };
+        self.tell_parents(parents, &key, &answer);
         let clients = clients.iter().map(|client| client.id).collect();
         self.tell(clients, answer, why);
     }
@@ -155,6 +164,7 @@ impl Mesh {
         }
         let lasts = failure.lasts() || *failure == Failure::RecentlyFailed;
         let tried = (self.limits.serve_expired || state.refresh) && lasts && state.keep_from == 0;
+        self.tell_parents(std::mem::take(&mut state.parents), &state.key, &answer);
         let known = if tried { self.memory.fall_back(&state.key, now, &self.limits) } else { None };
         let clients = state.clients.iter().map(|client| client.id).collect();
         match state.stale.as_ref().or(known.as_ref()) {
@@ -178,10 +188,12 @@ impl Mesh {
         if let Some(found) = state.stale.clone() {
             return self.tell_stale(due, &found);
         }
-        let zone = state.zone.as_ref().map_or_else(Name::root, |zone| zone.name.clone());
+        let zone = state.apex().cloned().unwrap_or_else(Name::root);
+        let hunts = state.hunt.is_some();
         let asked = state.flights.last().map(|flight| (flight.server, None));
         let blamed = state.last_fault.filter(|(_, fault)| *fault != Fault::Silent);
         let failure = match blamed.map(|(server, fault)| (server, Some(fault))).or(asked) {
+            Some((server, fault)) if hunts => Failure::LateZone(zone, server, fault),
             Some((server, fault)) => Failure::Late(zone, server, fault),
             None => Failure::OutOfTime(zone),
         };

@@ -7,8 +7,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use store::{Found, Key, Millis, Put, Security};
-use wire::{Class, Name, NameRef, Reply, Rrset};
+use wire::{Class, Name, NameRef, Reply, Rrset, Rtype};
 
+use super::descend::Hunt;
+use super::wait::{Wait, Work};
 use super::{ClientId, SendId, Transport};
 use crate::forward::{ForwardZone, Forwards};
 use crate::limits::{Limits, PATIENT_DEADLINE};
@@ -44,7 +46,19 @@ pub(super) struct State {
     pub(super) keep_from: usize,
     /// What is asked now: the name in the key, or what the last link leads to.
     pub(super) target: Name,
+    /// What packets say: the target and the type in the key, or a part of the target (QNAME minimisation).
+    pub(super) asks: (Name, Rtype),
+    /// The forward zone that is asked, or
     pub(super) zone: Option<Arc<ForwardZone>>,
+    /// where recursion stands.
+    pub(super) hunt: Option<Box<Hunt>>,
+    /// Questions that this one waits for, and the states that wait for this one.
+    pub(super) waits: Vec<Wait>,
+    pub(super) parents: Vec<u64>,
+    /// How many questions wait for this one, one for the other: 0 for what a client asked.
+    pub(super) depth: u8,
+    /// Work done for the client's question, by this state and all it waits for.
+    pub(super) work: Arc<Work>,
     /// The servers that may be asked for `target`, those of the zone before those that stand in for it.
     pub(super) servers: Vec<Target>,
     /// Packets sent for `target`.
@@ -76,6 +90,8 @@ pub(super) struct Target {
     pub(super) reserve: bool,
     /// It did not take this question with EDNS: it said so, or it was silent.
     pub(super) shuns_edns: bool,
+    /// It asks others and serves nothing itself.
+    pub(super) borrows: bool,
     /// Of its zone: only over TCP, nothing remembered.
     pub(super) tcp_only: bool,
     pub(super) no_cache: bool,
@@ -154,6 +170,22 @@ impl State {
         // Who comes when the search has gone on for longer than the client timeout need not wait for the same.
         let stale = stale.map(|after| (self.began + after).max(client.since));
         stale.into_iter().chain(late.map(|after| client.since + after)).min()
+    }
+
+    /// The zone whose servers are asked.
+    pub(super) fn apex(&self) -> Option<&Name> {
+        let forward = || self.zone.as_ref().map(|zone| &zone.name);
+        self.hunt.as_ref().map(|hunt| &hunt.at.zone).or_else(forward)
+    }
+
+    /// Whether packets ask for the whole target.
+    pub(super) fn asks_all(&self) -> bool {
+        self.asks.0 == self.target && self.asks.1 == self.key.qtype
+    }
+
+    /// Whether nobody would miss it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.clients.is_empty() && self.parents.is_empty()
     }
 
     /// Whether somebody who was asked may still answer in time.

@@ -1,0 +1,315 @@
+//! A delegation: a zone, the names of its servers, and what is known of their addresses.
+//!
+//! It owns the rules of which name servers and which addresses may be used, as pure functions over a reply or over what the
+//! store knows. It never sends; who looks up an address that is missing is `mesh::descend`.
+//!
+//! ```text
+//!   NS records ──▶ names (at most MAX_DP_NAMES) ──▶ address known: asked
+//!                                               ├─▶ unknown, and can be looked up: a question of its own
+//!                                               └─▶ inside the zone itself, and no server known: out of reach
+//! ```
+//!
+//! A delegation all of whose names are out of reach is **useless**: whoever finds it goes on a zone higher, where the
+//! addresses can be had again.
+
+use std::net::{IpAddr, SocketAddr};
+
+use store::Millis;
+use wire::{Name, NameRef, Rcode, Rrset, Rtype};
+
+use crate::forward::Forwards;
+use crate::limits::{MAX_DP_ADDRS, MAX_DP_NAMES};
+use crate::memory::Memory;
+use crate::recursion::{DNS_PORT, Recursion, StubZone, address};
+
+/// Where a delegation was learned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// From the store: the child's own word where it has spoken, else the parent's.
+    Store,
+    /// From the parent, just now.
+    Parent,
+    /// The operator's word.
+    Stub,
+}
+
+/// What is known of the addresses of one name and type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// Nothing yet.
+    Unknown,
+    /// A question for it is under way.
+    Asked,
+    /// They are among the addresses.
+    Known,
+    /// There are none to be had.
+    Failed,
+}
+
+/// A name server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Host {
+    pub(crate) name: Name,
+    v4: Need,
+    v6: Need,
+    /// Addresses came as glue, not from the name's own zone.
+    glue: bool,
+}
+
+/// A zone and whom to ask about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Delegation {
+    pub(crate) zone: Name,
+    pub(crate) source: Source,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) addrs: Vec<SocketAddr>,
+    pub(crate) tcp_only: bool,
+    pub(crate) no_cache: bool,
+}
+
+impl Host {
+    fn new(name: NameRef<'_>) -> Host {
+        Host { name: name.lower().to_name(), v4: Need::Unknown, v6: Need::Unknown, glue: false }
+    }
+
+    fn need(&mut self, rtype: Rtype) -> &mut Need {
+        if rtype == Rtype::A { &mut self.v4 } else { &mut self.v6 }
+    }
+
+    fn has(&self, rtype: Rtype) -> Need {
+        if rtype == Rtype::A { self.v4 } else { self.v6 }
+    }
+}
+
+/// Whether an address can be that of a server at all (CVE-2026-50251: 0.0.0.0 and :: as glue reach the resolver itself).
+fn makes_sense(addr: IpAddr) -> bool {
+    match addr.to_canonical() {
+        IpAddr::V4(v4) => !(v4.octets()[0] == 0 || v4.is_multicast() || v4.is_broadcast()),
+        IpAddr::V6(v6) => !(v6.is_unspecified() || v6.is_multicast()),
+    }
+}
+
+impl Delegation {
+    pub(crate) fn new(zone: Name, source: Source) -> Delegation {
+        Delegation { zone, source, hosts: Vec::new(), addrs: Vec::new(), tcp_only: false, no_cache: false }
+    }
+
+    /// What the operator says of a zone.
+    pub(crate) fn of_stub(stub: &StubZone, forwards: &Forwards, recursion: &Recursion) -> Delegation {
+        let StubZone { tcp_only, no_cache, .. } = *stub;
+        let mut own = Delegation { tcp_only, no_cache, ..Delegation::new(stub.name.clone(), Source::Stub) };
+        // Addresses of a stub are the operator's word; names beside them are looked up only where there is no address.
+        for addr in &stub.servers {
+            own.add(*addr, forwards, recursion);
+        }
+        if own.addrs.is_empty() {
+            own.hosts = stub.hosts.iter().take(MAX_DP_NAMES).map(|name| Host::new(name.as_ref())).collect();
+        }
+        own
+    }
+
+    /// The delegation that an NS set and the addresses beside it make. `beside` has been scrubbed: its owners are ones the
+    /// speaker may speak of. Addresses of names that are no name servers are none of its business.
+    pub(crate) fn of_reply(
+        ns: &Rrset,
+        beside: &[Rrset],
+        source: Source,
+        forwards: &Forwards,
+        recursion: &Recursion,
+    ) -> Delegation {
+        let mut own = Delegation::new(ns.owner.lower(), source);
+        own.hosts = hosts(ns);
+        for set in beside.iter().filter(|set| matches!(set.rtype, Rtype::A | Rtype::AAAA)) {
+            own.learn(set.owner.as_ref(), set.rtype, addresses(set), true, forwards, recursion);
+        }
+        own
+    }
+
+    /// What the store knows of this zone's servers; `None` if it does not know its NS records.
+    pub(crate) fn of_store(
+        zone: NameRef<'_>,
+        memory: &Memory,
+        now: Millis,
+        forwards: &Forwards,
+        recursion: &Recursion,
+    ) -> Option<Delegation> {
+        let ns = memory.set(zone, Rtype::NS, now)?.set;
+        let mut own = Delegation::new(zone.lower().to_name(), Source::Store);
+        own.hosts = hosts(&ns);
+        own.fill(memory, now, forwards, recursion);
+        Some(own)
+    }
+
+    /// Looks up in the store which addresses of its names are known.
+    pub(crate) fn fill(&mut self, memory: &Memory, now: Millis, forwards: &Forwards, recursion: &Recursion) {
+        let names: Vec<Name> = self.hosts.iter().map(|host| host.name.clone()).collect();
+        for name in names {
+            for rtype in recursion.families() {
+                if let Some(known) = memory.set(name.as_ref(), rtype, now) {
+                    self.learn(name.as_ref(), rtype, addresses(&known.set), !known.trust.answers(), forwards, recursion);
+                }
+            }
+        }
+    }
+
+    /// Addresses of one of its names are known; they may be none that can be used.
+    pub(crate) fn learn(
+        &mut self,
+        name: NameRef<'_>,
+        rtype: Rtype,
+        addrs: impl Iterator<Item = IpAddr>,
+        glue: bool,
+        forwards: &Forwards,
+        recursion: &Recursion,
+    ) {
+        if !self.hosts.iter().any(|host| host.name.as_ref() == name) {
+            return;
+        }
+        let mut any = false;
+        for addr in addrs {
+            any |= self.add(SocketAddr::new(addr, DNS_PORT), forwards, recursion);
+        }
+        if let Some(host) = self.hosts.iter_mut().find(|host| host.name.as_ref() == name) {
+            host.glue |= glue && any;
+            *host.need(rtype) = if any { Need::Known } else { Need::Failed };
+        }
+    }
+
+    /// Adds an address, unless it makes no sense or may not be asked. True if it is among them now.
+    fn add(&mut self, addr: SocketAddr, forwards: &Forwards, recursion: &Recursion) -> bool {
+        let ip = addr.ip();
+        if !makes_sense(ip) || !forwards.may_ask(ip) || !recursion.speaks(ip) {
+            return false;
+        }
+        if !self.addrs.contains(&addr) {
+            if self.addrs.len() >= MAX_DP_ADDRS {
+                return false;
+            }
+            self.addrs.push(addr);
+        }
+        true
+    }
+
+    /// Notes how it stands with the address of a name.
+    pub(crate) fn note(&mut self, name: NameRef<'_>, rtype: Rtype, need: Need) {
+        if let Some(host) = self.hosts.iter_mut().find(|host| host.name.as_ref() == name) {
+            *host.need(rtype) = need;
+        }
+    }
+
+    /// The addresses that could still be looked up, name by name. A name inside the zone can only be asked of the zone's own
+    /// servers, so one of those must be known (RFC 9471 2.1: such names need glue).
+    pub(crate) fn missing<'a>(&'a self, recursion: &'a Recursion) -> impl Iterator<Item = (&'a Name, Rtype)> {
+        let reachable = |host: &&Host| !self.addrs.is_empty() || !host.name.as_ref().is_subdomain_of(self.zone.as_ref());
+        self.hosts.iter().filter(reachable).flat_map(|host| {
+            recursion
+                .families()
+                .filter(|rtype| host.has(*rtype) == Need::Unknown)
+                .map(move |rtype| (&host.name, rtype))
+        })
+    }
+
+    /// Nobody can be asked, and nobody can be found.
+    pub(crate) fn is_useless(&self, recursion: &Recursion) -> bool {
+        self.addrs.is_empty() && self.missing(recursion).next().is_none()
+    }
+
+    /// Whether all that was to be found out about this name is known, and no address is among it.
+    pub(crate) fn is_without_address(&self, name: NameRef<'_>, recursion: &Recursion) -> bool {
+        let host = self.hosts.iter().find(|host| host.name.as_ref() == name);
+        host.is_some_and(|host| recursion.families().all(|rtype| host.has(rtype) == Need::Failed))
+    }
+
+    /// The servers whose glue led nowhere are to be looked up in their own zone: the glue may be out of date. False if there
+    /// is none.
+    pub(crate) fn doubt_glue(&mut self) -> bool {
+        let mut any = false;
+        let zone = self.zone.as_ref();
+        // Those inside the zone could only be asked for where nobody answers.
+        let out = |host: &&mut Host| host.glue && !host.name.as_ref().is_subdomain_of(zone);
+        for host in self.hosts.iter_mut().filter(out) {
+            host.glue = false;
+            for need in [&mut host.v4, &mut host.v6] {
+                if *need == Need::Known {
+                    (*need, any) = (Need::Unknown, true);
+                }
+            }
+        }
+        any
+    }
+}
+
+/// The names of an NS set, those that say something: the root is nobody's server.
+fn hosts(ns: &Rrset) -> Vec<Host> {
+    let names = ns.rdata.iter().filter_map(|rdata| NameRef::from_wire(rdata).ok());
+    names.filter(|name| !name.is_root()).take(MAX_DP_NAMES).map(Host::new).collect()
+}
+
+/// The addresses of a set.
+pub(crate) fn addresses(set: &Rrset) -> impl Iterator<Item = IpAddr> {
+    set.rdata.iter().filter_map(address)
+}
+
+/// What a reply of an authoritative server is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Word {
+    /// An answer, or a link: `scrub` says what of it counts.
+    Answer,
+    /// The NS set at this place in the authority section tells who knows more.
+    Referral(usize),
+    /// The server does not serve this zone: it sends us up or back to it.
+    Lame,
+    /// It asks others and serves nothing itself (RA without AA).
+    RecursionLame,
+}
+
+/// What a reply to `name qtype` says, asked as one of the servers of `zone`. `recursing` tells that it was asked to recurse:
+/// then it need not be authoritative.
+///
+/// The rules are those by which Unbound reads replies. AA alone decides little: some servers forget it.
+pub(crate) fn word(
+    rcode: Rcode,
+    flags: (bool, bool),
+    sections: (&[Rrset], &[Rrset]),
+    name: NameRef<'_>,
+    qtype: Rtype,
+    zone: NameRef<'_>,
+    recursing: bool,
+) -> Word {
+    let ((aa, ra), (answer, authority)) = (flags, sections);
+    if rcode != Rcode::NOERROR {
+        return Word::Answer;
+    }
+    let own = |set: &Rrset| set.owner.as_ref() == name;
+    let hit = answer.iter().any(|set| own(set) && set.rtype == qtype);
+    let leads = answer.iter().any(|set| {
+        own(set) && set.rtype == Rtype::CNAME
+            || set.rtype == Rtype::DNAME && !own(set) && name.is_subdomain_of(set.owner.as_ref())
+    });
+    if hit && aa || !answer.is_empty() && qtype == Rtype::ANY || leads && !hit {
+        return Word::Answer;
+    }
+    // We do our own recursion.
+    let borrowed = ra && !aa && !recursing;
+    if authority.iter().any(|set| set.rtype == Rtype::SOA && name.is_subdomain_of(set.owner.as_ref())) {
+        return if borrowed { Word::RecursionLame } else { Word::Answer };
+    }
+    for (nth, ns) in authority.iter().enumerate().filter(|(_, set)| set.rtype == Rtype::NS) {
+        let owner = ns.owner.as_ref();
+        if owner == zone {
+            return match (borrowed, answer.is_empty() && !aa && !recursing) {
+                (true, _) => Word::RecursionLame,
+                (_, true) => Word::Lame,
+                _ => Word::Answer,
+            };
+        }
+        if zone.is_subdomain_of(owner) {
+            return Word::Lame;
+        }
+        // Below the zone, and on the way to the name. What lies beside it is none of our business (CVE-2026-42960).
+        if owner.is_subdomain_of(zone) && name.is_subdomain_of(owner) && !hit {
+            return Word::Referral(nth);
+        }
+    }
+    if borrowed { Word::RecursionLame } else { Word::Answer }
+}

@@ -1,0 +1,501 @@
+//! Recursion: from the closest servers that are known down to those who know the answer.
+//!
+//! Forwarding asks one set of servers and believes them. Recursion begins at the closest enclosing zone whose servers are
+//! known, and each reply is an answer, a link to another name, or the way to a zone below. Both share everything that
+//! leaves and comes in: choosing, waiting, hedging, 0x20, EDNS (`ask`, `hear`), links and their store (`serve`).
+//!
+//! ```text
+//!  SEEK ── no forward zone ──▶ NEAREST: stub zone, or the closest delegation in the store, or the root
+//!                                │  ▲        ▲                                │ root or stub with prime, unknown
+//!                                │  │        │ one zone higher, once a zone   ▼
+//!                                │  │        │                         PRIME: its own NS set, from the hints
+//!                                ▼  │        │                                │
+//!          ┌──────────────▶ ARRIVE ◀┼────────┼────────────────────────────────┘
+//!          │                 │ look up some addresses in advance (target-fetch-policy)
+//!          │                 ▼      │        │
+//!          │                ASK ◀───┼────────┼────────── news: addresses of a name server
+//!          │ referral        │      │        │                        ▲
+//!          │                 ▼      │        │ nothing left           │
+//!          ├──────────────  WAIT ───┼──▶ RUN DRY ── one more name ──▶ wait for a question of its own
+//!          │                 │      │        │
+//!          │   part of name  │      │        ├─ who only recurses is asked to, glue is doubted, stub-first
+//!          └── next label ◀──┤      │        ▼
+//!                            ▼      │      FAIL
+//!                  ANSWER, or a link: SEEK
+//! ```
+//!
+//! **Whom to ask.** NS records come from the store, where the child's own word outranks the parent's (RFC 2181 5.4.1) and
+//! none lives longer for being repeated (`store::sets`: ghost domains, CVE-2012-1033). When all of them fail, the zone is
+//! sought once more from its parent: there the delegation may have changed, and there is glue. So parent and child may
+//! differ in names or in addresses, and whichever works is found.
+//!
+//! **Who is believed.** A server speaks for its zone and below. Of a referral one NS set counts: the one on the way to the
+//! name. Glue counts for its name servers alone, if they are inside the zone that was asked (`harden-glue`). DS, NSEC and
+//! NSEC3 records beside it are kept for validation. A server that sends us up, back, or to recursion is lame for the zone.
+//!
+//! **Missing addresses** are questions of their own; the state waits ([`super::wait`]). Names inside the zone itself cannot
+//! be asked for without a server of the zone: a delegation of such names without glue is passed by on the way up, never
+//! taken (`delegation`).
+//!
+//! **QNAME minimisation** (RFC 9156): while a zone might still be cut, a server is asked for one label more than it has, type
+//! A. What it cannot cope with (errors, silence, and when relaxed also NXDOMAIN) makes the question go out as it is.
+//!
+//! **DS** stands in the parent (RFC 4035 2.4): the search begins above the name, and a referral to the very name is the
+//! parent's word on its DS records.
+//!
+//! It never judges records (`scrub`, `delegation`), never looks at packets (`hear`).
+
+use std::sync::Arc;
+
+use store::{Millis, Put, Trust};
+use wire::{Answer, Name, NameRef, Rcode, Reply, Rtype};
+
+use super::Mesh;
+use super::state::{Flight, State, Target};
+use crate::delegation::{Delegation, Need, Source, Word, addresses, word};
+use crate::forward::Forwards;
+use crate::limits::{HEDGE_BURST, HEDGE_SHARE, MAX_MINIMISE_TIMEOUTS, MAX_REFERRALS};
+use crate::minimise::Steps;
+use crate::recursion::{Minimise, Recursion, StubZone};
+use crate::scrub::{Finding, Scope, referral};
+use crate::select::Tries;
+use crate::why::{Failure, Fault};
+
+/// Where recursion stands for the target.
+pub(super) struct Hunt {
+    pub(super) at: Delegation,
+    /// The servers are asked to recurse: nobody else is left.
+    pub(super) recursing: bool,
+    referrals: u16,
+    steps: Steps,
+    /// Delegations in the store at and below this name are not used: they led nowhere.
+    below: Option<Name>,
+    /// Zones that were sought anew from their parents.
+    went_up: Vec<Name>,
+    /// Stub zones that failed and are passed by (`stub-first`).
+    passed: Vec<Name>,
+    /// The zone whose NS records are waited for.
+    priming: Option<Arc<StubZone>>,
+}
+
+impl Hunt {
+    fn new(referrals: u16, passed: Vec<Name>) -> Hunt {
+        Hunt {
+            at: Delegation::new(Name::root(), Source::Stub),
+            recursing: false,
+            referrals,
+            steps: Steps::default(),
+            below: None,
+            went_up: Vec::new(),
+            passed,
+            priming: None,
+        }
+    }
+}
+
+/// Where a search begins.
+enum Start {
+    At(Delegation),
+    Prime(Arc<StubZone>),
+}
+
+/// The name whose servers know about a question: its own, or for DS the one above.
+fn seat(name: NameRef<'_>, qtype: Rtype) -> NameRef<'_> {
+    if qtype == Rtype::DS { name.parent().unwrap_or(name) } else { name }
+}
+
+/// The closest zone at or above the target whose servers are known, and that has not failed already.
+fn nearest(mesh: &Mesh, now: Millis, state: &State, hunt: &Hunt, recursion: &Recursion) -> Start {
+    let forwards: &Forwards = &state.forwards;
+    let from = seat(state.target.as_ref(), state.key.qtype);
+    let stub = recursion.closest(from, &hunt.passed);
+    // Who asks for the NS records of a zone that is primed, primes it.
+    let primes = state.target == stub.name && state.key.qtype == Rtype::NS;
+    for zone in from.ancestors() {
+        let is_stub = zone == stub.name.as_ref();
+        if is_stub && (!stub.prime || primes) {
+            return Start::At(Delegation::of_stub(stub, forwards, recursion));
+        }
+        let failed = hunt.below.as_ref().is_some_and(|below| zone.is_subdomain_of(below.as_ref()));
+        let known = || Delegation::of_store(zone, &mesh.memory, now, forwards, recursion);
+        if !failed && let Some(known) = known().filter(|known| !known.is_useless(recursion)) {
+            return Start::At(known);
+        }
+        if is_stub {
+            break;
+        }
+    }
+    Start::Prime(Arc::clone(stub))
+}
+
+impl Mesh {
+    /// NEAREST, for a new target.
+    pub(super) fn descend_anew(&mut self, now: Millis, mut state: Box<State>) {
+        if state.forwards.recursion().is_none() {
+            return self.fail(now, *state, &Failure::NotForwarded);
+        }
+        let (referrals, passed) = state.hunt.take().map_or((0, Vec::new()), |hunt| (hunt.referrals, hunt.passed));
+        let hunt = Hunt::new(referrals, passed);
+        self.descend(now, state, hunt);
+    }
+
+    /// NEAREST, under what is known of this search by now.
+    fn descend(&mut self, now: Millis, mut state: Box<State>, mut hunt: Hunt) {
+        self.ground(now, &mut state);
+        self.release(&mut state);
+        (state.zone, state.servers) = (None, Vec::new());
+        let Some(recursion) = state.forwards.recursion().cloned() else {
+            return self.fail(now, *state, &Failure::NotForwarded);
+        };
+        match nearest(self, now, &state, &hunt, &recursion) {
+            Start::At(at) => {
+                state.hunt = Some(Box::new(hunt));
+                self.arrive(now, state, at);
+            }
+            Start::Prime(stub) => {
+                hunt.at = Delegation::new(stub.name.clone(), Source::Stub);
+                hunt.priming = Some(Arc::clone(&stub));
+                state.hunt = Some(Box::new(hunt));
+                if !self.want(&mut state, &stub.name, Rtype::NS) {
+                    return self.run_dry(now, state);
+                }
+                self.park(state);
+            }
+        }
+    }
+
+    /// PRIME: the zone's own NS set is there (RFC 9609), or it is not.
+    fn primed(&mut self, now: Millis, mut state: Box<State>, stub: &StubZone, answer: &Answer) {
+        let (Some(recursion), Some(mut hunt)) = (state.forwards.recursion().cloned(), state.hunt.take()) else {
+            return self.fail(now, *state, &Failure::NotForwarded);
+        };
+        let ns = answer.answer.iter().find(|set| set.rtype == Rtype::NS && set.owner == stub.name);
+        let Some(ns) = ns else {
+            if stub.first {
+                hunt.passed.push(stub.name.clone());
+                return self.descend(now, state, *hunt);
+            }
+            state.hunt = Some(hunt);
+            let failure = match state.last_fault {
+                Some((server, fault)) => Failure::Authorities(stub.name.clone(), server, fault),
+                None => Failure::Unprimed(stub.name.clone()),
+            };
+            return self.fail(now, *state, &failure);
+        };
+        let mut at = Delegation::of_reply(ns, &answer.additional, Source::Store, &state.forwards, &recursion);
+        at.fill(&self.memory, now, &state.forwards, &recursion);
+        if at.is_useless(&recursion) {
+            // Names without addresses: whoever was asked for them may be asked for more.
+            at = Delegation::of_stub(stub, &state.forwards, &recursion);
+        }
+        state.hunt = Some(hunt);
+        self.arrive(now, state, at);
+    }
+
+    /// ARRIVE: these servers are asked from now on.
+    fn arrive(&mut self, now: Millis, mut state: Box<State>, at: Delegation) {
+        self.ground(now, &mut state);
+        self.release(&mut state);
+        let Some(recursion) = state.forwards.recursion().cloned() else {
+            return self.fail(now, *state, &Failure::NotForwarded);
+        };
+        self.say(3, || format!("the servers of {} are asked: {} names, {} addresses", at.zone, at.hosts.len(), at.addrs.len()));
+        if at.no_cache {
+            state.keep_from = state.chain.len() + 1;
+        }
+        (state.sends, state.servers) = (0, Vec::new());
+        let zone = at.zone.clone();
+        if let Some(hunt) = &mut state.hunt {
+            (hunt.at, hunt.recursing, hunt.priming) = (at, false, None);
+            (hunt.steps.whole, hunt.steps.silences) = (recursion.minimise == Minimise::Off, 0);
+        }
+        self.add_targets(&mut state);
+        self.leave_out_lame(now, &mut state);
+        self.hedges = (self.hedges + HEDGE_SHARE).min(HEDGE_BURST * super::HEDGE_COST);
+        show(&mut state, zone.as_ref());
+        self.fetch(&mut state, &recursion, recursion.fetches(state.depth));
+        if recursion.harden_referral_path && state.depth == 0 {
+            self.want(&mut state, &zone, Rtype::NS);
+        }
+        self.ask(now, state);
+    }
+
+    /// Makes servers of the addresses that are no servers yet.
+    fn add_targets(&self, state: &mut State) {
+        let State { hunt: Some(hunt), servers, .. } = state else { return };
+        let Delegation { tcp_only, no_cache, .. } = hunt.at;
+        for addr in hunt.at.addrs.iter().skip(servers.len()) {
+            let tries = Tries::default();
+            let (reserve, shuns_edns, borrows) = (false, false, false);
+            servers.push(Target { addr: *addr, tries, reserve, shuns_edns, borrows, tcp_only, no_cache });
+        }
+    }
+
+    /// Servers known to be lame for the zone are not asked, unless all are.
+    fn leave_out_lame(&self, now: Millis, state: &mut State) {
+        let State { hunt: Some(hunt), servers, .. } = state else { return };
+        let lame = |target: &Target| self.lame.is(target.addr, &hunt.at.zone, now);
+        if !servers.iter().all(lame) {
+            for target in servers.iter_mut().filter(|target| lame(target)) {
+                target.tries.failures = u8::MAX;
+            }
+        }
+    }
+
+    /// Asks for the addresses of up to `most` name servers (`None`: all). True if at least one is asked for now.
+    fn fetch(&mut self, state: &mut State, recursion: &Recursion, most: Option<usize>) -> bool {
+        let Some(hunt) = &state.hunt else { return false };
+        if usize::from(state.depth) + 1 >= recursion.depth() || state.work.too_many_missing() {
+            return false;
+        }
+        let missing: Vec<(Name, Rtype)> =
+            hunt.at.missing(recursion).map(|(name, rtype)| (name.clone(), rtype)).collect();
+        let mut names: Vec<Name> = Vec::new();
+        for (name, rtype) in missing {
+            if !names.contains(&name) {
+                if most.is_some_and(|most| names.len() >= most) {
+                    break;
+                }
+                names.push(name.clone());
+            }
+            if !self.want(state, &name, rtype) {
+                break;
+            }
+            state.hunt.as_mut().map(|hunt| hunt.at.note(name.as_ref(), rtype, Need::Asked)).unwrap_or_default();
+        }
+        !state.waits.is_empty()
+    }
+
+    /// Something this state waited for is known, or known not to be.
+    pub(super) fn hear_news(&mut self, now: Millis, mut state: Box<State>, name: &Name, qtype: Rtype, answer: &Answer) {
+        let (Some(recursion), Some(hunt)) = (state.forwards.recursion().cloned(), &mut state.hunt) else {
+            return self.park(state);
+        };
+        if qtype == Rtype::NS {
+            return match hunt.priming.take() {
+                Some(stub) if stub.name == *name => self.primed(now, state, &stub, answer),
+                priming => {
+                    hunt.priming = priming;
+                    self.ask(now, state)
+                }
+            };
+        }
+        // Behind a link too: a name server may not have an alias (RFC 2181 10.3), and some have.
+        let sets = answer.answer.iter().filter(|set| set.rtype == qtype);
+        let before = hunt.at.addrs.len();
+        hunt.at.learn(name.as_ref(), qtype, sets.flat_map(addresses), false, &state.forwards, &recursion);
+        if hunt.at.addrs.len() == before && hunt.at.is_without_address(name.as_ref(), &recursion) {
+            state.work.one_missing();
+        }
+        self.add_targets(&mut state);
+        self.ask(now, state);
+    }
+
+    /// RUN DRY: nobody is left to ask who is known.
+    pub(super) fn run_dry(&mut self, now: Millis, mut state: Box<State>) {
+        let Some(recursion) = state.forwards.recursion().cloned() else {
+            return self.fail(now, *state, &Failure::NotForwarded);
+        };
+        let time_left = now < state.ends;
+        let may_go_on = time_left && self.may_send(&state);
+        if may_go_on && (!state.waits.is_empty() || self.fetch(&mut state, &recursion, Some(1))) {
+            return self.park(state);
+        }
+        let Some(mut hunt) = state.hunt.take() else {
+            return self.fail(now, *state, &Failure::NotForwarded);
+        };
+        if may_go_on && !hunt.recursing && state.servers.iter().any(|target| target.borrows) {
+            hunt.recursing = true;
+            for target in state.servers.iter_mut().filter(|target| target.borrows) {
+                target.tries = Tries::default();
+            }
+            hunt.steps.whole = true;
+            state.asks = (state.target.clone(), state.key.qtype);
+            state.hunt = Some(hunt);
+            return self.ask(now, state);
+        }
+        let doubted = may_go_on && hunt.at.doubt_glue();
+        let zone = hunt.at.zone.clone();
+        let first = hunt.at.source == Source::Stub && recursion.is_first(&zone);
+        if doubted {
+            state.hunt = Some(hunt);
+            if self.fetch(&mut state, &recursion, None) {
+                return self.park(state);
+            }
+            let Some(back) = state.hunt.take() else { return };
+            hunt = back;
+        }
+        if may_go_on && first {
+            self.say(4, || format!("stub-first: {zone} failed, going on without it"));
+            hunt.passed.push(zone);
+            return self.descend(now, state, *hunt);
+        }
+        if may_go_on && hunt.at.source == Source::Store && !zone.as_ref().is_root() && !hunt.went_up.contains(&zone) {
+            self.say(4, || format!("the servers of {zone} are sought anew from its parent"));
+            hunt.went_up.push(zone.clone());
+            hunt.below = Some(zone);
+            return self.descend(now, state, *hunt);
+        }
+        state.hunt = Some(hunt);
+        let failure = self.dry(&state, zone, time_left);
+        self.fail(now, *state, &failure);
+    }
+
+    /// Why nobody is left.
+    fn dry(&self, state: &State, zone: Name, time_left: bool) -> Failure {
+        let target = || state.target.clone();
+        if !state.work.may_send() {
+            return Failure::TooMuch("exceeded the maximum global quota on number of upstream queries", target());
+        }
+        match state.last_fault {
+            Some((server, fault)) => Failure::Authorities(zone, server, fault),
+            None if state.work.too_many_missing() => {
+                Failure::TooMuch("exceeded the maximum nameserver nxdomains", target())
+            }
+            None if state.work.too_many_targets() => {
+                Failure::TooMuch("exceeded the maximum number of nameserver lookups", target())
+            }
+            None if !time_left => Failure::OutOfTime(zone),
+            None => Failure::NoAddresses(zone),
+        }
+    }
+
+    /// A reply of an authoritative server.
+    pub(super) fn hear_authority(&mut self, now: Millis, mut state: Box<State>, flight: &Flight, reply: Reply) {
+        let Some(hunt) = &state.hunt else { return self.ask(now, state) };
+        let (name, qtype) = (state.asks.0.as_ref(), state.asks.1);
+        let sections = (reply.answer.as_slice(), reply.authority.as_slice());
+        let flags = (reply.aa(), reply.ra());
+        let said = word(reply.rcode, flags, sections, name, qtype, hunt.at.zone.as_ref(), hunt.recursing);
+        match said {
+            Word::Lame | Word::RecursionLame => {
+                let zone = hunt.at.zone.clone();
+                self.lame.mark(flight.server, &zone, now, self.limits.infra_host_ttl_s);
+                if let Some(target) = state.servers.get_mut(flight.index) {
+                    target.borrows = said == Word::RecursionLame;
+                }
+                self.useless(now, state, flight, Fault::Lame);
+            }
+            Word::Referral(nth) => {
+                self.took(now, &mut state, flight);
+                self.say(2, || "query response was REFERRAL".to_owned());
+                self.refer(now, state, reply, nth);
+            }
+            Word::Answer => {
+                let rcode = reply.rcode;
+                let Some(useful) = self.find(&state, reply) else {
+                    return self.useless(now, state, flight, Fault::WrongQuestion);
+                };
+                self.took(now, &mut state, flight);
+                if state.asks_all() {
+                    return self.use_reply(now, state, useful);
+                }
+                self.hear_part(now, state, useful, rcode);
+            }
+        }
+    }
+
+    /// A referral: on to the zone below.
+    fn refer(&mut self, now: Millis, mut state: Box<State>, reply: Reply, nth: usize) {
+        let (Some(recursion), Some(hunt)) = (state.forwards.recursion().cloned(), &mut state.hunt) else {
+            return self.fail(now, *state, &Failure::NotForwarded);
+        };
+        hunt.referrals += 1;
+        if hunt.referrals > MAX_REFERRALS {
+            let stop = state.target.clone();
+            return self.fail(now, *state, &Failure::TooMuch("exceeded the maximum of referrals", stop));
+        }
+        let scope =
+            Scope { zone: hunt.at.zone.as_ref(), private: state.forwards.private(), limits: &self.limits };
+        let no_cache = hunt.at.no_cache;
+        let aa = reply.aa();
+        let Some(found) = referral(reply, nth, recursion.harden_glue, &scope) else { return self.ask(now, state) };
+        if !no_cache {
+            let (beside, above) =
+                if aa { (Trust::AdditionalAa, Trust::AuthorityAa) } else { (Trust::AdditionalNoAa, Trust::AuthorityNoAa) };
+            let put = Put { leeway_s: 0, ..state.put(now, 0, aa) };
+            // Whatever the flag says: the parent's NS records are not its own (RFC 2181 5.4.1).
+            self.memory.learn(&found.ns, Trust::AuthorityNoAa, put);
+            found.proofs.iter().for_each(|set| self.memory.learn(set, above, put));
+            found.glue.iter().for_each(|set| self.memory.learn(set, beside, put));
+        }
+        if state.key.qtype == Rtype::DS && found.ns.owner.as_ref() == state.target.as_ref() {
+            let (answer, authority) = found.proofs.into_iter().partition(|set| set.rtype == Rtype::DS);
+            let end = Answer { answer, authority, ..Answer::new(Rcode::NOERROR) };
+            let useful = super::serve::Useful { aa, finding: Finding::Answer(end) };
+            return self.use_reply(now, state, useful);
+        }
+        let mut at = Delegation::of_reply(&found.ns, &found.glue, Source::Parent, &state.forwards, &recursion);
+        at.no_cache = no_cache;
+        at.fill(&self.memory, now, &state.forwards, &recursion);
+        self.arrive(now, state, at);
+    }
+
+    /// What a server said to part of the name: whether there is anything there, and nothing else.
+    fn hear_part(&mut self, now: Millis, mut state: Box<State>, useful: super::serve::Useful, rcode: Rcode) {
+        let strict = state.forwards.recursion().is_some_and(|recursion| recursion.minimise == Minimise::Strict);
+        let whole_name = state.asks.0 == state.target;
+        match &useful.finding {
+            // There is nothing below either (RFC 8020), says a server that may not know of empty names in between.
+            Finding::Answer(answer) if rcode == Rcode::NXDOMAIN && answer.answer.is_empty() && strict => {
+                return self.use_reply(now, state, useful);
+            }
+            Finding::Link(sets, _) if whole_name && rcode == Rcode::NOERROR => {
+                let cname = sets.iter().all(|set| set.rtype == Rtype::CNAME);
+                if cname && !matches!(state.key.qtype, Rtype::CNAME | Rtype::ANY) {
+                    return self.use_reply(now, state, useful);
+                }
+            }
+            _ => {}
+        }
+        self.ground(now, &mut state);
+        let dname = matches!(&useful.finding, Finding::Link(sets, _) if sets.iter().any(|set| set.rtype == Rtype::DNAME));
+        if let Some(hunt) = &mut state.hunt {
+            hunt.steps.whole |= rcode != Rcode::NOERROR || dname;
+            hunt.steps.silences = 0;
+        }
+        let shown = state.asks.0.clone();
+        show(&mut state, shown.as_ref());
+        self.ask(now, state);
+    }
+
+    /// The whole question is asked from now on, because a server cannot cope with a part of it. False if that is not to be
+    /// (`qname-minimisation-strict`).
+    pub(super) fn ask_all(&mut self, now: Millis, state: &mut State, index: usize) -> bool {
+        let strict = state.forwards.recursion().is_none_or(|recursion| recursion.minimise == Minimise::Strict);
+        if strict {
+            return false;
+        }
+        self.ground(now, state);
+        state.hunt.iter_mut().for_each(|hunt| hunt.steps.whole = true);
+        state.asks = (state.target.clone(), state.key.qtype);
+        if let Some(target) = state.servers.get_mut(index).filter(|_| state.last_fault.is_some_and(|(_, f)| f != Fault::Lame)) {
+            target.tries = Tries::default();
+        }
+        true
+    }
+
+    /// Some servers say nothing to questions for part of a name.
+    pub(super) fn ask_all_after_silence(&mut self, now: Millis, state: &mut State) {
+        if state.hunt.is_none() || state.asks_all() || state.pending() {
+            return;
+        }
+        let steps = state.hunt.as_mut().map(|hunt| &mut hunt.steps);
+        let silences = steps.map_or(0, |steps| {
+            steps.silences = steps.silences.saturating_add(1);
+            steps.silences
+        });
+        if silences >= MAX_MINIMISE_TIMEOUTS {
+            self.ask_all(now, state, usize::MAX);
+        }
+    }
+}
+
+/// Chooses what of the target the servers get to see next; `shown` they have seen.
+fn show(state: &mut State, shown: NameRef<'_>) {
+    let State { hunt: Some(hunt), target, key, asks, .. } = state else { return };
+    *asks = match hunt.steps.next(target.as_ref(), key.qtype, shown.label_count()) {
+        Some(part) => (part, Rtype::A),
+        None => (target.clone(), key.qtype),
+    };
+}

@@ -1,0 +1,217 @@
+//! Questions that wait for other questions.
+//!
+//! It owns the ties between states: who waits for whom, and that nobody ever waits for himself. A state that needs the
+//! address of a name server, or a zone's own NS records, says so ([`Mesh::want`]) and is parked; afterwards the question is
+//! asked as a state of its own, or one that is in progress is joined. When it ends, whoever waits for it is told and goes
+//! on. What is to be asked and what is known is `descend`'s.
+//!
+//! ```text
+//!   parent ── want ──▶ births ── bear ──▶ child (new, or joined)     bear: would the child wait for the parent,
+//!     ▲                                     │                              straight or through others? Then it is
+//!     └──────────── hear_news ◀── news ◀────┘ ends                         told at once that there is nothing to be had.
+//! ```
+//!
+//! Both queues are worked off at the end of each event ([`Mesh::settle`]), when all states are in their places: a state
+//! never changes another while it is being worked on itself, and no call nests deeper than one.
+//!
+//! Bounds: what one client's question may cost is counted in [`Work`], which all states it waits for share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use store::{Key, Millis};
+use wire::{Answer, Class, Name, Rcode, Rtype};
+
+use super::Mesh;
+use super::state::State;
+use crate::limits::{MAX_GLOBAL_QUOTA, MAX_TARGET_COUNT, MAX_TARGET_NX};
+
+/// Times `num-queries-per-thread` that states may be there with those others wait for.
+const ROOM_FOR_CHILDREN: usize = 2;
+/// States looked at to find out whether one waits for another. Past that it is taken to.
+const MAX_WALK: usize = 256;
+
+/// Something a state waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Wait {
+    pub(super) name: Name,
+    pub(super) qtype: Rtype,
+    /// The state that finds out, once there is one.
+    child: Option<u64>,
+}
+
+/// A question to be asked for a state.
+pub(super) struct Birth {
+    parent: u64,
+    name: Name,
+    qtype: Rtype,
+}
+
+/// An answer for a state that waits for it.
+pub(super) struct News {
+    parent: u64,
+    name: Name,
+    qtype: Rtype,
+    answer: Arc<Answer>,
+}
+
+/// Whose question a new state asks.
+#[derive(Default)]
+pub(super) struct Kin {
+    pub(super) parents: Vec<u64>,
+    pub(super) depth: u8,
+    pub(super) work: Arc<Work>,
+}
+
+/// What a client's question has cost so far, at all depths.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    packets: AtomicU32,
+    targets: AtomicU32,
+    missing: AtomicU32,
+}
+
+impl Work {
+    pub(super) fn may_send(&self) -> bool {
+        self.packets.load(Ordering::Relaxed) < MAX_GLOBAL_QUOTA
+    }
+
+    pub(super) fn sent(&self) {
+        self.packets.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One more name-server address is looked up; false when it is one too many.
+    fn target(&self) -> bool {
+        self.targets.fetch_add(1, Ordering::Relaxed) < MAX_TARGET_COUNT
+    }
+
+    /// One more name server has no address.
+    pub(super) fn one_missing(&self) {
+        self.missing.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn too_many_missing(&self) -> bool {
+        self.missing.load(Ordering::Relaxed) > MAX_TARGET_NX
+    }
+
+    pub(super) fn too_many_targets(&self) -> bool {
+        self.targets.load(Ordering::Relaxed) >= MAX_TARGET_COUNT
+    }
+}
+
+impl Mesh {
+    /// The state will wait for the answer to this question. False if it may not ask any more.
+    pub(super) fn want(&mut self, state: &mut State, name: &Name, qtype: Rtype) -> bool {
+        if state.waits.iter().any(|wait| wait.name == *name && wait.qtype == qtype) {
+            return true;
+        }
+        if !state.work.target() {
+            return false;
+        }
+        state.waits.push(Wait { name: name.clone(), qtype, child: None });
+        self.births.push_back(Birth { parent: state.number, name: name.clone(), qtype });
+        true
+    }
+
+    /// Works off what the last event left: questions to be asked for others, and answers for those who wait.
+    pub(super) fn settle(&mut self, now: Millis) {
+        loop {
+            if let Some(News { parent, name, qtype, answer }) = self.news.pop_front() {
+                let Some(mut state) = self.states.remove(&parent) else { continue };
+                let before = state.waits.len();
+                state.waits.retain(|wait| wait.name != name || wait.qtype != qtype);
+                if state.waits.len() == before {
+                    self.park(state);
+                } else {
+                    self.hear_news(now, state, &name, qtype, &answer);
+                }
+            } else if let Some(birth) = self.births.pop_front() {
+                self.bear(now, birth);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn bear(&mut self, now: Millis, Birth { parent, name, qtype }: Birth) {
+        let Some(state) = self.states.get(&parent) else { return };
+        if !state.waits.iter().any(|wait| wait.name == name && wait.qtype == qtype) {
+            return;
+        }
+        let (forwards, depth, work) = (Arc::clone(&state.forwards), state.depth, Arc::clone(&state.work));
+        let key = Key { name, qtype, qclass: Class::IN, cd: false };
+        let child = match self.same(&key, &forwards) {
+            Some(child) if child == parent || self.waits_for(child, parent) => None,
+            Some(child) => {
+                self.idle.remove(&child);
+                self.states.get_mut(&child).map(|state| state.parents.push(parent)).map(|()| child)
+            }
+            None if self.states.len() >= self.limits.max_queries.saturating_mul(ROOM_FOR_CHILDREN) => None,
+            None => {
+                let kin = Kin { parents: vec![parent], depth: depth.saturating_add(1), work };
+                // Its number is the next one; it may be over before `begin` returns, and then the news are on their way.
+                let child = self.last + 1;
+                self.tie(parent, &key, child);
+                return self.begin(now, &forwards, key, (None, None), kin);
+            }
+        };
+        match child {
+            Some(child) => self.tie(parent, &key, child),
+            None => {
+                self.say(4, || format!("{} {qtype} would wait for itself", key.name));
+                self.tell_parents(vec![parent], &key, &Answer::new(Rcode::SERVFAIL));
+            }
+        }
+    }
+
+    fn tie(&mut self, parent: u64, key: &Key, child: u64) {
+        let waits = self.states.get_mut(&parent).map(|state| &mut state.waits);
+        let wait = waits.and_then(|all| all.iter_mut().find(|w| w.name == key.name && w.qtype == key.qtype));
+        if let Some(wait) = wait {
+            wait.child = Some(child);
+        }
+    }
+
+    /// Whether `state` waits for `other`, straight or through others.
+    fn waits_for(&self, state: u64, other: u64) -> bool {
+        let mut seen = vec![state];
+        let mut at = 0;
+        while let Some(number) = seen.get(at) {
+            at += 1;
+            let waits = self.states.get(number).map(|state| state.waits.as_slice()).unwrap_or_default();
+            for child in waits.iter().filter_map(|wait| wait.child) {
+                if child == other || seen.len() >= MAX_WALK {
+                    return true;
+                }
+                if !seen.contains(&child) {
+                    seen.push(child);
+                }
+            }
+        }
+        false
+    }
+
+    /// A state has ended: those who wait for it hear how.
+    pub(super) fn tell_parents(&mut self, parents: Vec<u64>, key: &Key, answer: &Answer) {
+        if parents.is_empty() {
+            return;
+        }
+        let answer = Arc::new(answer.clone());
+        for parent in parents {
+            let (name, qtype, answer) = (key.name.clone(), key.qtype, Arc::clone(&answer));
+            self.news.push_back(News { parent, name, qtype, answer });
+        }
+    }
+
+    /// A state waits no longer. What it waited for goes on, for others or for the cache.
+    pub(super) fn release(&mut self, state: &mut State) {
+        for child in std::mem::take(&mut state.waits).into_iter().filter_map(|wait| wait.child) {
+            if let Some(child) = self.states.get_mut(&child) {
+                child.parents.retain(|parent| *parent != state.number);
+                if child.is_idle() {
+                    self.idle.insert(child.number);
+                }
+            }
+        }
+    }
+}
