@@ -108,13 +108,15 @@ pub(crate) fn referral(reply: Reply, nth: usize, harden_glue: bool, scope: &Scop
         }
         set.class == Class::IN && !set.rdata.is_empty()
     };
-    authority.iter_mut().for_each(|set| drop(usable(set)));
-    let ns = authority.get(nth).filter(|set| set.class == Class::IN && !set.rdata.is_empty())?.clone();
+    let ns = authority.get_mut(nth).and_then(|set| usable(set).then(|| set.clone()))?;
     let mut proofs = authority;
-    proofs.retain(|set| match set.rtype {
-        Rtype::DS => set.owner == ns.owner,
-        Rtype::NSEC | Rtype::NSEC3 => set.owner.as_ref().is_subdomain_of(zone),
-        _ => false,
+    proofs.retain_mut(|set| {
+        let belongs = match set.rtype {
+            Rtype::DS => set.owner == ns.owner,
+            Rtype::NSEC | Rtype::NSEC3 => set.owner.as_ref().is_subdomain_of(zone),
+            _ => false,
+        };
+        belongs && usable(set)
     });
     let mut glue = additional;
     glue.retain_mut(|set| {

@@ -213,7 +213,8 @@ impl Mesh {
         self.leave_out_lame(now, &mut state);
         self.hedges = (self.hedges + HEDGE_SHARE).min(HEDGE_BURST * super::HEDGE_COST);
         show(&mut state, zone.as_ref());
-        self.fetch(&mut state, &recursion, recursion.fetches(state.depth));
+        let most = recursion.fetches(state.depth);
+        self.fetch(&mut state, &recursion, most);
         if recursion.harden_referral_path && state.depth == 0 {
             self.want(&mut state, &zone, Rtype::NS);
         }

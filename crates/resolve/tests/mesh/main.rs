@@ -4,9 +4,11 @@
 mod chains;
 mod crowd;
 mod dead;
+mod descent;
 mod failures;
 mod forwarding;
 mod guard;
+mod internet;
 mod late;
 mod net;
 mod properties;

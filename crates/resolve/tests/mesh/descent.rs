@@ -1,0 +1,193 @@
+//! Recursion on good days: from the root down, and no further than needed the next time.
+
+use resolve::{Minimise, StubZone};
+use wire::{Rcode, Rtype};
+
+use crate::internet::*;
+use crate::net::*;
+
+fn example() -> Internet {
+    internet().more("com.", "example.com. NS ns.example.com.\nns.example.com. A 192.0.2.4").zone(
+        "example.com.",
+        "192.0.2.4",
+        "example.com. NS ns.example.com.\nns.example.com. A 192.0.2.4\nwww.example.com. A 10.20.30.40\n\
+         mail.example.com. A 10.20.30.50\nalias.example.com. CNAME www.example.com.",
+    )
+}
+
+#[test]
+fn rfc1034_5_3_3_from_the_root_down_and_from_the_closest_known_zone_afterwards() {
+    let mut net = example().plain();
+    assert_eq!(addresses(&net.resolve("www.example.com.", Rtype::A)), ["10.20.30.40"]);
+    assert_eq!(
+        net.trace(),
+        [". NS @1", "www.example.com. A @1", "www.example.com. A @2", "www.example.com. A @4"]
+    );
+    assert!(net.sent.iter().all(|asked| asked.query.flags & wire::types::flag::RD == 0), "authorities are not asked to recurse");
+    assert_eq!(addresses(&net.resolve("mail.example.com.", Rtype::A)), ["10.20.30.50"]);
+    assert_eq!(net.trace()[4..], ["mail.example.com. A @4"]);
+    assert_eq!(net.resolve("none.example.com.", Rtype::A).answer.rcode, Rcode::NXDOMAIN);
+    assert_eq!(net.resolve("www.example.com.", Rtype::MX).answer.rcode, Rcode::NOERROR);
+    assert_eq!(net.sent.len(), 7);
+}
+
+#[test]
+fn rfc9609_3_priming_asks_the_root_for_itself_with_edns_and_tries_all_addresses() {
+    let deaf = |_: &Asked| Some(vec![]);
+    let mut net = example().at("198.51.100.8", deaf).at("198.51.100.9", deaf).with(|recursion| {
+        recursion.stub(stub(".", "198.51.100.8 198.51.100.9 198.51.100.1"));
+    });
+    assert_eq!(addresses(&net.resolve("www.example.com.", Rtype::A)), ["10.20.30.40"]);
+    let priming: Vec<&Asked> = net.sent.iter().filter(|asked| asked.name() == ".").collect();
+    assert!(priming.iter().all(|asked| asked.query.qtype == Rtype::NS && asked.query.edns.is_some()));
+    let after = net.sent.iter().skip(priming.len());
+    assert!(after.into_iter().all(|asked| ![8, 9].contains(&asked.who())), "the hints are only where it begins");
+}
+
+#[test]
+fn rfc9609_a_root_that_tells_nothing_fails_with_a_reason() {
+    let mut net = internet().at("198.51.100.1", |asked| Some(soon(asked.reply(Rcode::SERVFAIL, vec![], vec![])))).plain();
+    let told = net.resolve("www.example.com.", Rtype::A);
+    assert_eq!((told.answer.rcode, ede(&told).text.as_ref()), (Rcode::SERVFAIL, "no server configured for . told the zone's NS records"));
+}
+
+#[test]
+fn iter_primenoglue_root_names_without_addresses_are_asked_of_the_hints() {
+    let mut net = example()
+        .at("198.51.100.1", |asked| {
+            let ns = set(".", 3600, Rtype::NS, name("ns.root.").as_ref().as_wire());
+            (asked.name() == ".").then(|| soon(asked.reply(Rcode::NOERROR, vec![ns], vec![])))
+        })
+        .plain();
+    assert_eq!(addresses(&net.resolve("www.example.com.", Rtype::A)), ["10.20.30.40"]);
+}
+
+#[test]
+fn rfc1034_3_6_2_links_lead_from_zone_to_zone() {
+    let mut net = example()
+        .more("com.", "other.com. NS ns.example.com.")
+        .zone("other.com.", "192.0.2.4", "other.com. NS ns.example.com.\nd.other.com. DNAME example.com.\nc.other.com. CNAME www.example.com.")
+        .plain();
+    assert_eq!(shown(&net.resolve("c.other.com.", Rtype::A).answer.answer), ["c.other.com. 3600 CNAME", "www.example.com. 3600 A"]);
+    let told = net.resolve("mail.d.other.com.", Rtype::A);
+    assert_eq!(shown(&told.answer.answer), ["d.other.com. 3600 DNAME", "mail.d.other.com. 0 CNAME", "mail.example.com. 3600 A"]);
+}
+
+#[test]
+fn rfc9156_2_1_each_server_sees_one_label_more_than_it_serves() {
+    let mut net = example().with(|_| {});
+    net.resolve("www.example.com.", Rtype::A);
+    assert_eq!(net.trace(), [". NS @1", "com. A @1", "example.com. A @2", "www.example.com. A @4"]);
+    net.resolve("a.b.example.com.", Rtype::TXT);
+    assert_eq!(net.trace()[4..], ["b.example.com. A @4", "a.b.example.com. TXT @4"], "NXDOMAIN of a part, relaxed: the whole");
+}
+
+#[test]
+fn rfc9156_3_strict_believes_what_is_said_of_a_part() {
+    let mut net = example().with(|recursion| recursion.minimise = Minimise::Strict);
+    assert_eq!(net.resolve("a.b.example.com.", Rtype::TXT).answer.rcode, Rcode::NXDOMAIN);
+    assert_eq!(net.trace()[3..], ["b.example.com. A @4"]);
+}
+
+#[test]
+fn rfc9156_2_3_a_name_of_many_labels_takes_ten_steps() {
+    let mut net = example().with(|_| {});
+    let deep = format!("{}www.example.com.", "x.".repeat(60));
+    let mut net2 = example().more("example.com.", &format!("{deep} A 10.0.0.1")).with(|_| {});
+    assert_eq!(addresses(&net2.resolve(&deep, Rtype::A)), ["10.0.0.1"]);
+    assert!(net2.sent.len() <= 12, "{:?}", net2.trace());
+    net.resolve(&deep, Rtype::A);
+}
+
+#[test]
+fn iter_resolve_minimised_refused_a_server_that_refuses_parts_is_asked_for_the_whole() {
+    let refuse = |asked: &Asked| (asked.name() != "www.sub.example.com.").then(|| soon(asked.reply(Rcode::REFUSED, vec![], vec![])));
+    let records = "www.sub.example.com. AAAA 2001:db8::1";
+    let mut net = example().more("example.com.", records).at("192.0.2.4", refuse).with(|_| {});
+    assert_eq!(net.resolve("www.sub.example.com.", Rtype::AAAA).answer.answer.len(), 1);
+    let mut net = example().more("example.com.", records).at("192.0.2.4", refuse).with(|r| r.minimise = Minimise::Strict);
+    assert_eq!(net.resolve("www.sub.example.com.", Rtype::AAAA).answer.rcode, Rcode::SERVFAIL);
+}
+
+#[test]
+fn iter_resolve_minimised_timeout_a_server_silent_to_parts_is_asked_for_the_whole() {
+    let silent = |asked: &Asked| (asked.query.qtype == Rtype::A).then(Vec::new);
+    let mut net = example().more("example.com.", "www.example.com. AAAA 2001:db8::1").at("192.0.2.4", silent).with(|_| {});
+    assert_eq!(net.resolve("www.example.com.", Rtype::AAAA).answer.answer.len(), 1);
+    assert_eq!(net.trace()[3..], ["www.example.com. A @4", "www.example.com. A @4", "www.example.com. A @4", "www.example.com. AAAA @4"]);
+}
+
+#[test]
+fn rfc4035_2_4_ds_is_asked_of_the_parent_and_a_referral_there_tells_it() {
+    let ds = "example.com. DS 1 8 2 0000000000000000000000000000000000000000000000000000000000000000";
+    let mut net = example().more("com.", ds).plain();
+    let told = net.resolve("example.com.", Rtype::DS);
+    assert_eq!((shown(&told.answer.answer), net.trace()[2..].to_vec()), (vec!["example.com. 3600 DS".to_owned()], vec!["example.com. DS @2".to_owned()]));
+    // A server that refers to the zone though it was asked for its DS records (iter_ds_referral).
+    let mut net = example()
+        .more("com.", ds)
+        .at("198.51.100.2", |asked| {
+            let ns = set("example.com.", 3600, Rtype::NS, name("ns.example.com.").as_ref().as_wire());
+            let ds = set("example.com.", 3600, Rtype::DS, &[0, 1, 8, 2, 1, 2]);
+            (asked.query.qtype == Rtype::DS).then(|| soon(asked.reply(Rcode::NOERROR, vec![], vec![ns, ds])))
+        })
+        .plain();
+    assert_eq!(shown(&net.resolve("example.com.", Rtype::DS).answer.answer), ["example.com. 3600 DS"]);
+    assert_eq!(net.sent.len(), 3);
+}
+
+#[test]
+fn stub_zones_are_asked_without_the_delegation_and_stub_first_goes_on_without_them() {
+    let broken = |asked: &Asked| Some(soon(asked.reply(Rcode::SERVFAIL, vec![], vec![])));
+    let mut net = example().plain_stub(stub("example.com.", "192.0.2.4"));
+    assert_eq!(addresses(&net.resolve("www.example.com.", Rtype::A)), ["10.20.30.40"]);
+    assert_eq!(net.trace(), ["www.example.com. A @4"]);
+    let mut net = example().at("192.0.2.9", broken).plain_stub(stub("example.com.", "192.0.2.9"));
+    assert_eq!(net.resolve("www.example.com.", Rtype::A).answer.rcode, Rcode::SERVFAIL);
+    let first = StubZone { first: true, ..stub("example.com.", "192.0.2.9") };
+    let mut net = example().at("192.0.2.9", broken).plain_stub(first);
+    assert_eq!(addresses(&net.resolve("www.example.com.", Rtype::A)), ["10.20.30.40"]);
+}
+
+#[test]
+fn stub_prime_asks_the_stub_for_its_servers_and_stub_no_cache_keeps_nothing() {
+    let prime = StubZone { prime: true, ..stub("example.com.", "192.0.2.9") };
+    let mut net = example().zone("example.com.", "192.0.2.9", "example.com. NS ns.example.com.\nns.example.com. A 192.0.2.4").plain_stub(prime);
+    assert_eq!(addresses(&net.resolve("www.example.com.", Rtype::A)), ["10.20.30.40"]);
+    assert_eq!(net.trace(), ["example.com. NS @9", "ns.example.com. A @9", "www.example.com. A @4"]);
+    let no_cache = StubZone { no_cache: true, ..stub("example.com.", "192.0.2.4") };
+    let mut net = example().plain_stub(no_cache);
+    net.resolve("www.example.com.", Rtype::A);
+    net.resolve("www.example.com.", Rtype::A);
+    assert_eq!(net.sent.len(), 2);
+}
+
+#[test]
+fn iter_fwdstub_the_closer_of_forward_and_stub_zone_is_asked() {
+    let mut net = example().build(
+        Default::default(),
+        |recursion| {
+            recursion.minimise = Minimise::Off;
+            recursion.stub(stub("sub.example.com.", "192.0.2.2"));
+        },
+        |table| {
+            table.zone(zone("example.com.", &[1]));
+        },
+    );
+    net.ask(1, "www.example.com.", Rtype::A);
+    net.ask(2, "www.sub.example.com.", Rtype::A);
+    assert_eq!(net.trace(), ["www.example.com. A @1", "www.sub.example.com. A @2"]);
+    assert_eq!([0, 1].map(|n: usize| net.sent[n].query.flags & wire::types::flag::RD != 0), [true, false]);
+}
+
+#[test]
+fn forward_first_goes_on_from_the_root() {
+    let mut net = example().at("192.0.2.1", |asked| Some(soon(asked.reply(Rcode::SERVFAIL, vec![], vec![])))).build(
+        Default::default(),
+        |_| {},
+        |table| {
+            table.zone(resolve::ForwardZone { first: true, ..zone("example.com.", &[1]) });
+        },
+    );
+    assert_eq!(addresses(&net.resolve("www.example.com.", Rtype::A)), ["10.20.30.40"]);
+}
