@@ -144,7 +144,11 @@ impl Zone {
         let above = |set: &&Rrset| set.rtype == Rtype::DNAME && set.owner.as_ref() != name && name.is_subdomain_of(set.owner.as_ref());
         let found = self.set(name, qtype).or_else(|| self.set(name, Rtype::CNAME)).or_else(|| self.sets.iter().find(above));
         let exists = self.sets.iter().any(|set| set.owner.as_ref().is_subdomain_of(name));
+        let names = |set: &Rrset| set.rdata.iter().filter_map(|rdata| Name::from_wire(rdata).ok()).collect::<Vec<_>>();
+        let named = found.filter(|set| set.rtype == Rtype::NS).map(names).unwrap_or_default();
+        let beside = |set: &&Rrset| matches!(set.rtype, Rtype::A | Rtype::AAAA) && named.contains(&set.owner);
         Answer {
+            additional: self.sets.iter().filter(beside).cloned().collect(),
             aa: true,
             rcode: if found.is_some() || exists { Rcode::NOERROR } else { Rcode::NXDOMAIN },
             answer: found.cloned().into_iter().collect(),

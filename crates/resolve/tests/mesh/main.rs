@@ -4,6 +4,7 @@
 mod chains;
 mod crowd;
 mod dead;
+mod delegations;
 mod descent;
 mod failures;
 mod forwarding;
