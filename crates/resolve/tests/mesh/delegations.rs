@@ -190,12 +190,12 @@ fn iter_ranoaa_lame_a_recursive_server_is_the_last_resort_and_then_asked_to_recu
         bytes[2] &= !4;
         Some(soon(bytes))
     };
-    let mut net = delegated("example.com. NS ns.example.com.\nns.example.com. A 192.0.2.66").at("192.0.2.66", recursor).plain();
+    let mut net = delegated("example.com. NS ns.example.com.\nns.example.com. A 192.0.2.66").at("192.0.2.66", recursor).recursor("192.0.2.66").plain();
     assert_eq!(addresses(&net.resolve("www.example.com.", Rtype::A)), ["192.0.2.7"]);
     let flags: Vec<bool> = net.sent.iter().map(|asked| asked.query.flags & wire::types::flag::RD != 0).collect();
     assert_eq!(flags, [false, false, false, false, true]);
     for _ in 0..5 {
-        let net = works(delegated(TWO).at("192.0.2.66", recursor).plain());
+        let net = works(delegated(TWO).at("192.0.2.66", recursor).recursor("192.0.2.66").plain());
         assert!(net.sent.iter().filter(|asked| asked.who() == 66).count() <= 1);
     }
 }

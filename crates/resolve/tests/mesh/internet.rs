@@ -23,6 +23,7 @@ struct Zone {
 pub(crate) struct Internet {
     zones: Vec<Zone>,
     manners: BTreeMap<IpAddr, Manner>,
+    recursors: Vec<IpAddr>,
 }
 
 /// The root and com., with a name server each: where most stories begin.
@@ -64,6 +65,12 @@ impl Internet {
         self
     }
 
+    /// The server at this address says that it recurses.
+    pub(crate) fn recursor(mut self, addr: &str) -> Internet {
+        self.recursors.push(addr.parse().expect("an address"));
+        self
+    }
+
     /// Recursion over it, with the root server at 198.51.100.1 and without minimisation or fetches in advance, so that a
     /// test sees the packets it is about.
     pub(crate) fn plain(self) -> FakeNet {
@@ -101,7 +108,7 @@ impl Internet {
     fn answer(&mut self, asked: &Asked) -> Vec<(Millis, Fate)> {
         let ip = asked.server.ip();
         if let Some(said) = self.manners.get_mut(&ip).and_then(|manner| manner(asked)) {
-            return said;
+            return said.into_iter().map(|(after, fate)| (after, authority(fate, self.recursors.contains(&ip)))).collect();
         }
         let (name, qtype) = (asked.query.qname.as_ref(), asked.query.qtype);
         let served = self.zones.iter().filter(|zone| zone.servers.contains(&ip));
@@ -114,7 +121,18 @@ impl Internet {
             None if self.zones.iter().any(|zone| zone.servers.contains(&ip)) => Answer::new(Rcode::REFUSED),
             None => return vec![],
         };
-        soon(asked.render(&said))
+        soon(asked.render(&said)).into_iter().map(|(after, fate)| (after, authority(fate, false))).collect()
+    }
+}
+
+/// Takes RA out of a reply, unless whoever sends it recurses.
+fn authority(fate: Fate, recurses: bool) -> Fate {
+    match fate {
+        Fate::Bytes(mut bytes) if !recurses => {
+            bytes.iter_mut().skip(3).take(1).for_each(|flags| *flags &= 0x7f);
+            Fate::Bytes(bytes)
+        }
+        fate => fate,
     }
 }
 
