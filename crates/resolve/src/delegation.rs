@@ -54,6 +54,8 @@ pub(crate) struct Host {
     v6: Need,
     /// Addresses came as glue, not from the name's own zone.
     glue: bool,
+    /// What the parent of its zone has as glue was asked for.
+    above: bool,
 }
 
 /// A zone and whom to ask about it.
@@ -69,7 +71,7 @@ pub(crate) struct Delegation {
 
 impl Host {
     fn new(name: NameRef<'_>) -> Host {
-        Host { name: name.lower().to_name(), v4: Need::Unknown, v6: Need::Unknown, glue: false }
+        Host { name: name.lower().to_name(), v4: Need::Unknown, v6: Need::Unknown, glue: false, above: false }
     }
 
     fn need(&mut self, rtype: Rtype) -> &mut Need {
@@ -197,10 +199,12 @@ impl Delegation {
         }
     }
 
-    /// The addresses that could still be looked up, name by name. A name inside the zone can only be asked of the zone's own
-    /// servers, so one of those must be known (RFC 9471 2.1: such names need glue).
+    /// The addresses that could still be looked up, name by name. A name inside the zone can be asked of the zone's own
+    /// servers, if one of those is known (RFC 9471 2.1: such names need glue), or of the parent, if it forgot the glue just
+    /// now.
     pub(crate) fn missing<'a>(&'a self, recursion: &'a Recursion) -> impl Iterator<Item = (&'a Name, Rtype)> {
-        let reachable = |host: &&Host| !self.addrs.is_empty() || !host.name.as_ref().is_subdomain_of(self.zone.as_ref());
+        let known = !self.addrs.is_empty() || self.source == Source::Parent;
+        let reachable = move |host: &&Host| known || !host.name.as_ref().is_subdomain_of(self.zone.as_ref());
         self.hosts.iter().filter(reachable).flat_map(|host| {
             recursion
                 .families()
@@ -212,6 +216,19 @@ impl Delegation {
     /// Nobody can be asked, and nobody can be found.
     pub(crate) fn is_useless(&self, recursion: &Recursion) -> bool {
         self.addrs.is_empty() && self.missing(recursion).next().is_none()
+    }
+
+    /// The name servers whose addresses were looked up and led nowhere, and may differ in the glue that the parent of their own
+    /// zone has. Each is named once.
+    pub(crate) fn seek_above(&mut self) -> Vec<Name> {
+        let zone = self.zone.as_ref();
+        let found = |host: &Host| [host.v4, host.v6].contains(&Need::Known);
+        let open = |host: &&mut Host| !host.above && found(host) && !host.name.as_ref().is_subdomain_of(zone);
+        let seek = |host: &mut Host| {
+            host.above = true;
+            host.name.clone()
+        };
+        self.hosts.iter_mut().filter(open).map(seek).collect()
     }
 
     /// Whether all that was to be found out about this name is known, and no address is among it.

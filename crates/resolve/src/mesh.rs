@@ -326,9 +326,11 @@ impl Mesh {
         kin: Kin,
     ) {
         let number = self.number();
-        let Kin { parents, depth, work } = kin;
+        let Kin { parents, depth, work, seeks_glue } = kin;
         let refresh = client.is_none() && parents.is_empty();
-        self.joined.insert(key.clone(), number);
+        if !seeks_glue {
+            self.joined.insert(key.clone(), number);
+        }
         self.waiting += usize::from(client.is_some());
         // Unbound's two halves: the first runs on to the end, the other gives way when it gets old.
         let runs_on = parents.is_empty() && self.running_on < self.limits.max_queries.div_ceil(2);
@@ -347,6 +349,7 @@ impl Mesh {
             hunt: None,
             waits: Vec::new(),
             parents,
+            seeks_glue,
             depth,
             work,
             clients: client.into_iter().collect(),

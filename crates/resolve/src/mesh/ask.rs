@@ -38,7 +38,8 @@ impl Mesh {
         let zone = state.forwards.route(state.target.as_ref(), state.key.qtype).cloned();
         let first = state.chain.is_empty();
         // A refresh goes past what is known of the name it refreshes, not past what a link leads to.
-        if zone.as_ref().is_none_or(|zone| !zone.no_cache) && !(first && state.refresh) {
+        let past = first && (state.refresh || state.seeks_glue);
+        if zone.as_ref().is_none_or(|zone| !zone.no_cache) && !past {
             let (target, key) = (state.target.as_ref(), &state.key);
             let known = if first && state.depth == 0 { None } else { self.memory.known(target, key, now) };
             if let Some(known) = known.or_else(|| self.memory.implied(target, key, now, &self.limits)) {

@@ -48,7 +48,7 @@
 use std::sync::Arc;
 
 use store::{Millis, Put, Trust};
-use wire::{Answer, Name, NameRef, Rcode, Reply, Rtype};
+use wire::{Answer, Name, NameRef, Rcode, Reply, Rrset, Rtype};
 
 use super::Mesh;
 use super::state::{Flight, State, Target};
@@ -135,8 +135,17 @@ impl Mesh {
             return self.fail(now, *state, &Failure::NotForwarded);
         }
         let (referrals, passed) = state.hunt.take().map_or((0, Vec::new()), |hunt| (hunt.referrals, hunt.passed));
-        let hunt = Hunt::new(referrals, passed);
+        let mut hunt = Hunt::new(referrals, passed);
+        if state.seeks_glue {
+            hunt.below = self.zone_of(state.target.as_ref(), now);
+        }
         self.descend(now, state, hunt);
+    }
+
+    /// The closest zone at or above the name that the store knows of.
+    fn zone_of(&self, name: NameRef<'_>, now: Millis) -> Option<Name> {
+        let zone = name.ancestors().find(|zone| self.memory.set(*zone, Rtype::NS, now).is_some());
+        zone.filter(|zone| !zone.is_root()).map(NameRef::to_name)
     }
 
     /// NEAREST, under what is known of this search by now.
@@ -326,6 +335,15 @@ impl Mesh {
             let Some(back) = state.hunt.take() else { return };
             hunt = back;
         }
+        let above = if may_go_on && usize::from(state.depth) + 1 < recursion.depth() { hunt.at.seek_above() } else { vec![] };
+        state.hunt = Some(hunt);
+        for (name, rtype) in above.iter().flat_map(|name| recursion.families().map(move |rtype| (name, rtype))) {
+            self.want_glue(&mut state, name, rtype);
+        }
+        if !state.waits.is_empty() {
+            return self.park(state);
+        }
+        let Some(mut hunt) = state.hunt.take() else { return };
         if may_go_on && first {
             self.say(4, || format!("stub-first: {zone} failed, going on without it"));
             hunt.passed.push(zone);
@@ -425,6 +443,14 @@ impl Mesh {
             let end = Answer { answer, authority, ..Answer::new(Rcode::NOERROR) };
             let useful = super::serve::Useful { aa, finding: Finding::Answer(end) };
             return self.use_reply(now, state, useful);
+        }
+        let (target, qtype) = (state.target.clone(), state.key.qtype);
+        let is_sought = |set: &&Rrset| set.owner == target && set.rtype == qtype;
+        if let Some(glue) = found.glue.iter().find(is_sought).filter(|_| state.seeks_glue) {
+            // Glue is no answer for anybody else.
+            state.keep_from = usize::MAX;
+            let end = Answer { answer: vec![glue.clone()], ..Answer::new(Rcode::NOERROR) };
+            return self.finish(now, *state, end, false, None, None);
         }
         let mut at = Delegation::of_reply(&found.ns, &found.glue, Source::Parent, &state.forwards, &recursion);
         at.no_cache = no_cache;

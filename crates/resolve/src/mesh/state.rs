@@ -55,6 +55,8 @@ pub(super) struct State {
     /// Questions that this one waits for, and the states that wait for this one.
     pub(super) waits: Vec<Wait>,
     pub(super) parents: Vec<u64>,
+    /// It looks for the glue that the parent of the target's zone has, not for what the zone itself says.
+    pub(super) seeks_glue: bool,
     /// How many questions wait for this one, one for the other: 0 for what a client asked.
     pub(super) depth: u8,
     /// Work done for the client's question, by this state and all it waits for.

@@ -45,6 +45,7 @@ pub(super) struct Birth {
     parent: u64,
     name: Name,
     qtype: Rtype,
+    seeks_glue: bool,
 }
 
 /// An answer for a state that waits for it.
@@ -61,6 +62,7 @@ pub(super) struct Kin {
     pub(super) parents: Vec<u64>,
     pub(super) depth: u8,
     pub(super) work: Arc<Work>,
+    pub(super) seeks_glue: bool,
 }
 
 /// What a client's question has cost so far, at all depths.
@@ -102,6 +104,15 @@ impl Work {
 impl Mesh {
     /// The state will wait for the answer to this question. False if it may not ask any more.
     pub(super) fn want(&mut self, state: &mut State, name: &Name, qtype: Rtype) -> bool {
+        self.want_from(state, name, qtype, false)
+    }
+
+    /// The same for what the parent of the name's zone has as glue.
+    pub(super) fn want_glue(&mut self, state: &mut State, name: &Name, qtype: Rtype) -> bool {
+        self.want_from(state, name, qtype, true)
+    }
+
+    fn want_from(&mut self, state: &mut State, name: &Name, qtype: Rtype, seeks_glue: bool) -> bool {
         if state.waits.iter().any(|wait| wait.name == *name && wait.qtype == qtype) {
             return true;
         }
@@ -109,7 +120,7 @@ impl Mesh {
             return false;
         }
         state.waits.push(Wait { name: name.clone(), qtype, child: None });
-        self.births.push_back(Birth { parent: state.number, name: name.clone(), qtype });
+        self.births.push_back(Birth { parent: state.number, name: name.clone(), qtype, seeks_glue });
         true
     }
 
@@ -133,14 +144,14 @@ impl Mesh {
         }
     }
 
-    fn bear(&mut self, now: Millis, Birth { parent, name, qtype }: Birth) {
+    fn bear(&mut self, now: Millis, Birth { parent, name, qtype, seeks_glue }: Birth) {
         let Some(state) = self.states.get(&parent) else { return };
         if !state.waits.iter().any(|wait| wait.name == name && wait.qtype == qtype) {
             return;
         }
         let (forwards, depth, work) = (Arc::clone(&state.forwards), state.depth, Arc::clone(&state.work));
         let key = Key { name, qtype, qclass: Class::IN, cd: false };
-        let child = match self.same(&key, &forwards) {
+        let child = match self.same(&key, &forwards).filter(|_| !seeks_glue) {
             Some(child) if child == parent || self.waits_for(child, parent) => None,
             Some(child) => {
                 self.idle.remove(&child);
@@ -148,7 +159,7 @@ impl Mesh {
             }
             None if self.states.len() >= self.limits.max_queries.saturating_mul(ROOM_FOR_CHILDREN) => None,
             None => {
-                let kin = Kin { parents: vec![parent], depth: depth.saturating_add(1), work };
+                let kin = Kin { parents: vec![parent], depth: depth.saturating_add(1), work, seeks_glue };
                 // Its number is the next one; it may be over before `begin` returns, and then the news are on their way.
                 let child = self.last + 1;
                 self.tie(parent, &key, child);

@@ -77,7 +77,8 @@ fn a_circle_of_glueless_delegations_ends_at_once() {
 #[test]
 fn rfc9471_2_1_names_inside_the_zone_without_glue_are_out_of_reach() {
     let (net, told) = fails(delegated("example.com. NS ns.example.com.").plain());
-    assert_eq!(net.sent.len(), 3, "{:?}", net.trace());
+    // The parent is asked for what it forgot (fetch_glue); it does not know, and that is the end.
+    assert_eq!(net.trace()[3..], ["ns.example.com. A @2"]);
     assert_eq!(ede(&told).text, "no address is known of any server of example.com.");
     assert_eq!(
         told.why.as_deref(),
