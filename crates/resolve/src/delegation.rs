@@ -54,6 +54,8 @@ pub(crate) struct Host {
     v6: Need,
     /// Addresses came as glue, not from the name's own zone.
     glue: bool,
+    /// It was looked up because the glue led nowhere.
+    doubted: bool,
     /// What the parent of its zone has as glue was asked for.
     above: bool,
 }
@@ -71,7 +73,7 @@ pub(crate) struct Delegation {
 
 impl Host {
     fn new(name: NameRef<'_>) -> Host {
-        Host { name: name.lower().to_name(), v4: Need::Unknown, v6: Need::Unknown, glue: false, above: false }
+        Host { name: name.lower().to_name(), v4: Need::Unknown, v6: Need::Unknown, glue: false, doubted: false, above: false }
     }
 
     fn need(&mut self, rtype: Rtype) -> &mut Need {
@@ -243,9 +245,9 @@ impl Delegation {
         let mut any = false;
         let zone = self.zone.as_ref();
         // Those inside the zone could only be asked for where nobody answers.
-        let out = |host: &&mut Host| host.glue && !host.name.as_ref().is_subdomain_of(zone);
+        let out = |host: &&mut Host| host.glue && !host.doubted && !host.name.as_ref().is_subdomain_of(zone);
         for host in self.hosts.iter_mut().filter(out) {
-            host.glue = false;
+            (host.glue, host.doubted) = (false, true);
             for need in [&mut host.v4, &mut host.v6] {
                 if *need == Need::Known {
                     (*need, any) = (Need::Unknown, true);

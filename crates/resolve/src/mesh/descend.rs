@@ -294,6 +294,10 @@ impl Mesh {
         let sets = answer.answer.iter().filter(|set| set.rtype == qtype);
         let before = hunt.at.addrs.len();
         hunt.at.learn(name.as_ref(), qtype, sets.flat_map(addresses), false, &state.forwards, &recursion);
+        if hunt.at.addrs.len() == before {
+            // The name's own zone may be silent and its parent have told the address as glue meanwhile.
+            hunt.at.fill(&self.memory, now, &state.forwards, &recursion);
+        }
         if hunt.at.addrs.len() == before && hunt.at.is_without_address(name.as_ref(), &recursion) {
             state.work.one_missing();
         }
@@ -340,7 +344,7 @@ impl Mesh {
         for (name, rtype) in above.iter().flat_map(|name| recursion.families().map(move |rtype| (name, rtype))) {
             self.want_glue(&mut state, name, rtype);
         }
-        if !state.waits.is_empty() {
+        if may_go_on && !state.waits.is_empty() {
             return self.park(state);
         }
         let Some(mut hunt) = state.hunt.take() else { return };

@@ -338,3 +338,14 @@ fn ghost_domains_cve_2012_1033_a_zone_that_is_gone_at_its_parent_ends_with_its_t
     assert_eq!(codes[..2], [Rcode::NOERROR; 2]);
     assert_eq!(codes[4], Rcode::NXDOMAIN, "{codes:?} {:?}", net.trace());
 }
+
+#[test]
+fn a_question_whose_time_ends_while_it_waits_for_others_ends() {
+    let silent = |_: &Asked| Some(vec![]);
+    let limits = Limits { client_deadline_ms: 0, ..Limits::default() };
+    let world = with_net(delegated("example.com. NS ns.example.net.\nexample.com. NS ns2.example.net."));
+    let mut net = world.at("192.0.2.5", silent).build(limits, |recursion| recursion.ip6 = true, |_| {});
+    let told = net.resolve("www.example.com.", Rtype::A);
+    assert_eq!(told.answer.rcode, Rcode::SERVFAIL);
+    assert!(told.at <= 1_000_000 + 30_000);
+}
