@@ -15,7 +15,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use store::Millis;
-use wire::{Name, NameRef, Rcode, Rrset, Rtype};
+use wire::{Class, Name, NameRef, Rcode, Rrset, Rtype};
 
 use crate::forward::Forwards;
 use crate::limits::{MAX_DP_ADDRS, MAX_DP_NAMES};
@@ -69,11 +69,21 @@ pub(crate) struct Delegation {
     pub(crate) addrs: Vec<SocketAddr>,
     pub(crate) tcp_only: bool,
     pub(crate) no_cache: bool,
+    /// When its NS records end; `None`: never. What is delegated from here ends no later, or a zone that is gone could live on
+    /// in the zones below it (ghost domains, CVE-2026-40622).
+    pub(crate) expires: Option<Millis>,
 }
 
 impl Host {
     fn new(name: NameRef<'_>) -> Host {
-        Host { name: name.lower().to_name(), v4: Need::Unknown, v6: Need::Unknown, glue: false, doubted: false, above: false }
+        Host {
+            name: name.lower().to_name(),
+            v4: Need::Unknown,
+            v6: Need::Unknown,
+            glue: false,
+            doubted: false,
+            above: false,
+        }
     }
 
     fn need(&mut self, rtype: Rtype) -> &mut Need {
@@ -95,7 +105,8 @@ fn makes_sense(addr: IpAddr) -> bool {
 
 impl Delegation {
     pub(crate) fn new(zone: Name, source: Source) -> Delegation {
-        Delegation { zone, source, hosts: Vec::new(), addrs: Vec::new(), tcp_only: false, no_cache: false }
+        let (hosts, addrs) = (Vec::new(), Vec::new());
+        Delegation { zone, source, hosts, addrs, tcp_only: false, no_cache: false, expires: None }
     }
 
     /// What the operator says of a zone.
@@ -140,6 +151,7 @@ impl Delegation {
         let ns = memory.set(zone, Rtype::NS, now)?.set;
         let mut own = Delegation::new(zone.lower().to_name(), Source::Store);
         own.hosts = hosts(&ns);
+        own.expires = Some(now + u64::from(ns.ttl) * 1000);
         own.fill(memory, now, forwards, recursion);
         Some(own)
     }
@@ -150,7 +162,14 @@ impl Delegation {
         for name in names {
             for rtype in recursion.families() {
                 if let Some(known) = memory.set(name.as_ref(), rtype, now) {
-                    self.learn(name.as_ref(), rtype, addresses(&known.set), !known.trust.answers(), forwards, recursion);
+                    self.learn(
+                        name.as_ref(),
+                        rtype,
+                        addresses(&known.set),
+                        !known.trust.answers(),
+                        forwards,
+                        recursion,
+                    );
                 }
             }
         }
@@ -208,10 +227,7 @@ impl Delegation {
         let known = !self.addrs.is_empty() || self.source == Source::Parent;
         let reachable = move |host: &&Host| known || !host.name.as_ref().is_subdomain_of(self.zone.as_ref());
         self.hosts.iter().filter(reachable).flat_map(|host| {
-            recursion
-                .families()
-                .filter(|rtype| host.has(*rtype) == Need::Unknown)
-                .map(move |rtype| (&host.name, rtype))
+            recursion.families().filter(|rtype| host.has(*rtype) == Need::Unknown).map(move |rtype| (&host.name, rtype))
         })
     }
 
@@ -299,7 +315,8 @@ pub(crate) fn word(
     if rcode != Rcode::NOERROR {
         return Word::Answer;
     }
-    let own = |set: &Rrset| set.owner.as_ref() == name;
+    let is_ours = |set: &Rrset| set.class == Class::IN && !set.rdata.is_empty();
+    let own = |set: &Rrset| set.owner.as_ref() == name && is_ours(set);
     let hit = answer.iter().any(|set| own(set) && set.rtype == qtype);
     let leads = answer.iter().any(|set| {
         own(set) && set.rtype == Rtype::CNAME
@@ -313,7 +330,7 @@ pub(crate) fn word(
     if authority.iter().any(|set| set.rtype == Rtype::SOA && name.is_subdomain_of(set.owner.as_ref())) {
         return if borrowed { Word::RecursionLame } else { Word::Answer };
     }
-    for (nth, ns) in authority.iter().enumerate().filter(|(_, set)| set.rtype == Rtype::NS) {
+    for (nth, ns) in authority.iter().enumerate().filter(|(_, set)| set.rtype == Rtype::NS && is_ours(set)) {
         let owner = ns.owner.as_ref();
         if owner == zone {
             return match (borrowed, answer.is_empty() && !aa && !recursing) {

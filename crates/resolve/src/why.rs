@@ -154,9 +154,7 @@ impl Failure {
             Failure::NoAddresses(zone) => {
                 ede(Ede::NO_REACHABLE_AUTHORITY, format!("no address is known of any server of {zone}"))
             }
-            Failure::TooMuch(what, name) => {
-                ede(Ede::OTHER, format!("given up at {name}: the question {what}"))
-            }
+            Failure::TooMuch(what, name) => ede(Ede::OTHER, format!("given up at {name}: the question {what}")),
             Failure::LateZone(zone, server, Some(fault)) => {
                 let text = format!("{} {fault}; {zone} has not answered in time", Ip(server.ip()));
                 ede(fault.code(), text)

@@ -27,7 +27,15 @@ const TRY_PLAIN_AFTER: u8 = 2;
 /// The servers of a zone, untried.
 fn targets(zone: &ForwardZone, reserve: bool) -> impl Iterator<Item = Target> {
     let ForwardZone { tcp_only, no_cache, .. } = *zone;
-    let target = move |addr| Target { addr, tries: Tries::default(), reserve, shuns_edns: false, borrows: false, tcp_only, no_cache };
+    let target = move |addr| Target {
+        addr,
+        tries: Tries::default(),
+        reserve,
+        shuns_edns: false,
+        borrows: false,
+        tcp_only,
+        no_cache,
+    };
     zone.servers.iter().map(move |server| target(server.addr))
 }
 

@@ -208,7 +208,9 @@ impl Mesh {
         let Some(recursion) = state.forwards.recursion().cloned() else {
             return self.fail(now, *state, &Failure::NotForwarded);
         };
-        self.say(3, || format!("the servers of {} are asked: {} names, {} addresses", at.zone, at.hosts.len(), at.addrs.len()));
+        self.say(3, || {
+            format!("the servers of {} are asked: {} names, {} addresses", at.zone, at.hosts.len(), at.addrs.len())
+        });
         if at.no_cache {
             state.keep_from = state.chain.len() + 1;
         }
@@ -339,7 +341,8 @@ impl Mesh {
             let Some(back) = state.hunt.take() else { return };
             hunt = back;
         }
-        let above = if may_go_on && usize::from(state.depth) + 1 < recursion.depth() { hunt.at.seek_above() } else { vec![] };
+        let above =
+            if may_go_on && usize::from(state.depth) + 1 < recursion.depth() { hunt.at.seek_above() } else { vec![] };
         state.hunt = Some(hunt);
         for (name, rtype) in above.iter().flat_map(|name| recursion.families().map(move |rtype| (name, rtype))) {
             self.want_glue(&mut state, name, rtype);
@@ -428,14 +431,24 @@ impl Mesh {
             let stop = state.target.clone();
             return self.fail(now, *state, &Failure::TooMuch("exceeded the maximum of referrals", stop));
         }
-        let scope =
-            Scope { zone: hunt.at.zone.as_ref(), private: state.forwards.private(), limits: &self.limits };
+        let scope = Scope { zone: hunt.at.zone.as_ref(), private: state.forwards.private(), limits: &self.limits };
         let no_cache = hunt.at.no_cache;
         let aa = reply.aa();
-        let Some(found) = referral(reply, nth, recursion.harden_glue, &scope) else { return self.ask(now, state) };
+        let Some(mut found) = referral(reply, nth, recursion.harden_glue, &scope) else {
+            // `word` has found it to be usable.
+            return self.fail(now, *state, &Failure::NotForwarded);
+        };
+        if let Some(expires) = hunt.at.expires {
+            let left = u32::try_from(expires.saturating_sub(now) / 1000).unwrap_or(u32::MAX);
+            std::iter::once(&mut found.ns).chain(&mut found.glue).for_each(|set| set.ttl = set.ttl.min(left));
+        }
+        let bound = hunt.at.expires.map_or(u64::MAX, |expires| expires.saturating_sub(now));
         if !no_cache {
-            let (beside, above) =
-                if aa { (Trust::AdditionalAa, Trust::AuthorityAa) } else { (Trust::AdditionalNoAa, Trust::AuthorityNoAa) };
+            let (beside, above) = if aa {
+                (Trust::AdditionalAa, Trust::AuthorityAa)
+            } else {
+                (Trust::AdditionalNoAa, Trust::AuthorityNoAa)
+            };
             let put = Put { leeway_s: 0, ..state.put(now, 0, aa) };
             // Whatever the flag says: the parent's NS records are not its own (RFC 2181 5.4.1).
             self.memory.learn(&found.ns, Trust::AuthorityNoAa, put);
@@ -458,6 +471,7 @@ impl Mesh {
         }
         let mut at = Delegation::of_reply(&found.ns, &found.glue, Source::Parent, &state.forwards, &recursion);
         at.no_cache = no_cache;
+        at.expires = Some(now.saturating_add(bound.min(u64::from(found.ns.ttl) * 1000)));
         at.fill(&self.memory, now, &state.forwards, &recursion);
         self.arrive(now, state, at);
     }
@@ -480,7 +494,8 @@ impl Mesh {
             _ => {}
         }
         self.ground(now, &mut state);
-        let dname = matches!(&useful.finding, Finding::Link(sets, _) if sets.iter().any(|set| set.rtype == Rtype::DNAME));
+        let dname =
+            matches!(&useful.finding, Finding::Link(sets, _) if sets.iter().any(|set| set.rtype == Rtype::DNAME));
         if let Some(hunt) = &mut state.hunt {
             hunt.steps.whole |= rcode != Rcode::NOERROR || dname;
             hunt.steps.silences = 0;
@@ -500,7 +515,9 @@ impl Mesh {
         self.ground(now, state);
         state.hunt.iter_mut().for_each(|hunt| hunt.steps.whole = true);
         state.asks = (state.target.clone(), state.key.qtype);
-        if let Some(target) = state.servers.get_mut(index).filter(|_| state.last_fault.is_some_and(|(_, f)| f != Fault::Lame)) {
+        if let Some(target) =
+            state.servers.get_mut(index).filter(|_| state.last_fault.is_some_and(|(_, f)| f != Fault::Lame))
+        {
             target.tries = Tries::default();
         }
         true

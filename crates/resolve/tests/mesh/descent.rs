@@ -19,11 +19,11 @@ fn example() -> Internet {
 fn rfc1034_5_3_3_from_the_root_down_and_from_the_closest_known_zone_afterwards() {
     let mut net = example().plain();
     assert_eq!(addresses(&net.resolve("www.example.com.", Rtype::A)), ["10.20.30.40"]);
-    assert_eq!(
-        net.trace(),
-        [". NS @1", "www.example.com. A @1", "www.example.com. A @2", "www.example.com. A @4"]
+    assert_eq!(net.trace(), [". NS @1", "www.example.com. A @1", "www.example.com. A @2", "www.example.com. A @4"]);
+    assert!(
+        net.sent.iter().all(|asked| asked.query.flags & wire::types::flag::RD == 0),
+        "authorities are not asked to recurse"
     );
-    assert!(net.sent.iter().all(|asked| asked.query.flags & wire::types::flag::RD == 0), "authorities are not asked to recurse");
     assert_eq!(addresses(&net.resolve("mail.example.com.", Rtype::A)), ["10.20.30.50"]);
     assert_eq!(net.trace()[4..], ["mail.example.com. A @4"]);
     assert_eq!(net.resolve("none.example.com.", Rtype::A).answer.rcode, Rcode::NXDOMAIN);
@@ -46,9 +46,13 @@ fn rfc9609_3_priming_asks_the_root_for_itself_with_edns_and_tries_all_addresses(
 
 #[test]
 fn rfc9609_a_root_that_tells_nothing_fails_with_a_reason() {
-    let mut net = internet().at("198.51.100.1", |asked| Some(soon(asked.reply(Rcode::SERVFAIL, vec![], vec![])))).plain();
+    let mut net =
+        internet().at("198.51.100.1", |asked| Some(soon(asked.reply(Rcode::SERVFAIL, vec![], vec![])))).plain();
     let told = net.resolve("www.example.com.", Rtype::A);
-    assert_eq!((told.answer.rcode, ede(&told).text.as_ref()), (Rcode::SERVFAIL, "no server configured for . told the zone's NS records"));
+    assert_eq!(
+        (told.answer.rcode, ede(&told).text.as_ref()),
+        (Rcode::SERVFAIL, "no server configured for . told the zone's NS records")
+    );
 }
 
 #[test]
@@ -66,11 +70,21 @@ fn iter_primenoglue_root_names_without_addresses_are_asked_of_the_hints() {
 fn rfc1034_3_6_2_links_lead_from_zone_to_zone() {
     let mut net = example()
         .more("com.", "other.com. NS ns.example.com.")
-        .zone("other.com.", "192.0.2.4", "other.com. NS ns.example.com.\nd.other.com. DNAME example.com.\nc.other.com. CNAME www.example.com.")
+        .zone(
+            "other.com.",
+            "192.0.2.4",
+            "other.com. NS ns.example.com.\nd.other.com. DNAME example.com.\nc.other.com. CNAME www.example.com.",
+        )
         .plain();
-    assert_eq!(shown(&net.resolve("c.other.com.", Rtype::A).answer.answer), ["c.other.com. 3600 CNAME", "www.example.com. 3600 A"]);
+    assert_eq!(
+        shown(&net.resolve("c.other.com.", Rtype::A).answer.answer),
+        ["c.other.com. 3600 CNAME", "www.example.com. 3600 A"]
+    );
     let told = net.resolve("mail.d.other.com.", Rtype::A);
-    assert_eq!(shown(&told.answer.answer), ["d.other.com. 3600 DNAME", "mail.d.other.com. 0 CNAME", "mail.example.com. 3600 A"]);
+    assert_eq!(
+        shown(&told.answer.answer),
+        ["d.other.com. 3600 DNAME", "mail.d.other.com. 0 CNAME", "mail.example.com. 3600 A"]
+    );
 }
 
 #[test]
@@ -79,7 +93,11 @@ fn rfc9156_2_1_each_server_sees_one_label_more_than_it_serves() {
     net.resolve("www.example.com.", Rtype::A);
     assert_eq!(net.trace(), [". NS @1", "com. A @1", "example.com. A @2", "www.example.com. A @4"]);
     net.resolve("a.b.example.com.", Rtype::TXT);
-    assert_eq!(net.trace()[4..], ["b.example.com. A @4", "a.b.example.com. TXT @4"], "NXDOMAIN of a part, relaxed: the whole");
+    assert_eq!(
+        net.trace()[4..],
+        ["b.example.com. A @4", "a.b.example.com. TXT @4"],
+        "NXDOMAIN of a part, relaxed: the whole"
+    );
 }
 
 #[test]
@@ -101,20 +119,27 @@ fn rfc9156_2_3_a_name_of_many_labels_takes_ten_steps() {
 
 #[test]
 fn iter_resolve_minimised_refused_a_server_that_refuses_parts_is_asked_for_the_whole() {
-    let refuse = |asked: &Asked| (asked.name() != "www.sub.example.com.").then(|| soon(asked.reply(Rcode::REFUSED, vec![], vec![])));
+    let refuse = |asked: &Asked| {
+        (asked.name() != "www.sub.example.com.").then(|| soon(asked.reply(Rcode::REFUSED, vec![], vec![])))
+    };
     let records = "www.sub.example.com. AAAA 2001:db8::1";
     let mut net = example().more("example.com.", records).at("192.0.2.4", refuse).with(|_| {});
     assert_eq!(net.resolve("www.sub.example.com.", Rtype::AAAA).answer.answer.len(), 1);
-    let mut net = example().more("example.com.", records).at("192.0.2.4", refuse).with(|r| r.minimise = Minimise::Strict);
+    let mut net =
+        example().more("example.com.", records).at("192.0.2.4", refuse).with(|r| r.minimise = Minimise::Strict);
     assert_eq!(net.resolve("www.sub.example.com.", Rtype::AAAA).answer.rcode, Rcode::SERVFAIL);
 }
 
 #[test]
 fn iter_resolve_minimised_timeout_a_server_silent_to_parts_is_asked_for_the_whole() {
     let silent = |asked: &Asked| (asked.query.qtype == Rtype::A).then(Vec::new);
-    let mut net = example().more("example.com.", "www.example.com. AAAA 2001:db8::1").at("192.0.2.4", silent).with(|_| {});
+    let mut net =
+        example().more("example.com.", "www.example.com. AAAA 2001:db8::1").at("192.0.2.4", silent).with(|_| {});
     assert_eq!(net.resolve("www.example.com.", Rtype::AAAA).answer.answer.len(), 1);
-    assert_eq!(net.trace()[3..], ["www.example.com. A @4", "www.example.com. A @4", "www.example.com. A @4", "www.example.com. AAAA @4"]);
+    assert_eq!(
+        net.trace()[3..],
+        ["www.example.com. A @4", "www.example.com. A @4", "www.example.com. A @4", "www.example.com. AAAA @4"]
+    );
 }
 
 #[test]
@@ -122,7 +147,10 @@ fn rfc4035_2_4_ds_is_asked_of_the_parent_and_a_referral_there_tells_it() {
     let ds = "example.com. DS 1 8 2 0000000000000000000000000000000000000000000000000000000000000000";
     let mut net = example().more("com.", ds).plain();
     let told = net.resolve("example.com.", Rtype::DS);
-    assert_eq!((shown(&told.answer.answer), net.trace()[2..].to_vec()), (vec!["example.com. 3600 DS".to_owned()], vec!["example.com. DS @2".to_owned()]));
+    assert_eq!(
+        (shown(&told.answer.answer), net.trace()[2..].to_vec()),
+        (vec!["example.com. 3600 DS".to_owned()], vec!["example.com. DS @2".to_owned()])
+    );
     // A server that refers to the zone though it was asked for its DS records (iter_ds_referral).
     let mut net = example()
         .more("com.", ds)
@@ -152,7 +180,9 @@ fn stub_zones_are_asked_without_the_delegation_and_stub_first_goes_on_without_th
 #[test]
 fn stub_prime_asks_the_stub_for_its_servers_and_stub_no_cache_keeps_nothing() {
     let prime = StubZone { prime: true, ..stub("example.com.", "192.0.2.9") };
-    let mut net = example().zone("example.com.", "192.0.2.9", "example.com. NS ns.example.com.\nns.example.com. A 192.0.2.4").plain_stub(prime);
+    let mut net = example()
+        .zone("example.com.", "192.0.2.9", "example.com. NS ns.example.com.\nns.example.com. A 192.0.2.4")
+        .plain_stub(prime);
     assert_eq!(addresses(&net.resolve("www.example.com.", Rtype::A)), ["10.20.30.40"]);
     assert_eq!(net.trace(), ["example.com. NS @9", "www.example.com. A @4"]);
     let no_cache = StubZone { no_cache: true, ..stub("example.com.", "192.0.2.4") };

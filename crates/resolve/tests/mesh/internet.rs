@@ -60,7 +60,11 @@ impl Internet {
     }
 
     /// What the server at this address does instead; where it gives `None`, it behaves.
-    pub(crate) fn at(mut self, addr: &str, manner: impl FnMut(&Asked) -> Option<Vec<(Millis, Fate)>> + 'static) -> Internet {
+    pub(crate) fn at(
+        mut self,
+        addr: &str,
+        manner: impl FnMut(&Asked) -> Option<Vec<(Millis, Fate)>> + 'static,
+    ) -> Internet {
         self.manners.insert(addr.parse().expect("an address"), Box::new(manner));
         self
     }
@@ -108,7 +112,10 @@ impl Internet {
     fn answer(&mut self, asked: &Asked) -> Vec<(Millis, Fate)> {
         let ip = asked.server.ip();
         if let Some(said) = self.manners.get_mut(&ip).and_then(|manner| manner(asked)) {
-            return said.into_iter().map(|(after, fate)| (after, authority(fate, self.recursors.contains(&ip)))).collect();
+            return said
+                .into_iter()
+                .map(|(after, fate)| (after, authority(fate, self.recursors.contains(&ip))))
+                .collect();
         }
         let (name, qtype) = (asked.query.qname.as_ref(), asked.query.qtype);
         let served = self.zones.iter().filter(|zone| zone.servers.contains(&ip));
@@ -159,8 +166,11 @@ impl Zone {
                 ..Answer::default()
             };
         }
-        let above = |set: &&Rrset| set.rtype == Rtype::DNAME && set.owner.as_ref() != name && name.is_subdomain_of(set.owner.as_ref());
-        let found = self.set(name, qtype).or_else(|| self.set(name, Rtype::CNAME)).or_else(|| self.sets.iter().find(above));
+        let above = |set: &&Rrset| {
+            set.rtype == Rtype::DNAME && set.owner.as_ref() != name && name.is_subdomain_of(set.owner.as_ref())
+        };
+        let found =
+            self.set(name, qtype).or_else(|| self.set(name, Rtype::CNAME)).or_else(|| self.sets.iter().find(above));
         let exists = self.sets.iter().any(|set| set.owner.as_ref().is_subdomain_of(name));
         let names = |set: &Rrset| set.rdata.iter().filter_map(|rdata| Name::from_wire(rdata).ok()).collect::<Vec<_>>();
         let named = found.filter(|set| set.rtype == Rtype::NS).map(names).unwrap_or_default();
@@ -192,5 +202,6 @@ impl FakeNet {
 /// The addresses a client was told.
 pub(crate) fn addresses(told: &Told) -> Vec<String> {
     let sets = told.answer.answer.iter().filter(|set| set.rtype == Rtype::A);
-    sets.flat_map(|set| set.rdata.iter().map(|rdata| wire::rdata_to_text(Rtype::A, rdata)).collect::<Vec<_>>()).collect()
+    sets.flat_map(|set| set.rdata.iter().map(|rdata| wire::rdata_to_text(Rtype::A, rdata)).collect::<Vec<_>>())
+        .collect()
 }
