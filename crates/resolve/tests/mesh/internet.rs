@@ -49,7 +49,7 @@ impl Internet {
             let record = wire::parse_record(line, 3600).unwrap_or_else(|error| panic!("{line}: {error}"));
             let known = zone.sets.iter_mut().find(|set| set.owner == record.owner && set.rtype == record.rtype);
             match known {
-                Some(set) => drop(set.make_mut().rdata.push(&record.rdata)),
+                Some(set) => assert!(set.make_mut().rdata.push(&record.rdata), "room in the set"),
                 None => {
                     let (ttl, rdata) = (record.ttl.unwrap_or(3600), RdataSet::one(&record.rdata));
                     zone.sets.push(Rrset::new(record.owner, record.rtype, Class::IN, ttl, rdata));

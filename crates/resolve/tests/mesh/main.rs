@@ -2,6 +2,7 @@
 //! and properties that hold whatever happens.
 
 mod chains;
+mod chaos;
 mod crowd;
 mod dead;
 mod delegations;
