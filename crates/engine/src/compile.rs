@@ -11,10 +11,10 @@ use conf::{BulkKind, Message, Scan, Severity};
 use net::outbound::{PermittedPorts, PortSet};
 use net::snapshot::{ConnectionLimit, Serve, Snapshot, SourceAddr, Upstream};
 use policy::{Acl, Chaos, Defaults, LocalZones, LocalZonesBuilder, Origin, Policy, Problem};
-use resolve::{ForwardZone, Forwards, Server};
+use resolve::{Family, ForwardZone, Forwards, Minimise, Recursion, Server, StubZone, root_hints};
 use wire::{CookieSecret, Name};
 
-use crate::document::{At, Document, Placed};
+use crate::document::{At, Document, Outgoing, Placed};
 use crate::surroundings::Surroundings;
 
 /// A snapshot and what was said on the way; the snapshot is missing if any message is an error.
@@ -171,6 +171,9 @@ fn forwards(document: &Document, found: &Surroundings, messages: &mut Messages<'
         let (no_cache, first) = (zone.no_cache, zone.first);
         builder.zone(ForwardZone { name, servers, tcp_only: zone.tcp || tcp_only, no_cache, first });
     }
+    if let Some(recursion) = document.recursion.as_ref().map(|recursion| self::recursion(recursion, out, messages)) {
+        builder.recursion(recursion);
+    }
     if !found.resolvers.is_empty() {
         let servers = found.resolvers.iter().map(|addr| Server { addr: *addr, tls_name: None }).collect();
         // What these servers say may be about a zone whose own servers would say otherwise, so it is not remembered.
@@ -200,6 +203,63 @@ fn forwards(document: &Document, found: &Surroundings, messages: &mut Messages<'
         }
     }
     builder.build()
+}
+
+/// Where recursion begins.
+fn recursion(from: &crate::document::Recursion, out: &Outgoing, messages: &mut Messages<'_>) -> Recursion {
+    let mut recursion = Recursion::default();
+    (recursion.ip4, recursion.ip6) = (out.ip4, out.ip6);
+    recursion.prefer = match (from.prefer_ip4, from.prefer_ip6) {
+        (true, _) => Some(Family::V4),
+        (_, true) => Some(Family::V6),
+        _ => None,
+    };
+    if !from.fetch_policy.is_empty() {
+        recursion.fetch_policy.clone_from(&from.fetch_policy);
+    }
+    recursion.minimise = match (from.minimise, from.minimise_strict) {
+        (false, _) => Minimise::Off,
+        (_, true) => Minimise::Strict,
+        _ => Minimise::Relaxed,
+    };
+    (recursion.harden_glue, recursion.harden_referral_path) = (from.harden_glue, from.harden_referral_path);
+    let tcp_only = out.tcp_upstream || !out.udp;
+    let mut root: Option<StubZone> = None;
+    for file in &from.root_hints {
+        let text = std::fs::read_to_string(&file.value).map_err(|error| format!("{}: {error}", file.value));
+        match text.and_then(|text| root_hints(&text)) {
+            Ok(hints) => match &mut root {
+                Some(root) => {
+                    root.servers.extend(hints.servers);
+                    root.hosts.extend(hints.hosts);
+                }
+                None => root = Some(hints),
+            },
+            Err(error) => messages.error(&file.at, format!("root-hints: {error}")),
+        }
+    }
+    root.map(|root| recursion.stub(root));
+    recursion.tcp_only = tcp_only;
+    for stub in &from.stubs {
+        let Some(name) = name("stub-zone", &stub.name, &stub.at, messages) else { continue };
+        let mut zone = StubZone::new(name);
+        for server in &stub.servers {
+            match address(&server.address) {
+                Some(mut addr) => {
+                    addr.set_port(server.port);
+                    zone.servers.push(addr);
+                }
+                None => messages.error(&server.at, format!("stub-addr: \"{}\" is not an address", server.address)),
+            }
+        }
+        for host in &stub.hosts {
+            zone.hosts.extend(self::name("stub-host", &host.address, &host.at, messages));
+        }
+        (zone.prime, zone.first, zone.no_cache) = (stub.prime, stub.first, stub.no_cache);
+        zone.tcp_only = stub.tcp || tcp_only;
+        recursion.stub(zone);
+    }
+    recursion
 }
 
 /// The same of a document that was compiled before, so that there is nothing to say.

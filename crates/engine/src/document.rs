@@ -7,7 +7,7 @@
 use serde::Deserialize;
 
 /// Version of the shape. Any other is refused: the two halves of a wheel always come together.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Where a value stands in the operator's files; line 0 means "not in a file".
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -158,6 +158,35 @@ pub struct Forward {
     pub at: At,
 }
 
+/// One `stub-zone:`.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "explained in document.py")]
+pub struct Stub {
+    pub name: String,
+    pub servers: Vec<ForwardServer>,
+    pub hosts: Vec<ForwardServer>,
+    pub tcp: bool,
+    pub prime: bool,
+    pub first: bool,
+    pub no_cache: bool,
+    pub at: At,
+}
+
+/// How names outside all forward zones are found.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "explained in document.py")]
+pub struct Recursion {
+    pub root_hints: Vec<Placed>,
+    pub stubs: Vec<Stub>,
+    pub prefer_ip4: bool,
+    pub prefer_ip6: bool,
+    pub fetch_policy: Vec<i32>,
+    pub minimise: bool,
+    pub minimise_strict: bool,
+    pub harden_glue: bool,
+    pub harden_referral_path: bool,
+}
+
 /// How upstreams are asked.
 #[derive(Debug, Clone, Deserialize)]
 #[expect(missing_docs, reason = "explained in document.py")]
@@ -233,6 +262,7 @@ pub struct Document {
     pub chaos: Chaos,
     pub serve: Serve,
     pub forwards: Vec<Forward>,
+    pub recursion: Option<Recursion>,
     pub outgoing: Outgoing,
     pub cache: Cache,
 }
@@ -323,6 +353,7 @@ pub(crate) mod tests {
                 log_destaddr: false,
             },
             forwards: Vec::new(),
+            recursion: None,
             outgoing: Outgoing {
                 ip4: true,
                 ip6: true,

@@ -91,6 +91,8 @@ pub struct Recursion {
     pub ip4: bool,
     /// IPv6 servers are asked (`do-ip6`).
     pub ip6: bool,
+    /// All servers are asked over TCP alone (`tcp-upstream`).
+    pub tcp_only: bool,
     /// Which family is asked while it answers (`prefer-ip4`, `prefer-ip6`).
     pub prefer: Option<Family>,
     /// How many name servers' addresses are looked up before they are needed, for each depth of questions that other
@@ -112,6 +114,7 @@ impl Default for Recursion {
             root: Arc::new(built_in()),
             ip4: true,
             ip6: true,
+            tcp_only: false,
             prefer: None,
             fetch_policy: TARGET_FETCH_POLICY.to_vec(),
             minimise: Minimise::Relaxed,

@@ -154,9 +154,6 @@ def _item_honoured(clause: str) -> bool:
 def _use(config: Config, option: Option, places: tuple[Position, ...]) -> Use:
     if option.tier == "accept" or option.value_type == "ignored":
         return Use(option.clause, option.name, "without effect", option.reason, False, places)
-    if option.name == "resolution" and config.server.resolution == "full-recursion":
-        why = "questions outside forward zones would get SERVFAIL: recursion is not built yet"
-        return Use(option.clause, option.name, "not yet", why, True, places)
     if option.tier == "map" and (option.live == "no" or options.honoured(option)):
         return Use(option.clause, option.name, "mapped", option.reason, False, places)
     if options.honoured(option):

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from runbound import __version__
 from runbound.config import options
-from runbound.config.model import Config, Entry, ForwardZone, Position
+from runbound.config.model import Config, Entry, ForwardZone, Position, StubZone
 from runbound.engine import document as doc
 
 options.honour(
@@ -39,6 +39,9 @@ options.honour(
     *("infra-host-ttl", "infra-cache-numhosts", "infra-cache-min-rtt", "infra-cache-max-rtt", "infra-keep-probing"),
     *("fast-server-permil", "fast-server-num", "unwanted-reply-threshold", "jostle-timeout"),
     *("upstream-racing", "resolv-fallback", "resolution"),
+    # how names are found without forwarders
+    *("root-hints", "target-fetch-policy", "qname-minimisation", "qname-minimisation-strict", "harden-glue"),
+    *("harden-referral-path", "prefer-ip4", "prefer-ip6"),
     # room for it all
     *("msg-cache-size", "rrset-cache-size", "num-queries-per-thread", "outgoing-range", "outgoing-num-tcp"),
     *("max-reuse-tcp-queries", "tcp-reuse-timeout"),
@@ -58,6 +61,11 @@ options.honour(
 options.honour(
     "forward-zone",
     *("name", "forward-addr", "forward-host", "forward-first", "forward-tcp-upstream", "forward-no-cache"),
+)
+
+options.honour(
+    "stub-zone",
+    *("name", "stub-addr", "stub-host", "stub-first", "stub-prime", "stub-no-cache", "stub-tcp-upstream"),
 )
 
 
@@ -141,6 +149,34 @@ def _forward(zone: ForwardZone) -> doc.Forward:
     )
 
 
+def _stub(zone: StubZone) -> doc.Stub:
+    return doc.Stub(
+        name=zone.name,
+        servers=_servers(zone.stub_addr),
+        hosts=_servers(zone.stub_host),
+        tcp=zone.stub_tcp_upstream,
+        prime=zone.stub_prime,
+        first=zone.stub_first,
+        no_cache=zone.stub_no_cache,
+        at=_at(zone.at),
+    )
+
+
+def _recursion(config: Config) -> doc.Recursion:
+    server = config.server
+    return doc.Recursion(
+        root_hints=_placed(server.root_hints),
+        stubs=tuple(_stub(zone) for zone in config.stub_zones),
+        prefer_ip4=server.prefer_ip4,
+        prefer_ip6=server.prefer_ip6,
+        fetch_policy=tuple(int(number) for number in server.target_fetch_policy.split()),
+        minimise=server.qname_minimisation,
+        minimise_strict=server.qname_minimisation_strict,
+        harden_glue=server.harden_glue,
+        harden_referral_path=server.harden_referral_path,
+    )
+
+
 def compile_document(config: Config, revision: int) -> doc.Document:
     """Builds the document of one configuration. It expects a configuration that `config.check` passed."""
     server = config.server
@@ -212,6 +248,7 @@ def compile_document(config: Config, revision: int) -> doc.Document:
             log_destaddr=server.log_destaddr,
         ),
         forwards=tuple(_forward(zone) for zone in config.forward_zones),
+        recursion=None if server.resolution == "forward" else _recursion(config),
         outgoing=doc.Outgoing(
             ip4=server.do_ip4,
             ip6=server.do_ip6,

@@ -8,7 +8,7 @@ Rust needs. It must never hold secrets beyond the cookie secrets, and never the 
 
 import msgspec
 
-VERSION = 2
+VERSION = 3
 """Version of the shape. Rust refuses any other: a wheel's two halves always come together."""
 
 
@@ -148,6 +148,34 @@ class Forward(msgspec.Struct, frozen=True, kw_only=True):
     at: At
 
 
+class Stub(msgspec.Struct, frozen=True, kw_only=True):
+    """One `stub-zone:`. `hosts` are its `stub-host`s."""
+
+    name: str
+    servers: tuple[ForwardServer, ...]
+    hosts: tuple[ForwardServer, ...]
+    tcp: bool
+    prime: bool
+    first: bool
+    no_cache: bool
+    at: At
+
+
+class Recursion(msgspec.Struct, frozen=True, kw_only=True):
+    """How names outside all forward zones are found. `root_hints` are the paths of those files; `fetch_policy` is
+    `target-fetch-policy`, a number for each depth."""
+
+    root_hints: tuple[Placed, ...]
+    stubs: tuple[Stub, ...]
+    prefer_ip4: bool
+    prefer_ip6: bool
+    fetch_policy: tuple[int, ...]
+    minimise: bool
+    minimise_strict: bool
+    harden_glue: bool
+    harden_referral_path: bool
+
+
 class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     """How upstreams are asked; each field is the option of that name.
 
@@ -226,6 +254,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     chaos: Chaos
     serve: Serve
     forwards: tuple[Forward, ...]
+    recursion: Recursion | None
     outgoing: Outgoing
     cache: Cache
 

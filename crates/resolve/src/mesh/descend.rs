@@ -234,8 +234,9 @@ impl Mesh {
 
     /// Makes servers of the addresses that are no servers yet.
     fn add_targets(&self, state: &mut State) {
+        let always = state.forwards.recursion().is_some_and(|recursion| recursion.tcp_only);
         let State { hunt: Some(hunt), servers, .. } = state else { return };
-        let Delegation { tcp_only, no_cache, .. } = hunt.at;
+        let (tcp_only, no_cache) = (hunt.at.tcp_only || always, hunt.at.no_cache);
         for addr in hunt.at.addrs.iter().skip(servers.len()) {
             let tries = Tries::default();
             let (reserve, shuns_edns, borrows) = (false, false, false);
