@@ -81,6 +81,8 @@ pub(crate) fn scrub(mut reply: Reply, qname: NameRef<'_>, qtype: Rtype, scope: &
     additional.retain(|set| {
         matches!(set.rtype, Rtype::A | Rtype::AAAA | Rtype::SVCB | Rtype::HTTPS)
             && answer.iter().chain(&authority).any(|by| refers(by, set.owner.as_ref()))
+            // What stands in the answer is not said twice (RFC 2181 5).
+            && !answer.iter().any(|said| said.rtype == set.rtype && said.owner == set.owner)
     });
     Some(Finding::Answer(Answer { answer, authority, additional, ..Answer::new(reply.rcode) }))
 }

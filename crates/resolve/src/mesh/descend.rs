@@ -280,7 +280,14 @@ impl Mesh {
     }
 
     /// Something this state waited for is known, or known not to be.
-    pub(super) fn hear_news(&mut self, now: Millis, mut state: Box<State>, name: &Name, qtype: Rtype, answer: &Answer) {
+    pub(super) fn hear_news(
+        &mut self,
+        now: Millis,
+        mut state: Box<State>,
+        (name, qtype): (&Name, Rtype),
+        answer: &Answer,
+        known: bool,
+    ) {
         let (Some(recursion), Some(hunt)) = (state.forwards.recursion().cloned(), &mut state.hunt) else {
             return self.park(state);
         };
@@ -301,7 +308,8 @@ impl Mesh {
             // The name's own zone may be silent and its parent have told the address as glue meanwhile.
             hunt.at.fill(&self.memory, now, &state.forwards, &recursion);
         }
-        if hunt.at.addrs.len() == before && hunt.at.is_without_address(name.as_ref(), &recursion) {
+        // What is known to have no address costs nobody a packet, so it is no attack.
+        if !known && hunt.at.addrs.len() == before && hunt.at.is_without_address(name.as_ref(), &recursion) {
             state.work.one_missing();
         }
         self.add_targets(&mut state);

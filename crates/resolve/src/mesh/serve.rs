@@ -142,7 +142,7 @@ impl Mesh {
             self.memory.keep(Key { name: name.clone(), ..key.clone() }, &answer, Put { ttl, authoritative, ..put });
         }
         let answer = if links == 0 { end } else { whole(0) };
-        self.tell_parents(parents, &key, &answer);
+        self.tell_parents(parents, &key, &answer, left.is_some());
         let clients = clients.iter().map(|client| client.id).collect();
         self.tell(clients, answer, why);
     }
@@ -164,7 +164,7 @@ impl Mesh {
         }
         let lasts = failure.lasts() || *failure == Failure::RecentlyFailed;
         let tried = (self.limits.serve_expired || state.refresh) && lasts && state.keep_from == 0;
-        self.tell_parents(std::mem::take(&mut state.parents), &state.key, &answer);
+        self.tell_parents(std::mem::take(&mut state.parents), &state.key, &answer, *failure == Failure::RecentlyFailed);
         let known = if tried { self.memory.fall_back(&state.key, now, &self.limits) } else { None };
         let clients = state.clients.iter().map(|client| client.id).collect();
         match state.stale.as_ref().or(known.as_ref()) {

@@ -54,6 +54,8 @@ pub(super) struct News {
     name: Name,
     qtype: Rtype,
     answer: Arc<Answer>,
+    /// It was remembered, and cost nothing.
+    known: bool,
 }
 
 /// Whose question a new state asks.
@@ -127,14 +129,14 @@ impl Mesh {
     /// Works off what the last event left: questions to be asked for others, and answers for those who wait.
     pub(super) fn settle(&mut self, now: Millis) {
         loop {
-            if let Some(News { parent, name, qtype, answer }) = self.news.pop_front() {
+            if let Some(News { parent, name, qtype, answer, known }) = self.news.pop_front() {
                 let Some(mut state) = self.states.remove(&parent) else { continue };
                 let before = state.waits.len();
                 state.waits.retain(|wait| wait.name != name || wait.qtype != qtype);
                 if state.waits.len() == before {
                     self.park(state);
                 } else {
-                    self.hear_news(now, state, &name, qtype, &answer);
+                    self.hear_news(now, state, (&name, qtype), &answer, known);
                 }
             } else if let Some(birth) = self.births.pop_front() {
                 self.bear(now, birth);
@@ -170,7 +172,7 @@ impl Mesh {
             Some(child) => self.tie(parent, &key, child),
             None => {
                 self.say(4, || format!("{} {qtype} would wait for itself", key.name));
-                self.tell_parents(vec![parent], &key, &Answer::new(Rcode::SERVFAIL));
+                self.tell_parents(vec![parent], &key, &Answer::new(Rcode::SERVFAIL), false);
             }
         }
     }
@@ -202,15 +204,15 @@ impl Mesh {
         false
     }
 
-    /// A state has ended: those who wait for it hear how.
-    pub(super) fn tell_parents(&mut self, parents: Vec<u64>, key: &Key, answer: &Answer) {
+    /// A state has ended: those who wait for it hear how, and whether that was `known` before.
+    pub(super) fn tell_parents(&mut self, parents: Vec<u64>, key: &Key, answer: &Answer, known: bool) {
         if parents.is_empty() {
             return;
         }
         let answer = Arc::new(answer.clone());
         for parent in parents {
             let (name, qtype, answer) = (key.name.clone(), key.qtype, Arc::clone(&answer));
-            self.news.push_back(News { parent, name, qtype, answer });
+            self.news.push_back(News { parent, name, qtype, answer, known });
         }
     }
 
