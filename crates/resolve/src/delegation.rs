@@ -156,6 +156,12 @@ impl Delegation {
         Some(own)
     }
 
+    /// Seconds it has left, a part of one counted whole.
+    pub(crate) fn left(&self, now: Millis) -> u32 {
+        let left = |expires: Millis| u32::try_from(expires.saturating_sub(now).div_ceil(1000)).unwrap_or(u32::MAX);
+        self.expires.map_or(u32::MAX, left)
+    }
+
     /// Looks up in the store which addresses of its names are known.
     pub(crate) fn fill(&mut self, memory: &Memory, now: Millis, forwards: &Forwards, recursion: &Recursion) {
         let names: Vec<Name> = self.hosts.iter().map(|host| host.name.clone()).collect();
@@ -292,8 +298,10 @@ pub(crate) enum Word {
     Answer,
     /// The NS set at this place in the authority section tells who knows more.
     Referral(usize),
-    /// The server does not serve this zone: it sends us up or back to it.
+    /// The server does not serve this zone: it sends us up.
     Lame,
+    /// It sends us back to the zone it is asked as a server of: it has nothing to say to this question.
+    Nothing,
     /// It asks others and serves nothing itself (RA without AA).
     RecursionLame,
 }
@@ -335,11 +343,12 @@ pub(crate) fn word(
         if owner == zone {
             return match (borrowed, answer.is_empty() && !aa && !recursing) {
                 (true, _) => Word::RecursionLame,
-                (_, true) => Word::Lame,
+                (_, true) => Word::Nothing,
                 _ => Word::Answer,
             };
         }
-        if zone.is_subdomain_of(owner) {
+        // Beside an answer, what lies above the zone is passed over.
+        if zone.is_subdomain_of(owner) && !hit {
             return Word::Lame;
         }
         // Below the zone, and on the way to the name. What lies beside it is none of our business (CVE-2026-42960).

@@ -25,6 +25,8 @@ pub(crate) enum Fault {
     WrongCase,
     /// It came over TCP and was truncated all the same.
     Truncated,
+    /// It says neither what was asked nor who knows more.
+    NoAnswer,
     /// It does not serve the zone, though it is named as one of its servers.
     Lame,
     /// A response code that is no answer.
@@ -37,9 +39,12 @@ impl Fault {
         match self {
             Fault::Silent | Fault::Lame | Fault::Said(_) => Ede::NO_REACHABLE_AUTHORITY,
             Fault::Unreachable(_) => Ede::NETWORK_ERROR,
-            Fault::Malformed | Fault::WrongQuestion | Fault::WrongId | Fault::WrongCase | Fault::Truncated => {
-                Ede::INVALID_DATA
-            }
+            Fault::Malformed
+            | Fault::WrongQuestion
+            | Fault::WrongId
+            | Fault::WrongCase
+            | Fault::NoAnswer
+            | Fault::Truncated => Ede::INVALID_DATA,
         }
     }
 }
@@ -52,7 +57,7 @@ impl Fault {
             Fault::Silent => format!("{all} {zone} upstream server timeout"),
             Fault::Unreachable(kind) => format!("{all} {zone} from {from} {kind}"),
             Fault::Malformed => format!("{all} {zone} from {from} could not parse upstream response"),
-            Fault::WrongQuestion | Fault::WrongId | Fault::WrongCase => {
+            Fault::WrongQuestion | Fault::WrongId | Fault::WrongCase | Fault::NoAnswer => {
                 format!("{all} {zone} from {from} upstream response failed scrub")
             }
             Fault::Truncated => format!("{all} {zone} from {from} answered truncated over TCP"),
@@ -259,6 +264,7 @@ impl fmt::Display for Fault {
             Fault::WrongQuestion => f.write_str("answered another question"),
             Fault::WrongId => f.write_str("sent replies with wrong ids"),
             Fault::WrongCase => f.write_str("did not keep the case of the question (use-caps-for-id)"),
+            Fault::NoAnswer => f.write_str("sent neither an answer nor a referral"),
             Fault::Lame => f.write_str("does not serve the zone"),
             Fault::Truncated => f.write_str("answered truncated over TCP"),
             Fault::Said(rcode) => write!(f, "answered {}", Code(*rcode)),

@@ -411,6 +411,7 @@ impl Mesh {
                 }
                 self.useless(now, state, flight, Fault::Lame);
             }
+            Word::Nothing => self.useless(now, state, flight, Fault::NoAnswer),
             Word::Referral(nth) => {
                 self.took(now, &mut state, flight);
                 self.say(2, || "query response was REFERRAL".to_owned());
@@ -418,10 +419,15 @@ impl Mesh {
             }
             Word::Answer => {
                 let rcode = reply.rcode;
-                let Some(useful) = self.find(&state, reply) else {
+                let Some(mut useful) = self.find(&state, reply) else {
                     return self.useless(now, state, flight, Fault::WrongQuestion);
                 };
                 self.took(now, &mut state, flight);
+                if let (Finding::Answer(answer), Some(hunt)) = (&mut useful.finding, &state.hunt) {
+                    // Zones below that are told of beside an answer live no longer than the way here either.
+                    let below = answer.authority.iter_mut().filter(|set| set.rtype == Rtype::NS);
+                    below.for_each(|set| set.ttl = set.ttl.min(hunt.at.left(now)));
+                }
                 if state.asks_all() {
                     return self.use_reply(now, state, useful);
                 }
@@ -447,11 +453,8 @@ impl Mesh {
             // `word` has found it to be usable.
             return self.fail(now, *state, &Failure::NotForwarded);
         };
-        if let Some(expires) = hunt.at.expires {
-            let left = u32::try_from(expires.saturating_sub(now) / 1000).unwrap_or(u32::MAX);
-            std::iter::once(&mut found.ns).chain(&mut found.glue).for_each(|set| set.ttl = set.ttl.min(left));
-        }
-        let bound = hunt.at.expires.map_or(u64::MAX, |expires| expires.saturating_sub(now));
+        let left = hunt.at.left(now);
+        std::iter::once(&mut found.ns).chain(&mut found.glue).for_each(|set| set.ttl = set.ttl.min(left));
         if !no_cache {
             let (beside, above) = if aa {
                 (Trust::AdditionalAa, Trust::AuthorityAa)
@@ -480,7 +483,7 @@ impl Mesh {
         }
         let mut at = Delegation::of_reply(&found.ns, &found.glue, Source::Parent, &state.forwards, &recursion);
         at.no_cache = no_cache;
-        at.expires = Some(now.saturating_add(bound.min(u64::from(found.ns.ttl) * 1000)));
+        at.expires = Some(now + u64::from(found.ns.ttl) * 1000);
         at.fill(&self.memory, now, &state.forwards, &recursion);
         self.arrive(now, state, at);
     }

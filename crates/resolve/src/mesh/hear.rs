@@ -101,7 +101,7 @@ fn question(bytes: &[u8]) -> Option<(NameBuf, Rtype, Class)> {
 fn weight(fault: Fault) -> u8 {
     match fault {
         Fault::Lame | Fault::Said(Rcode::REFUSED | Rcode::NOTAUTH) => u8::MAX,
-        Fault::Said(_) => 3,
+        Fault::Said(_) | Fault::NoAnswer => 3,
         _ => 1,
     }
 }
