@@ -19,6 +19,7 @@ use std::net::SocketAddr;
 
 use hashbrown::HashMap;
 use store::Millis;
+use wire::Rtype;
 
 use crate::limits::{
     DEAD_AFTER, DOWN_AFTER, EXPLORE_EVERY, FIRST_BACKOFF, HEDGE_MIN, Limits, MAX_BACKOFF, MAX_PROBE_TIME, PLAIN_VOTES,
@@ -68,6 +69,9 @@ struct Health {
     wait: u64,
     /// Silences since the last reply.
     silences: u8,
+    /// The type of the questions it was silent to; `None`: several. Some servers and what stands before them drop AAAA or what
+    /// else they do not know, and answer the rest.
+    silent_to: Option<Rtype>,
     /// When the first packet left that it has not answered since.
     mute_since: Millis,
     /// When the last silence was counted.
@@ -118,6 +122,8 @@ pub(crate) struct Candidate {
     pub(crate) addr: SocketAddr,
     /// How this question fared with it.
     pub(crate) tries: Tries,
+    /// The type of the question.
+    pub(crate) qtype: Rtype,
     /// It stands in while the others are dead.
     pub(crate) reserve: bool,
     /// It is not to be chosen.
@@ -166,8 +172,9 @@ impl Health {
     }
 
     /// Asking it would only hold up the client.
-    fn down(&self, now: Millis) -> bool {
-        self.resting(now) && !self.refuses && self.mute_since + DOWN_AFTER <= now
+    fn down(&self, qtype: Rtype, now: Millis) -> bool {
+        let same = self.silent_to.is_none_or(|silent_to| silent_to == qtype);
+        same && self.resting(now) && !self.refuses && self.mute_since + DOWN_AFTER <= now
     }
 
     /// Whether a reply after so many milliseconds is what is expected of it.
@@ -237,9 +244,16 @@ impl Servers {
         self.known.get(&server).is_some_and(Health::dead)
     }
 
-    /// Whether asking the server would only hold up a client.
-    pub(crate) fn down(&self, server: SocketAddr, now: Millis) -> bool {
-        self.known.get(&server).is_some_and(|health| health.down(now))
+    /// Whether asking the server a question of this type would only hold up a client.
+    pub(crate) fn down(&self, server: SocketAddr, qtype: Rtype, now: Millis) -> bool {
+        self.known.get(&server).is_some_and(|health| health.down(qtype, now))
+    }
+
+    /// It is about to be told silent to a question of this type.
+    pub(crate) fn silent_to(&mut self, server: SocketAddr, qtype: Rtype, now: Millis) {
+        let health = self.health(server, now);
+        let first = health.silences == 0;
+        health.silent_to = if first { Some(qtype) } else { health.silent_to.filter(|known| *known == qtype) };
     }
 
     /// How long the server has been silent, ms, if it is.
@@ -401,7 +415,7 @@ impl Servers {
         let mut best_rank = (u8::MAX, u8::MAX);
         for (index, candidate) in of.iter().enumerate() {
             let health = self.known.get(&candidate.addr);
-            let untried_and_down = candidate.tries.any() == 0 && health.is_some_and(|h| h.down(now));
+            let untried_and_down = candidate.tries.any() == 0 && health.is_some_and(|h| h.down(candidate.qtype, now));
             let idle = candidate.reserve && living;
             if candidate.left_out || idle || candidate.tries.spent() >= retry.max(1) || untried_and_down {
                 continue;
@@ -527,6 +541,7 @@ mod tests {
         let one = |(n, tries): (usize, &Tries)| Candidate {
             addr: addr(n as u8),
             tries: *tries,
+            qtype: Rtype::A,
             reserve: false,
             left_out: false,
         };
@@ -641,6 +656,22 @@ mod tests {
         let rested = DOWN_AFTER + 1 + 2 * FIRST_BACKOFF;
         assert_eq!(pick(&mut servers, &tries, rested, 0), Some(0), "one question finds out");
         assert_eq!(pick(&mut servers, &tries, rested, 0), None, "and one alone");
+    }
+
+    #[test]
+    fn iter_timeout_ra_aaaa_a_server_silent_to_one_type_is_asked_for_others() {
+        let mut servers = servers();
+        let tries = [Tries::default()];
+        servers.silent_to(addr(0), Rtype::AAAA, 0);
+        kill(&mut servers, 0, 0);
+        servers.silent_to(addr(0), Rtype::AAAA, DOWN_AFTER);
+        servers.silent(addr(0), DOWN_AFTER, Some(UNKNOWN), false, DOWN_AFTER + 1);
+        let now = DOWN_AFTER + 2;
+        assert_eq!([Rtype::AAAA, Rtype::A].map(|qtype| servers.down(addr(0), qtype, now)), [true, false]);
+        assert_eq!(pick(&mut servers, &tries, now, 0), Some(0));
+        servers.silent_to(addr(0), Rtype::A, now);
+        servers.silent(addr(0), now, Some(UNKNOWN), false, now + 1);
+        assert_eq!(pick(&mut servers, &tries, now + 2, 0), None, "silent to both");
     }
 
     #[test]

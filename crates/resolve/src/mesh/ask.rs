@@ -164,7 +164,7 @@ impl Mesh {
     /// not wait for it.
     pub(super) fn hopeless(&self, now: Millis, state: &State) -> Option<Failure> {
         let zone = state.zone.as_ref()?;
-        let down = state.servers.iter().all(|target| self.servers.down(target.addr, now));
+        let down = state.servers.iter().all(|target| self.servers.down(target.addr, state.asks.1, now));
         let addr = state.servers.first().map(|target| target.addr)?;
         down.then(|| Failure::Down(zone.name.clone(), addr, self.servers.mute_for(addr, now).unwrap_or(0)))
     }
@@ -348,6 +348,7 @@ impl Mesh {
             self.servers.streamless(server, now);
         }
         let waited = (over == Transport::Udp).then_some(due.saturating_sub(last));
+        self.servers.silent_to(server, state.asks.1, now);
         self.servers.silent(server, last, waited, again, now);
         if strays == 0 {
             state.last_fault = Some((server, Fault::Silent));

@@ -85,7 +85,8 @@ impl Mesh {
     /// Nothing came for a probe in its time. Whoever calls this closes the socket.
     pub(super) fn probe_silent(&mut self, now: Millis, id: SendId) {
         let Some(probe) = self.probes.get(&id) else { return };
-        let (server, sent) = (probe.server, probe.sent);
+        let (server, sent, qtype) = (probe.server, probe.sent, probe.qtype);
+        self.servers.silent_to(server, qtype, now);
         self.servers.silent(server, sent, None, false, now);
         self.end_probe(id);
     }

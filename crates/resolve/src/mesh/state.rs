@@ -223,6 +223,7 @@ impl State {
         let candidate = |(index, target): (usize, &Target)| Candidate {
             addr: target.addr,
             tries: target.tries,
+            qtype: self.asks.1,
             reserve: target.reserve,
             left_out: busy(index),
         };
