@@ -169,7 +169,7 @@ def _recursion(config: Config) -> doc.Recursion:
         stubs=tuple(_stub(zone) for zone in config.stub_zones),
         prefer_ip4=server.prefer_ip4,
         prefer_ip6=server.prefer_ip6,
-        fetch_policy=tuple(int(number) for number in server.target_fetch_policy.split()),
+        fetch_policy=tuple(max(-1, min(int(number), U8)) for number in server.target_fetch_policy.split()),
         minimise=server.qname_minimisation,
         minimise_strict=server.qname_minimisation_strict,
         harden_glue=server.harden_glue,
