@@ -510,6 +510,32 @@ mod tests {
     }
 
     #[test]
+    fn recursion_begins_where_the_file_says_and_nowhere_without_it() {
+        let mut document = document();
+        assert!(compiled(&document, &Surroundings::default()).forwards.recursion().is_none());
+        document.recursion = Some(crate::document::Recursion {
+            root_hints: Vec::new(),
+            stubs: Vec::new(),
+            prefer_ip4: false,
+            prefer_ip6: true,
+            fetch_policy: vec![-1, 0],
+            minimise: true,
+            minimise_strict: true,
+            harden_glue: false,
+            harden_referral_path: true,
+        });
+        let snapshot = compiled(&document, &Surroundings::default());
+        let recursion = snapshot.forwards.recursion().expect("recursion");
+        assert_eq!((recursion.minimise, recursion.prefer), (Minimise::Strict, Some(Family::V6)));
+        assert_eq!((recursion.harden_glue, recursion.harden_referral_path), (false, true));
+        assert_eq!((recursion.ip4, recursion.ip6, recursion.fetch_policy.as_slice()), (true, true, &[-1, 0][..]));
+        let from = document.recursion.as_mut().expect("recursion");
+        from.root_hints.push(Placed { value: "/nowhere/named.root".to_owned(), at: at(3) });
+        let compiled = compile(&document, None, CookieSecret([0; 16]), &Surroundings::default());
+        assert!(compiled.messages.iter().any(|message| message.text.starts_with("root-hints: /nowhere/named.root")));
+    }
+
+    #[test]
     fn the_systems_resolvers_are_a_fallback_that_nothing_is_remembered_of() {
         let resolvers = vec!["127.0.0.53:53", "192.0.2.1:53"].into_iter().map(|a| a.parse().expect("an address"));
         let found = Surroundings { resolvers: resolvers.collect(), ..Surroundings::default() };
