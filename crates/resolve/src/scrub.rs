@@ -9,6 +9,7 @@
 
 use std::net::IpAddr;
 
+use hashbrown::HashSet;
 use wire::{Answer, Class, Name, NameError, NameRef, Rcode, RdataSet, Reply, Rrset, Rtype};
 
 use crate::forward::PrivateAddresses;
@@ -78,10 +79,11 @@ pub(crate) fn scrub(mut reply: Reply, qname: NameRef<'_>, qtype: Rtype, scope: &
     });
     authority.iter_mut().filter(|set| set.rtype == Rtype::SOA).for_each(|soa| negative(soa, limits));
     let mut additional = reply.additional;
-    additional.retain(|set| {
-        matches!(set.rtype, Rtype::A | Rtype::AAAA | Rtype::SVCB | Rtype::HTTPS)
-            && answer.iter().chain(&authority).any(|by| refers(by, set.owner.as_ref()))
-    });
+    if !additional.is_empty() {
+        let next: HashSet<NameRef<'_>> = answer.iter().chain(&authority).flat_map(leads_to).collect();
+        let useful = |rtype| matches!(rtype, Rtype::A | Rtype::AAAA | Rtype::SVCB | Rtype::HTTPS);
+        additional.retain(|set| useful(set.rtype) && next.contains(&set.owner.as_ref()));
+    }
     Some(Finding::Answer(Answer { answer, authority, additional, ..Answer::new(reply.rcode) }))
 }
 
@@ -225,17 +227,17 @@ fn covers(set: &Rrset, rtype: Rtype) -> bool {
             .is_some_and(|covered| u16::from_be_bytes(*covered) == rtype.0)
 }
 
-/// Whether a record of `by` names `owner` as something whose address the client will want next (RFC 1035 3.3).
-fn refers(by: &Rrset, owner: NameRef<'_>) -> bool {
-    let before_name = match by.rtype {
-        Rtype::NS | Rtype::MB | Rtype::MD | Rtype::MF => 0,
-        Rtype::MX | Rtype::KX | Rtype::RT | Rtype::AFSDB | Rtype::SVCB | Rtype::HTTPS => 2,
-        Rtype::SRV => 6,
-        _ => return false,
+/// The names in the records of `set` whose addresses the client will want next (RFC 1035 3.3).
+fn leads_to(set: &Rrset) -> impl Iterator<Item = NameRef<'_>> {
+    let before_name = match set.rtype {
+        Rtype::NS | Rtype::MB | Rtype::MD | Rtype::MF => Some(0),
+        Rtype::MX | Rtype::KX | Rtype::RT | Rtype::AFSDB | Rtype::SVCB | Rtype::HTTPS => Some(2),
+        Rtype::SRV => Some(6),
+        _ => None,
     };
-    by.rdata.iter().any(|rdata| {
-        let name = rdata.get(before_name..).and_then(|rest| NameRef::split_from(rest).ok());
-        name.is_some_and(|(name, _)| name == owner)
+    set.rdata.iter().filter_map(move |rdata| {
+        let (name, _) = NameRef::split_from(rdata.get(before_name?..)?).ok()?;
+        Some(name)
     })
 }
 

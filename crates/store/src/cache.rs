@@ -588,10 +588,12 @@ impl Chain {
 
 /// Whether a set is the CNAME that a DNAME before it means.
 fn is_made(before: &[Rrset], set: &Rrset) -> bool {
+    if set.rtype != Rtype::CNAME {
+        return false; // before the walk: an answer to ANY may have thousands of sets
+    }
     let mut chain = Chain::default();
     before.iter().for_each(|set| chain.step(set));
-    set.rtype == Rtype::CNAME
-        && before.iter().any(|set| set.rtype == Rtype::DNAME)
+    before.iter().any(|set| set.rtype == Rtype::DNAME)
         && chain.made(set.owner.as_ref()).is_some_and(|made| made.data() == set.data())
 }
 
