@@ -193,11 +193,11 @@ DIFFERENCES: tuple[Difference, ...] = (
         applies=lambda scene, ask, *_: scene.startswith("defaults") and _below(ask.name, NEWER_NAMES),
     ),
     Difference(
-        what="TTL of a record set that came in several upstream answers",
-        unbound="counts down from the first of them: record sets are shared between answers",
-        runbound="counts down from the answer it came in",
-        why="the cache holds whole answers; no TTL is ever longer than the upstream gave it",
-        applies=lambda _, __, field, unbound, runbound: field == "ttl" and _only_older(unbound, runbound),
+        what="TTL in answers to questions with the CD flag",
+        unbound="counts down from the first arrival, with or without the flag",
+        runbound="counts down from the arrival with the flag",
+        why="answers with and without it are remembered apart (see below); no TTL is ever longer than the upstream gave it",
+        applies=lambda _, ask, field, unbound, runbound: field == "ttl" and ask.cd and _only_older(unbound, runbound),
     ),
     Difference(
         what=FORWARDED_ANY,

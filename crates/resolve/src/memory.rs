@@ -61,9 +61,9 @@ impl Memory {
         Some((vec![dname, cname], target))
     }
 
-    /// Remembers an answer.
-    pub(crate) fn keep(&self, key: Key, answer: &Answer, put: Put) {
-        self.store.put(key, answer, put);
+    /// Remembers an answer; returns it as it is known now, where that differs.
+    pub(crate) fn keep(&self, key: Key, answer: &Answer, put: Put) -> Option<Answer> {
+        self.store.put(key, answer, put)
     }
 
     /// Remembers a failure, unless something better is known: another worker may have had more luck, and

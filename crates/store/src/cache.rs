@@ -15,6 +15,7 @@
 //! of each. `tests/threads.rs` holds that.
 
 use std::hash::{BuildHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use hashbrown::DefaultHashBuilder;
@@ -23,7 +24,7 @@ use wire::{Answer, Class, Name, NameRef, Rcode, RdataSet, Rrset, RrsetData, Rtyp
 
 use crate::Millis;
 use crate::message::{Fixed, GENERATIONS, Handle, Handles, Key, Message, Parts, ede};
-use crate::sets::{Kind, KnownSet, Security, Set, Trust, Verdict};
+use crate::sets::{Kind, KnownSet, Security, Set, Trust, Verdict, contradicts};
 use crate::shard::{self, Shard, Shards};
 
 /// Octets a store may hold. 0 is a table that keeps nothing.
@@ -124,6 +125,8 @@ pub struct Store {
 pub(crate) struct Interned {
     pub(crate) handle: Handle,
     pub(crate) expires: u32,
+    /// What stands there, if its data are others than those that came.
+    pub(crate) instead: Option<Rrset>,
 }
 
 /// How a set arrives.
@@ -217,14 +220,18 @@ impl Store {
     ///
     /// With TTL 0 nothing is stored (RFC 1035 3.2.1: for the transaction in progress only), and what was known is forgotten,
     /// even if it might be served stale: the newest word is that nothing is to be kept. A message of which a set cannot be
-    /// stored is not stored.
-    pub fn put(&self, key: Key, answer: &Answer, put: Put) {
+    /// stored is not stored, nor one that would put a link or a proof that is known better beside what contradicts it.
+    ///
+    /// Returns the answer as it is known now where that differs: sets that lost to better ones give way to these, and the
+    /// TTLs are those that count, as Unbound tells it to the client who asked.
+    pub fn put(&self, key: Key, answer: &Answer, put: Put) -> Option<Answer> {
         let hash = self.hash(key.name.as_ref(), key.qtype, key.qclass, u8::from(key.cd));
         let now_s = second(put.now);
         let sections = [&answer.answer, &answer.authority, &answer.additional];
         let mut handles = Vec::with_capacity(sections.iter().map(|section| section.len()).sum());
         let mut expires = now_s.saturating_add(put.ttl);
         let mut whole = true;
+        let mut known: Option<Answer> = None;
         for (nth, section) in sections.into_iter().enumerate().filter(|_| put.ttl > 0) {
             for (at, set) in section.iter().enumerate() {
                 if nth == 0 && is_made(answer.answer.get(..at).unwrap_or_default(), set) {
@@ -242,9 +249,20 @@ impl Store {
                     security,
                 };
                 match self.intern(set, set.ttl, arrival) {
-                    Some(set) => {
-                        expires = expires.min(set.expires);
-                        handles.push(set.handle);
+                    Some(interned) => {
+                        expires = expires.min(interned.expires);
+                        handles.push(interned.handle);
+                        let left = interned.expires.saturating_sub(now_s);
+                        if interned.instead.is_some() || left != set.ttl {
+                            let known = known.get_or_insert_with(|| answer.clone());
+                            let section = [&mut known.answer, &mut known.authority, &mut known.additional];
+                            let place = section.into_iter().nth(nth).and_then(|section| section.get_mut(at));
+                            let now =
+                                interned.instead.unwrap_or_else(|| Rrset::from_data(left, Arc::clone(set.data())));
+                            if let Some(place) = place {
+                                *place = now;
+                            }
+                        }
                     }
                     None => whole = false,
                 }
@@ -270,7 +288,9 @@ impl Store {
         if message.is_some() && answer.rcode == Rcode::NXDOMAIN && put.security == Security::Secure {
             self.cuts.store(true, Ordering::Relaxed);
         }
+        let known = known.filter(|_| message.is_some());
         self.replace(&key, hash, message, now_s, put.epoch);
+        known
     }
 
     /// Puts a message, or nothing, in the place of the one there was.
@@ -393,7 +413,15 @@ impl Store {
                 let (expires, generation) = (set.expires, have.generation);
                 match verdict {
                     Verdict::Keep => {
-                        Handle::new(nth, slot, generation).map(|handle| Interned { handle, expires: have.expires })
+                        let same = have.same_data(&set);
+                        let instead = if same { None } else { have.rrset(have.expires.saturating_sub(now_s)) };
+                        let fits = same || !contradicts(data.rtype);
+                        let expires = have.expires;
+                        Handle::new(nth, slot, generation).filter(|_| fits).map(|handle| Interned {
+                            handle,
+                            expires,
+                            instead,
+                        })
                     }
                     Verdict::Replace | Verdict::Succeed => {
                         let generation =
@@ -402,10 +430,11 @@ impl Store {
                             have.generation = generation;
                             freed = Some(have.become_like(set));
                         });
-                        stays
-                            .then(|| Handle::new(nth, slot, generation))
-                            .flatten()
-                            .map(|handle| Interned { handle, expires })
+                        stays.then(|| Handle::new(nth, slot, generation)).flatten().map(|handle| Interned {
+                            handle,
+                            expires,
+                            instead: None,
+                        })
                     }
                 }
             }
@@ -414,7 +443,7 @@ impl Store {
                 let (expires, generation) = (set.expires, set.generation);
                 held.insert(set, now_s, &mut left)
                     .and_then(|slot| Handle::new(nth, slot, generation))
-                    .map(|handle| Interned { handle, expires })
+                    .map(|handle| Interned { handle, expires, instead: None })
             }
         };
         drop(held);
@@ -676,8 +705,8 @@ mod tests {
                 let set = Rrset::new(name(n), Rtype::TXT, Class::IN, ttl, rdata);
                 let put = Put { now, ttl, authoritative: n > 9, security: Security::Unchecked, epoch: store.epoch(), leeway_s: 0 };
                 match what {
-                    0..=2 => store.put(key, &Answer { answer: vec![set], ..Answer::default() }, put),
-                    3 => store.put(key, &Answer { authority: vec![set], ..Answer::new(Rcode::NXDOMAIN) }, put),
+                    0..=2 => drop(store.put(key, &Answer { answer: vec![set], ..Answer::default() }, put)),
+                    3 => drop(store.put(key, &Answer { authority: vec![set], ..Answer::new(Rcode::NXDOMAIN) }, put)),
                     4 => store.pause(&key, now, 5),
                     5 => now += 1000 * u64::from(ttl),
                     6 => drop(store.flush_name(key.name.as_ref())),

@@ -120,7 +120,7 @@ impl Model {
         if ttl == 0 {
             return;
         }
-        let (mut refers, mut ends) = (Vec::new(), now + ttl);
+        let (mut refers, mut ends, mut contradiction) = (Vec::new(), now + ttl, false);
         for (section, sets) in [&answer.answer, &answer.authority, &answer.additional].into_iter().enumerate() {
             for set in sets {
                 // The ranks of Unbound's dumps: without AA and with it, for each section.
@@ -132,6 +132,9 @@ impl Model {
                 let known = self.sets.get(&key).cloned();
                 let live = known.as_ref().filter(|known| known.ends > now);
                 let wins = live.is_none_or(|known| rank > known.rank || rank == known.rank && new.data != known.data);
+                if !wins && set.rtype == Rtype::CNAME && live.is_some_and(|known| known.data != new.data) {
+                    contradiction = true;
+                }
                 if !wins {
                     new = live.expect("what did not win is alive").clone();
                 } else if let Some(known) = known {
@@ -149,6 +152,9 @@ impl Model {
                 refers.push((key.clone(), new.number));
                 self.sets.insert(key, new);
             }
+        }
+        if contradiction {
+            return;
         }
         let counts = [answer.answer.len(), answer.authority.len(), answer.additional.len()];
         let negative = answer.rcode != Rcode::NOERROR || answer.answer.is_empty();

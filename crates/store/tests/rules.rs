@@ -196,6 +196,46 @@ fn a_set_that_is_replaced_is_seen_through_every_message_that_uses_it() {
 }
 
 #[test]
+fn who_asked_is_told_what_is_known_now() {
+    let store = empty();
+    let put = |seconds: u64, at_name: &str, authority: &str| {
+        let answer = Answer {
+            answer: sets(&format!("{at_name} 300 A 192.0.2.1")),
+            authority: sets(authority),
+            ..Answer::default()
+        };
+        let put = Put {
+            now: at(NOW, seconds),
+            ttl: 300,
+            authoritative: seconds == 0,
+            security: Security::Unchecked,
+            epoch: store.epoch(),
+            leeway_s: 0,
+        };
+        store.put(key(at_name, Rtype::A), &answer, put).map(|known| answer_of(&known))
+    };
+    assert_eq!(put(0, "one.example.", "example. 300 NS ns1.example."), None, "nothing was known: it stays as it came");
+    let known = "NOERROR [two.example. 300 A 192.0.2.1] [example. 290 NS ns1.example.] []";
+    assert_eq!(put(10, "two.example.", "example. 300 NS ns1.example.").as_deref(), Some(known), "the TTL that counts");
+    let known = "NOERROR [three.example. 300 A 192.0.2.1] [example. 280 NS ns1.example.] []";
+    assert_eq!(put(20, "three.example.", "example. 300 NS ns9.example.").as_deref(), Some(known), "the better set");
+}
+
+#[test]
+fn a_better_link_is_not_put_beside_what_contradicts_it() {
+    let store = empty();
+    let fill = Fill::new(&store, NOW);
+    fill.put("w.example.", Rtype::CNAME, "w.example. 300 CNAME a.example.", 300);
+    let worse = Fill { authoritative: false, ..fill };
+    worse.put("w.example.", Rtype::A, "w.example. 300 CNAME b.example. | b.example. 300 A 192.0.2.1", 300);
+    assert_eq!(shown(&store, "w.example.", Rtype::A, NOW), "nothing");
+    assert_eq!(
+        known(&store, "w.example.", Rtype::CNAME, NOW).unwrap(),
+        "NOERROR [w.example. 300 CNAME a.example.] [] []"
+    );
+}
+
+#[test]
 fn a_link_that_leads_elsewhere_ends_the_answers_it_stood_in() {
     let store = empty();
     let fill = Fill::new(&store, NOW);

@@ -122,6 +122,7 @@ impl Mesh {
                 .collect();
             answer
         };
+        let mut told = None;
         for from in keep_from..=links {
             let name = match chain.get(from) {
                 Some(link) => &link.name,
@@ -131,9 +132,15 @@ impl Mesh {
             let answer = whole(from);
             let ttl = message_ttl(&answer, key.qtype, &self.limits).min(left.unwrap_or(u32::MAX));
             let authoritative = if from == links { aa } else { all_aa };
-            self.memory.keep(Key { name: name.clone(), ..key.clone() }, &answer, Put { ttl, authoritative, ..put });
+            let of_it = Key { name: name.clone(), ..key.clone() };
+            let known = self.memory.keep(of_it, &answer, Put { ttl, authoritative, ..put });
+            told = if from == 0 { known } else { told };
         }
-        let answer = if links == 0 { end } else { whole(0) };
+        let answer = match told {
+            Some(answer) => answer,
+            None if links == 0 => end,
+            None => whole(0),
+        };
         let clients = clients.iter().map(|client| client.id).collect();
         self.tell(clients, answer, why);
     }
