@@ -196,7 +196,7 @@ DIFFERENCES: tuple[Difference, ...] = (
         what="TTL in answers to questions with the CD flag",
         unbound="counts down from the first arrival, with or without the flag",
         runbound="counts down from the arrival with the flag",
-        why="answers with and without it are remembered apart (see below); no TTL is ever longer than the upstream gave it",
+        why="answers with and without it are remembered apart; no TTL is ever longer than the upstream gave it",
         applies=lambda _, ask, field, unbound, runbound: field == "ttl" and ask.cd and _only_older(unbound, runbound),
     ),
     Difference(
