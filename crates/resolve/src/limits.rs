@@ -97,6 +97,9 @@ pub const STREAM_FAULTS: u8 = 2;
 /// Milliseconds after which another server is asked as well while a stream is silent: connecting and asking take two round
 /// trips, and few servers are 200 ms away.
 pub const STREAM_HEDGE: u64 = 400;
+/// Milliseconds after which it is looked again for places that can be given up while a packet waits for one
+/// (`outgoing-range`): often enough that its client is still there.
+pub const PLACE_CHECK: u64 = 200;
 /// Milliseconds after which a client that holds on (TCP, and questions of the resolver's own operator) is told something,
 /// if there is a client deadline at all. Stub resolvers give up after 5 s over TCP too.
 pub const PATIENT_DEADLINE: u64 = 4_000;

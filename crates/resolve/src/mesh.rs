@@ -453,7 +453,7 @@ impl Mesh {
         } else {
             self.idle.remove(&state.number);
         }
-        if state.servers.iter().all(|target| self.servers.dead(target.addr)) {
+        if self.all_dead(&state) {
             self.doomed.insert(state.number);
         } else {
             self.doomed.remove(&state.number);

@@ -4,6 +4,7 @@
 //! the reason why nothing came in time. It never sends to servers.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -186,7 +187,10 @@ impl Mesh {
             return self.tell_stale(due, &found);
         }
         let zone = state.zone.as_ref().map_or_else(Name::root, |zone| zone.name.clone());
-        let asked = state.flights.last().map(|flight| (flight.server, None));
+        let asked = state.flights.last().map(|flight| {
+            let unsent = flight.held.then_some(Fault::Unreachable(ErrorKind::QuotaExceeded));
+            (flight.server, unsent)
+        });
         let blamed = state.last_fault.filter(|(_, fault)| *fault != Fault::Silent);
         let failure = match blamed.map(|(server, fault)| (server, Some(fault))).or(asked) {
             Some((server, fault)) => Failure::Late(zone, server, fault),
