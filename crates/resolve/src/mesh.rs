@@ -86,6 +86,8 @@ pub struct Mesh {
     running_on: usize,
     /// Clients of all states.
     waiting: usize,
+    /// When exchanges are looked for again that can give up their places; the last look found none.
+    look_at: Millis,
     /// What is left of the hedging budget.
     hedges: u64,
     /// The last number given to a state or an exchange.
@@ -139,6 +141,7 @@ impl Mesh {
             doomed: BTreeSet::new(),
             running_on: 0,
             waiting: 0,
+            look_at: 0,
             hedges: HEDGE_BURST * HEDGE_COST,
             last: 0,
             verbosity: 0,

@@ -360,13 +360,14 @@ impl Mesh {
     /// dead, unless the one in need is of these itself. A server that falls silent must not keep others from being asked.
     fn make_place(&mut self, now: Millis, needy: &State) {
         let spent = |flight: &&Flight| flight.over == Transport::Udp && !flight.pending();
-        let spent: Vec<SendId> = self
-            .states
-            .values()
-            .flat_map(|state| state.flights.iter().filter(spent))
-            .map(|flight| flight.send)
-            .collect();
-        for id in spent {
+        let mut found: Vec<SendId> = Vec::new();
+        if now >= self.look_at {
+            let all = self.states.values().flat_map(|state| state.flights.iter().filter(spent));
+            found.extend(all.map(|flight| flight.send));
+            // A walk through all questions; thousands may be in need.
+            self.look_at = if found.is_empty() { now + PLACE_CHECK / 10 } else { now };
+        }
+        for id in found {
             let Some(mut state) = self.take(id) else { continue };
             if let Some(flight) = state.take_flight(id) {
                 self.close(now, &flight);
