@@ -316,10 +316,12 @@ impl Engine {
         }
         running.store.resize(sizes(&next), now());
         let outdated = outdated(&running.pool.snapshot().forwards, &snapshot.forwards);
-        running.pool.apply(Arc::new(snapshot)).map_err(lost)?;
+        let applied = running.pool.apply(Arc::new(snapshot));
+        // Even if a worker takes long: the snapshot is in force, and the next reload finds nothing outdated any more.
         if let Some(what) = flush(&running.store, &outdated) {
             changed(what, Effect::Live);
         }
+        applied.map_err(lost)?;
         running.pool.remove_listeners(&closing).map_err(lost)?;
         for addr in closing {
             running.listening.retain(|open| *open != addr);
