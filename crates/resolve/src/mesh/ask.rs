@@ -348,7 +348,7 @@ impl Mesh {
     pub fn left(&mut self, now: Millis, id: SendId) {
         let Some(mut state) = self.take(id) else { return };
         let ends = state.ends.max(now + 1);
-        if let Some(flight) = state.flight_mut(id) {
+        if let Some(flight) = state.flight_mut(id).filter(|flight| flight.held) {
             let silent_at = (now + self.servers.wait(flight.server).max(1)).min(ends);
             (flight.held, flight.sent, flight.last) = (false, now, now);
             (flight.silent_at, flight.hedge_at) = (Some(silent_at), None);
