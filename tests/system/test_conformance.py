@@ -39,6 +39,7 @@ FORWARDED = (
     "serve_expired_cached_servfail_refresh",
     "serve_expired_client_timeout",
     "serve_expired_ttl",
+    "serve_expired_ttl_client_timeout",
     "serve_expired_zerottl",
 )
 """Played with a forward zone in place of their stub zone."""
