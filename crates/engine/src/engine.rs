@@ -20,7 +20,6 @@ use store::{Sizes, Store};
 use sys::log::{Level, Logger, Options, Shape, Target, TimeStyle};
 use wire::{CookieSecret, Name, Rtype};
 
-use crate::cache::now;
 use crate::compile::{self, Compiled, compile};
 use crate::document::{Document, Log};
 use crate::surroundings::{self, Hosts, Stamp, Surroundings};
@@ -314,7 +313,7 @@ impl Engine {
             running.listening.push(addr);
             changed(format!("interface {}@{} opened", addr.ip(), addr.port()), Effect::Live);
         }
-        running.store.resize(sizes(&next), now());
+        running.store.resize(sizes(&next));
         let outdated = outdated(&running.pool.snapshot().forwards, &snapshot.forwards);
         let applied = running.pool.apply(Arc::new(snapshot));
         // Even if a worker takes long: the snapshot is in force, and the next reload finds nothing outdated any more.

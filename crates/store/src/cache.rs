@@ -160,12 +160,12 @@ impl Store {
 
     /// Other sizes from now on; what is too much is evicted. The number of shards stays, and a shard whose bare tables
     /// exceed what it may hold now starts anew.
-    pub fn resize(&self, sizes: Sizes, now: Millis) {
+    pub fn resize(&self, sizes: Sizes) {
         // Held to the end: of two at once one wins everywhere.
         let mut held = self.sizes.lock();
         *held = sizes;
-        shard::resize(&self.messages, sizes.messages, second(now));
-        shard::resize(&self.sets, sizes.rrsets, second(now));
+        shard::resize(&self.messages, sizes.messages);
+        shard::resize(&self.sets, sizes.rrsets);
     }
 
     /// Changes with every flush. To be read before a question is sent, for [`Put::epoch`].
@@ -289,12 +289,12 @@ impl Store {
             self.cuts.store(true, Ordering::Relaxed);
         }
         let known = known.filter(|_| message.is_some());
-        self.replace(&key, hash, message, now_s, put.epoch);
+        self.replace(&key, hash, message, put.epoch);
         known
     }
 
     /// Puts a message, or nothing, in the place of the one there was.
-    pub(crate) fn replace(&self, key: &Key, hash: u64, message: Option<Message>, now_s: u32, epoch: u64) {
+    pub(crate) fn replace(&self, key: &Key, hash: u64, message: Option<Message>, epoch: u64) {
         // Whatever leaves is freed after the lock is released.
         let mut left = Vec::new();
         let Some(shard) = shard_of(&self.messages, hash) else {
@@ -308,7 +308,7 @@ impl Store {
             left.extend(held.remove(old));
         }
         if let Some(message) = message {
-            held.insert(message, now_s, &mut left);
+            held.insert(message, &mut left);
         }
         drop(held);
     }
@@ -361,16 +361,16 @@ impl Store {
 
     /// Lets the time for which an expired answer may be served begin anew now (`serve-expired-ttl-reset`).
     pub fn keep_stale(&self, key: &Key, now: Millis) {
-        self.set_clocks(key, now, Some(second(now)), None);
+        self.set_clocks(key, Some(second(now)), None);
     }
 
     /// Says that an answer need not be refreshed for so many seconds, because that was just tried in vain (RFC 8767 5: not
     /// more often than every 30 s): [`Found::paused`].
     pub fn pause(&self, key: &Key, now: Millis, for_s: u32) {
-        self.set_clocks(key, now, None, Some(second(now).saturating_add(for_s)));
+        self.set_clocks(key, None, Some(second(now).saturating_add(for_s)));
     }
 
-    fn set_clocks(&self, key: &Key, now: Millis, stale_from: Option<u32>, paused_until: Option<u32>) {
+    fn set_clocks(&self, key: &Key, stale_from: Option<u32>, paused_until: Option<u32>) {
         let hash = self.hash(key.name.as_ref(), key.qtype, key.qclass, u8::from(key.cd));
         let mut left = Vec::new();
         let Some(shard) = shard_of(&self.messages, hash) else {
@@ -379,7 +379,7 @@ impl Store {
         let mut held = shard.lock();
         let slot = held.find(hash as u32, |message| message.may_be(hash, key.qtype, key.qclass, key.cd));
         if let Some(slot) = slot {
-            held.change(slot, second(now), &mut left, |message| message.set_clocks(stale_from, paused_until));
+            held.change(slot, &mut left, |message| message.set_clocks(stale_from, paused_until));
         }
         drop(held);
     }
@@ -404,48 +404,49 @@ impl Store {
             return None;
         }
         let known = held.find(hash as u32, |have| have.is(data.owner.as_ref(), data.rtype, data.class, kind));
-        let interned = match known {
-            Some(slot) => {
-                let have = held.queue.peek(slot)?;
-                // No leeway for delegations: a zone that is gone at its parent must not live on by refreshes.
-                let leeway_s = if data.rtype == Rtype::NS { 0 } else { leeway_s };
-                let verdict = have.verdict(&mut set, now_s.saturating_add(leeway_s));
-                let (expires, generation) = (set.expires, have.generation);
-                match verdict {
-                    Verdict::Keep => {
-                        let same = have.same_data(&set);
-                        let instead = if same { None } else { have.rrset(have.expires.saturating_sub(now_s)) };
-                        let fits = same || !contradicts(data.rtype);
-                        let expires = have.expires;
-                        Handle::new(nth, slot, generation).filter(|_| fits).map(|handle| Interned {
-                            handle,
-                            expires,
-                            instead,
-                        })
-                    }
-                    Verdict::Replace | Verdict::Succeed => {
-                        let generation =
-                            if verdict == Verdict::Succeed { held.number(GENERATIONS - 1) } else { generation };
-                        let stays = held.change(slot, now_s, &mut left, |have| {
-                            have.generation = generation;
-                            freed = Some(have.become_like(set));
-                        });
-                        stays.then(|| Handle::new(nth, slot, generation)).flatten().map(|handle| Interned {
-                            handle,
-                            expires,
-                            instead: None,
-                        })
+        let interned =
+            match known {
+                Some(slot) => {
+                    let have = held.queue.peek(slot)?;
+                    // No leeway for delegations: a zone that is gone at its parent must not live on by refreshes.
+                    let leeway_s = if data.rtype == Rtype::NS { 0 } else { leeway_s };
+                    let verdict = have.verdict(&mut set, now_s.saturating_add(leeway_s));
+                    let (expires, generation) = (set.expires, have.generation);
+                    match verdict {
+                        Verdict::Keep => {
+                            let same = have.same_data(&set);
+                            let instead = if same { None } else { have.rrset(have.expires.saturating_sub(now_s)) };
+                            let fits = same || !contradicts(data.rtype);
+                            let expires = have.expires;
+                            Handle::new(nth, slot, generation).filter(|_| fits).map(|handle| Interned {
+                                handle,
+                                expires,
+                                instead,
+                            })
+                        }
+                        Verdict::Replace | Verdict::Succeed => {
+                            let generation =
+                                if verdict == Verdict::Succeed { held.number(GENERATIONS - 1) } else { generation };
+                            let stays = held.change(slot, &mut left, |have| {
+                                have.generation = generation;
+                                freed = Some(have.become_like(set));
+                            });
+                            stays.then(|| Handle::new(nth, slot, generation)).flatten().map(|handle| Interned {
+                                handle,
+                                expires,
+                                instead: None,
+                            })
+                        }
                     }
                 }
-            }
-            None => {
-                set.generation = held.number(GENERATIONS - 1);
-                let (expires, generation) = (set.expires, set.generation);
-                held.insert(set, now_s, &mut left)
-                    .and_then(|slot| Handle::new(nth, slot, generation))
-                    .map(|handle| Interned { handle, expires, instead: None })
-            }
-        };
+                None => {
+                    set.generation = held.number(GENERATIONS - 1);
+                    let (expires, generation) = (set.expires, set.generation);
+                    held.insert(set, &mut left)
+                        .and_then(|slot| Handle::new(nth, slot, generation))
+                        .map(|handle| Interned { handle, expires, instead: None })
+                }
+            };
         drop(held);
         drop(freed);
         interned
@@ -710,7 +711,7 @@ mod tests {
                     4 => store.pause(&key, now, 5),
                     5 => now += 1000 * u64::from(ttl),
                     6 => drop(store.flush_name(key.name.as_ref())),
-                    _ => store.resize(Sizes { messages: limit - size, rrsets: limit - size }, now),
+                    _ => store.resize(Sizes { messages: limit - size, rrsets: limit - size }),
                 }
                 recounted(&store.messages)?;
                 recounted(&store.sets)?;

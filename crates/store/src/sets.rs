@@ -297,10 +297,6 @@ impl Entry for Set {
     fn heap(&self) -> usize {
         allocated(self.packed.len())
     }
-
-    fn expired(&self, now_s: u32) -> bool {
-        now_s >= self.expires
-    }
 }
 
 /// A packed set read: type and class in two octets each, the owner in wire form, then the records as their count in two

@@ -467,12 +467,12 @@ fn other_sizes_hold_at_once() {
     (0..20_000)
         .for_each(|n| fill.put(&format!("n{n}.example."), Rtype::A, &format!("n{n}.example. 300 A 192.0.2.1"), 300));
     for sizes in [Sizes { messages: 1 << 20, rrsets: 4 << 20 }, Sizes { messages: 1, rrsets: 1 }] {
-        store.resize(sizes, NOW);
+        store.resize(sizes);
         let usage = store.usage();
         assert!(usage.messages.bytes <= sizes.messages && usage.rrsets.bytes <= sizes.rrsets, "{usage:?}");
         assert_eq!((usage.messages.limit, usage.rrsets.limit), (sizes.messages, sizes.rrsets));
     }
-    store.resize(Sizes { messages: 8 << 20, rrsets: 8 << 20 }, NOW);
+    store.resize(Sizes { messages: 8 << 20, rrsets: 8 << 20 });
     fill.put("a.example.", Rtype::A, "a.example. 300 A 192.0.2.1", 300);
     assert!(get(&store, "a.example.", Rtype::A, NOW).is_some());
 }
@@ -514,4 +514,32 @@ fn what_stood_beside_an_answer_never_speaks_in_answers_it_did_not_come_in() {
             assert!(!shown.contains("192.0.2.66"), "{shown}");
         }
     }
+}
+
+#[test]
+fn rfc8767_5_what_is_served_stale_stays_while_failures_of_other_names_pour_in() {
+    let store = empty();
+    for n in 0..50 {
+        let owner = format!("n{n}.example.");
+        Fill::new(&store, NOW).put(
+            &owner,
+            Rtype::A,
+            &format!("{owner} 300 A 192.0.2.1 | {owner} 300 A 192.0.2.2"),
+            300,
+        );
+    }
+    let now = at(NOW, 400);
+    let stale = |n: u32| {
+        let owner = name(&format!("n{n}.example."));
+        store.get(owner.as_ref(), Rtype::A, Class::IN, false, now, Some(0)).is_some()
+    };
+    for round in 0..200 {
+        for n in 0..200 {
+            let answer = Answer { answer: sets(&format!("x{round}.{n}. 300 A 192.0.2.9")), ..Answer::default() };
+            Fill::new(&store, now).negative(&format!("f{round}.{n}."), Rtype::A, Rcode::SERVFAIL, "", 5);
+            Fill::new(&store, now).answer(&format!("x{round}.{n}."), Rtype::A, &answer, 300);
+        }
+        assert!((0..50).all(stale), "round {round}");
+    }
+    assert!(store.usage().messages.evictions > 1_000 && store.usage().rrsets.evictions > 1_000);
 }
