@@ -114,7 +114,7 @@ def _document_problems(app: FastAPI) -> None:
 
 
 def _complete(operation: dict[str, Any]) -> None:
-    codes = ["METHOD_NOT_ALLOWED", "BODY_TOO_LARGE", "RATE_LIMITED", "INTERNAL_ERROR"]
+    codes = ["METHOD_NOT_ALLOWED", "BODY_TOO_LARGE", "RATE_LIMITED", "INTERNAL_ERROR", "STOPPING"]
     if operation.get("security"):
         codes.append("UNAUTHORIZED")
     responses = operation["responses"]
