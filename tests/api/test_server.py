@@ -139,3 +139,15 @@ def test_who_breaks_off_while_sending_is_no_fault_of_ours(api: Api) -> None:
             assert time.monotonic() < end
             time.sleep(0.01)
     assert [line for level, line in api.engine.lines if level == "error"] == []
+
+
+def test_one_load_too_many_is_refused(api: Api) -> None:
+    head = f"POST /cache/load HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\nContent-Length: 99\r\n\r\n"
+    with listening(api) as (port, _), dial(port) as first, dial(port) as second, dial(port) as third:
+        for client in (first, second):
+            client.sendall(head.encode() + b"START_RRSET_CACHE\n")
+        time.sleep(0.2)
+        third.sendall(head.encode())
+        answer = third.recv(4096)
+    assert answer.startswith(b"HTTP/1.1 429")
+    assert b"retry-after: 1" in answer

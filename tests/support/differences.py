@@ -115,14 +115,14 @@ CONFIGURATION: tuple[Elsewhere, ...] = (
     Elsewhere(
         "more questions in flight than `num-queries-per-thread`",
         "drops the new or the oldest slow one",
-        "SERVFAIL for the new one, at once",
+        "SERVFAIL at once, for one whose servers are dead or the oldest slow one, else for the new one",
         "the client can ask elsewhere without waiting for a time-out",
     ),
     Elsewhere(
         "a question that no server answers",
-        "may be tried for minutes",
-        "ends in SERVFAIL after 30 seconds at the latest",
-        "clients are long gone by then",
+        "may be tried for minutes; the client hears nothing or too late",
+        "SERVFAIL with an extended error after 1.9 seconds (`discard-timeout`), over TCP after 4; tried for 30 at most",
+        "by then a client gives up; told in time, it can ask elsewhere",
     ),
     Elsewhere(
         "`incoming-num-tcp` where the file does not say",

@@ -29,6 +29,7 @@ CODES: Final[Mapping[str, tuple[int, str]]] = {
     "RATE_LIMITED": (429, "Too many requests from this caller"),
     "CACHE_FLUSH_COOLDOWN": (429, "The whole cache was flushed a moment ago"),
     "TOO_MANY_DUMPS": (429, "As many cache dumps as allowed are being written"),
+    "TOO_MANY_LOADS": (429, "As many cache dumps as allowed are being read"),
     "TOO_MANY_LOOKUPS": (429, "As many lookups as allowed are under way"),
     "TOO_MANY_STREAMS": (429, "As many streams as allowed are open"),
     "INTERNAL_ERROR": (500, "The control plane failed; DNS goes on"),
