@@ -588,22 +588,18 @@ impl Chain {
         }
     }
 
-    /// The name at which an answer section ends that begins at `qname`; `None` if a set in it is not reached by the links
-    /// before it.
-    pub(crate) fn leads(qname: NameRef<'_>, section: &[Rrset]) -> Option<Name> {
+    /// Whether each set of an answer section that begins at `qname` is reached by the links before it.
+    pub(crate) fn reaches_all(qname: NameRef<'_>, section: &[Rrset]) -> bool {
         let mut chain = Chain::default();
-        for set in section {
+        section.iter().all(|set| {
             let here = chain.at.as_ref().map_or(qname, Name::as_ref);
             let reached = match set.rtype {
                 Rtype::DNAME => here.is_subdomain_of(set.owner.as_ref()),
                 _ => set.owner == here,
             };
-            if !reached {
-                return None;
-            }
             chain.step(set);
-        }
-        Some(chain.at.unwrap_or_else(|| qname.to_name()))
+            reached
+        })
     }
 
     /// The CNAME that the last DNAME means, with TTL 0 as Unbound writes it: the DNAME is what is remembered.
