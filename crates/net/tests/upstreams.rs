@@ -228,3 +228,34 @@ fn the_alias_of_a_redirect_zone_is_followed() {
     assert_eq!(Client::new(r.addr).ask(&no_rd).rcode, Rcode::REFUSED);
     assert_eq!(upstream.asked(), [("target.example.org.".to_owned(), false)]);
 }
+
+#[test]
+fn guesses_of_every_kind_leave_the_workers_answering() {
+    let upstream = Upstream::start(|q, _| {
+        let name = q.qname.as_ref().to_name().to_string();
+        let truth = rendered(q, &address_answer(q, &[[192, 0, 2, 9]]));
+        if name.starts_with("good") {
+            return Act::Raw(vec![truth]);
+        }
+        let mut forged = truth;
+        forged[0] ^= 0xff;
+        Act::Raw(vec![forged; 1 + usize::from(q.id % 7)])
+    });
+    let r = Setup { workers: 2, ..forwarding(vec![upstream.addr]) }.start();
+    let clients: Vec<Client> = (0..16).map(|_| Client::new(r.addr)).collect();
+    for round in 0..20_u16 {
+        for (n, client) in (0_u16..).zip(&clients) {
+            client.send(&a_query(1_000 + round * 16 + n, &format!("n{round}-{n}.example.org.")));
+        }
+        for client in &clients {
+            client.send(&a_query(round, "good.example.org."));
+            loop {
+                let reply = client.recv();
+                if reply[..2] == round.to_be_bytes() {
+                    break;
+                }
+            }
+        }
+    }
+    assert_eq!(r.stat("total.num.panics"), 0);
+}
