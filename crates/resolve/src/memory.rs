@@ -14,27 +14,39 @@ use crate::scrub::{alias, made_cname};
 /// The store, as the mesh sees it.
 pub(crate) struct Memory {
     store: Arc<Store>,
+    /// Milliseconds that the store's time is ahead of the mesh's.
+    ahead: i64,
 }
 
 impl Memory {
     pub(crate) fn new(store: Arc<Store>) -> Memory {
-        Memory { store }
+        Memory { store, ahead: 0 }
+    }
+
+    /// How far the store's time is ahead of the mesh's from now on, in milliseconds.
+    pub(crate) fn set_ahead(&mut self, ahead: i64) {
+        self.ahead = ahead;
+    }
+
+    /// The store's time.
+    fn time(&self, now: Millis) -> Millis {
+        now.saturating_add_signed(self.ahead)
     }
 
     /// The answer to a question for `name`, otherwise as in `key`, that may still be used.
     pub(crate) fn known(&self, name: NameRef<'_>, key: &Key, now: Millis) -> Option<Found> {
-        self.store.get(name, key.qtype, key.qclass, key.cd, now, None)
+        self.store.get(name, key.qtype, key.qclass, key.cd, self.time(now), None)
     }
 
     /// What is known of `name` without an answer to the very question: the records of all types for ANY, as Unbound composes
     /// them, or that it cannot exist (`harden-below-nxdomain`, RFC 8020).
     pub(crate) fn implied(&self, name: NameRef<'_>, key: &Key, now: Millis, limits: &Limits) -> Option<Found> {
         if key.qtype == Rtype::ANY
-            && let Some(found) = self.store.any(name, key.qclass, key.cd, now)
+            && let Some(found) = self.store.any(name, key.qclass, key.cd, self.time(now))
         {
             return Some(found);
         }
-        limits.harden_below_nxdomain.then(|| self.store.nxdomain_above(name, key.qclass, key.cd, now))?
+        limits.harden_below_nxdomain.then(|| self.store.nxdomain_above(name, key.qclass, key.cd, self.time(now)))?
     }
 
     /// The link at `name`, and where it leads, if one is known and may still be used: a CNAME of its own, or a DNAME above it
@@ -47,7 +59,7 @@ impl Memory {
         now: Millis,
     ) -> Option<(Vec<Rrset>, Name)> {
         let set = |owner, rtype| {
-            let known = self.store.rrset(owner, rtype, key.qclass, key.cd, now)?;
+            let known = self.store.rrset(owner, rtype, key.qclass, key.cd, self.time(now))?;
             known.trust.answers().then_some(known.set)
         };
         if let Some(cname) = set(name, Rtype::CNAME) {
@@ -63,14 +75,14 @@ impl Memory {
 
     /// Remembers an answer; returns it as it is known now, where that differs.
     pub(crate) fn keep(&self, key: Key, answer: &Answer, put: Put) -> Option<Answer> {
-        self.store.put(key, answer, put)
+        self.store.put(key, answer, Put { now: self.time(put.now), ..put })
     }
 
     /// Remembers a failure, unless something better is known: another worker may have had more luck, and
     /// what may be served after its time is of more use than a failure (RFC 8767 5).
     pub(crate) fn keep_failure(&self, key: Key, answer: &Answer, put: Put, limits: &Limits) {
         let stale = limits.serve_expired.then(|| oldest(limits));
-        let better = self.store.get(key.name.as_ref(), key.qtype, key.qclass, key.cd, put.now, stale);
+        let better = self.store.get(key.name.as_ref(), key.qtype, key.qclass, key.cd, self.time(put.now), stale);
         if better.is_none_or(|found| found.stale && !servable(&found)) {
             self.keep(key, answer, put);
         }
@@ -80,14 +92,14 @@ impl Memory {
     /// its time it is handed out, and its time may begin anew (`serve-expired-ttl-reset`), however old it is.
     pub(crate) fn fall_back(&self, key: &Key, now: Millis, limits: &Limits) -> Option<Found> {
         let stale = limits.serve_expired.then(|| oldest(limits));
-        let found = self.store.get(key.name.as_ref(), key.qtype, key.qclass, key.cd, now, stale);
+        let found = self.store.get(key.name.as_ref(), key.qtype, key.qclass, key.cd, self.time(now), stale);
         let found = found.filter(|found| !found.stale || servable(found))?;
-        self.store.pause(key, now, FAILURE_TTL);
+        self.store.pause(key, self.time(now), FAILURE_TTL);
         if !found.stale {
             return None;
         }
         if limits.serve_expired_ttl_reset {
-            self.store.keep_stale(key, now);
+            self.store.keep_stale(key, self.time(now));
         }
         Some(found)
     }

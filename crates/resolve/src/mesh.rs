@@ -150,6 +150,11 @@ impl Mesh {
         }
     }
 
+    /// The cache's time, by which TTLs are counted, is so many milliseconds ahead of the time that events come with.
+    pub fn set_cache_time(&mut self, ahead: i64) {
+        self.memory.set_ahead(ahead);
+    }
+
     /// Other limits from now on. Questions in progress go on under them.
     pub fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
