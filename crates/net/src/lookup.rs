@@ -40,16 +40,18 @@ impl Worker {
         let now_us = self.tick();
         let snapshot = self.snapshot();
         let name = question.name.as_ref();
-        let stale = match known(self, &snapshot, name, question.qtype, question.qclass, question.cd, self.cache_ms.get()) {
-            Known::Answer(found) => {
-                let limits = &snapshot.serve.limits;
-                let answer = if found.stale { stale_answer(&found, limits) } else { found.answer };
-                let looked = Looked { answer, cached: true, stale: found.stale, security: found.security, why: None };
-                let _ = tell.send(looked);
-                return;
-            }
-            Known::Maybe(stale) => stale,
-        };
+        let stale =
+            match known(self, &snapshot, name, question.qtype, question.qclass, question.cd, self.cache_ms.get()) {
+                Known::Answer(found) => {
+                    let limits = &snapshot.serve.limits;
+                    let answer = if found.stale { stale_answer(&found, limits) } else { found.answer };
+                    let looked =
+                        Looked { answer, cached: true, stale: found.stale, security: found.security, why: None };
+                    let _ = tell.send(looked);
+                    return;
+                }
+                Known::Maybe(stale) => stale,
+            };
         let flags = (if question.rd { flag::RD } else { 0 }) | (if question.cd { flag::CD } else { 0 });
         let mut pending = self.pending.borrow_mut();
         if !pending.has_room() {

@@ -91,9 +91,7 @@ impl Memory {
     /// A search has failed. What is known is not searched for again for a while (a prefetch either). If it may be served after
     /// its time it is handed out, and its time may begin anew (`serve-expired-ttl-reset`), however old it is.
     pub(crate) fn fall_back(&self, key: &Key, now: Millis, limits: &Limits) -> Option<Found> {
-        let stale = limits.serve_expired.then(|| oldest(limits));
-        let found = self.store.get(key.name.as_ref(), key.qtype, key.qclass, key.cd, self.time(now), stale);
-        let found = found.filter(|found| !found.stale || servable(found))?;
+        let found = self.last_resort(key, now, limits)?;
         self.store.pause(key, self.time(now), FAILURE_TTL);
         if !found.stale {
             return None;
@@ -102,6 +100,13 @@ impl Memory {
             self.store.keep_stale(key, self.time(now));
         }
         Some(found)
+    }
+
+    /// What is known, fresh or of an age that may be served when nothing better can be had.
+    pub(crate) fn last_resort(&self, key: &Key, now: Millis, limits: &Limits) -> Option<Found> {
+        let stale = limits.serve_expired.then(|| oldest(limits));
+        let found = self.store.get(key.name.as_ref(), key.qtype, key.qclass, key.cd, self.time(now), stale);
+        found.filter(|found| !found.stale || servable(found))
     }
 
     /// Seconds the answer to a question has left.

@@ -179,7 +179,7 @@ impl Store {
         self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// The answer to a question, `name` of any case: one that is fresh, or, with `stale`, one that expired at most so many
+    /// The answer to a question, `name` of any case: one that is fresh, or, with `stale`, one that expired less than so many
     /// seconds ago (0: however long ago).
     pub fn get(
         &self,
@@ -498,7 +498,7 @@ impl Store {
             Some(most) => most,
         };
         let usable =
-            |ends: u32| now_s < ends || stale.is_some() && now_s - ends.max(parts.stale_from).min(now_s) <= beyond;
+            |ends: u32| now_s < ends || stale.is_some() && now_s - ends.max(parts.stale_from).min(now_s) < beyond;
         if !usable(ends) {
             return Err(Unread::NotNow);
         }

@@ -180,7 +180,7 @@ impl Model {
         let ends = sets.iter().map(|(_, set)| set.ends).chain([message.ends]).min()?;
         let late = |ends: u64| now.saturating_sub(ends.max(message.stale_from));
         let bound = stale.map(|bound| if bound == 0 { u64::MAX } else { u64::from(bound) });
-        if ends <= now && bound.is_none_or(|bound| late(ends) > bound) {
+        if ends <= now && bound.is_none_or(|bound| late(ends) >= bound) {
             return None;
         }
         Some(Seen {

@@ -161,7 +161,7 @@ impl Mesh {
                 self.memory.keep_failure(key, &answer, state.put(now, ttl, false), &self.limits);
             }
         }
-        let lasts = failure.lasts() || *failure == Failure::RecentlyFailed;
+        let lasts = failure.lasts() || matches!(failure, Failure::RecentlyFailed | Failure::Down(..));
         let tried = (self.limits.serve_expired || state.refresh) && lasts && state.keep_from == 0;
         let known = if tried { self.memory.fall_back(&state.key, now, &self.limits) } else { None };
         let clients = state.clients.iter().map(|client| client.id).collect();
@@ -183,7 +183,10 @@ impl Mesh {
         state.clients = rest;
         self.waiting = self.waiting.saturating_sub(due.len());
         let due: Vec<ClientId> = due.iter().map(|client| client.id).collect();
-        if let Some(found) = state.stale.clone() {
+        // What was too old when the client came is given out all the same if a failure would make its time begin anew.
+        let reset = self.limits.serve_expired_ttl_reset && state.keep_from == 0;
+        let old = || self.memory.last_resort(&state.key, now, &self.limits).filter(|found| reset && found.stale);
+        if let Some(found) = state.stale.clone().or_else(old) {
             return self.tell_stale(due, &found);
         }
         let zone = state.zone.as_ref().map_or_else(Name::root, |zone| zone.name.clone());
