@@ -27,27 +27,33 @@ AS_WRITTEN = (
     "fwd",
     "fwd_error",
     "fwd_lrudrop",
+    "fwd_minimal",
     "fwd_name_lookup",
     "fwd_notcached",
     "fwd_scrub_rrsig",
+    "fwd_timeout",
     "rrset_updated",
+    "rrset_use_cached",
+    "serve_expired_ttl_reset",
 )
 """Played as they are: they have a forward zone."""
 
 FORWARDED = (
+    "iter_prefetch_childns",
     "serve_expired_0ttl_nxdomain",
     "serve_expired_cached_servfail_refresh",
     "serve_expired_client_timeout",
     "serve_expired_ttl",
     "serve_expired_ttl_client_timeout",
     "serve_expired_zerottl",
+    "ttl_zero_cacherep",
 )
 """Played with a forward zone in place of their stub zone."""
 
 TIME_LIMIT_S = 240
-PLAYS = 3
-"""How often a scenario is played until it passes: it steers the wall clock, and runbound counts by the monotonic clock,
-on which the fractions of a second go by that the scenario really takes. A TTL may be one less than it wants."""
+PLAYS = 2
+"""How often a scenario is played until it passes: its player waits real time for what should come, and a machine that is
+busy with other tests may be late once."""
 
 
 def find(name: str) -> Path:

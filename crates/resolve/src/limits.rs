@@ -106,6 +106,9 @@ pub const PATIENT_DEADLINE: u64 = 4_000;
 /// Milliseconds by which a timer may be late before the delay counts as time in which this machine stood still, and is not
 /// held against the question.
 pub const LATE_WAKE: u64 = 1_000;
+/// Most name servers of a referral out of the cache whose addresses are looked up: a set may have thousands, and whoever asks
+/// without recursion pays nothing for the work.
+pub const REFERRAL_NAMES: usize = 16;
 /// Most signatures kept of one RRset (`iter-scrub-rrsig`): more are only work for a validator.
 pub const MAX_SIGS: usize = 8;
 /// Seconds the failure of a question is remembered when no server could even be reached: asking again is cheap then, and

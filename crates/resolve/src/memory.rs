@@ -8,7 +8,7 @@ use std::sync::Arc;
 use store::{Found, Key, Millis, Put, Security, Store};
 use wire::{Answer, Ede, Name, NameRef, Rcode, Rrset, Rtype};
 
-use crate::limits::{FAILURE_TTL, Limits};
+use crate::limits::{FAILURE_TTL, Limits, REFERRAL_NAMES};
 use crate::scrub::{alias, made_cname};
 
 /// The store, as the mesh sees it.
@@ -68,9 +68,22 @@ impl Memory {
         }
         let above = name.ancestors().skip(1).take_while(|above| above.is_subdomain_of(apex));
         let dname = above.filter_map(|above| set(above, Rtype::DNAME)).next()?;
-        let cname = made_cname(&dname, name, 0)?.ok()?;
+        let cname = made_cname(&dname, name)?.ok()?;
         let target = alias(&cname)?;
         Some((vec![dname, cname], target))
+    }
+
+    /// For who asked for no recursion: the closest name servers above the name that are known, with their addresses as far as
+    /// those are known (RFC 1034 4.3.2 step 4, from the cache).
+    pub(crate) fn referral(&self, key: &Key, now: Millis) -> Option<Answer> {
+        let set = |owner, rtype| {
+            let known = self.store.rrset(owner, rtype, key.qclass, key.cd, self.time(now))?;
+            (known.security != Security::Bogus).then_some(known.set)
+        };
+        let servers = key.name.as_ref().ancestors().find_map(|above| set(above, Rtype::NS))?;
+        let names = servers.rdata.iter().take(REFERRAL_NAMES).filter_map(|rdata| NameRef::from_wire(rdata).ok());
+        let additional = names.flat_map(|name| [set(name, Rtype::A), set(name, Rtype::AAAA)]).flatten().collect();
+        Some(Answer { authority: vec![servers], additional, ..Answer::new(Rcode::NOERROR) })
     }
 
     /// Remembers an answer; returns it as it is known now, where that differs.

@@ -253,7 +253,10 @@ impl Mesh {
             return;
         }
         if !rd {
-            return self.tell_failure(client, &Failure::NoRecursion);
+            return match self.memory.referral(&key, now) {
+                Some(answer) => self.tell(vec![client], answer, None),
+                None => self.tell_failure(client, &Failure::NoRecursion),
+            };
         }
         if self.waiting >= self.limits.max_queries.saturating_mul(CLIENTS_PER_QUERY) {
             return self.turn_away(client, stale.as_ref());

@@ -98,7 +98,7 @@ fn link(section: &mut Vec<Rrset>, qname: NameRef<'_>, qtype: Rtype, limits: &Lim
         set.rtype == Rtype::DNAME && set.owner.as_ref() != qname && qname.is_subdomain_of(set.owner.as_ref())
     };
     if let Some(dname) = section.iter().find(|set| above(set)).cloned() {
-        let Some(cname) = made_cname(&dname, qname, cap(0, limits))?.ok() else {
+        let Some(cname) = made_cname(&dname, qname)?.ok() else {
             // RFC 6672 2.2: the name would be too long.
             return Some(Finding::Answer(Answer { answer: vec![dname], ..Answer::new(Rcode::YXDOMAIN) }));
         };
@@ -166,13 +166,13 @@ fn hints(rdata: &[u8]) -> impl Iterator<Item = IpAddr> {
 }
 
 /// The CNAME that a DNAME above `qname` means (RFC 6672 3.1), made here whatever CNAME came with it; an error if the name
-/// would be too long. Its TTL is 0, as Unbound writes it: the DNAME is what is remembered.
-pub(crate) fn made_cname(dname: &Rrset, qname: NameRef<'_>, ttl: u32) -> Option<Result<Rrset, NameError>> {
+/// would be too long. Its TTL is the DNAME's.
+pub(crate) fn made_cname(dname: &Rrset, qname: NameRef<'_>) -> Option<Result<Rrset, NameError>> {
     let target = NameRef::from_wire(dname.rdata.first()?).ok()?;
     let target = qname.to_buf().rewrite(dname.owner.as_ref(), target)?;
     Some(target.map(|target| {
         let rdata = RdataSet::one(target.as_ref().as_wire());
-        Rrset::new(qname.to_name(), Rtype::CNAME, Class::IN, ttl, rdata)
+        Rrset::new(qname.to_name(), Rtype::CNAME, Class::IN, dname.ttl, rdata)
     }))
 }
 
@@ -181,18 +181,12 @@ pub(crate) fn alias(cname: &Rrset) -> Option<Name> {
     Some(NameRef::from_wire(cname.rdata.first()?).ok()?.lower().to_name())
 }
 
-/// How long an answer may be remembered, seconds: as long as the shortest-lived of its records. A CNAME made from a DNAME
-/// has TTL 0 by itself and does not count: the DNAME does.
+/// How long an answer may be remembered, seconds: as long as the shortest-lived of its records.
 pub(crate) fn message_ttl(answer: &Answer, qtype: Rtype, limits: &Limits) -> u32 {
     if !matches!(answer.rcode, Rcode::NOERROR | Rcode::NXDOMAIN | Rcode::YXDOMAIN) {
         return FAILURE_TTL;
     }
-    let made = |set: &Rrset| {
-        let above =
-            |dname: &Rrset| dname.rtype == Rtype::DNAME && set.owner.as_ref().is_subdomain_of(dname.owner.as_ref());
-        set.rtype == Rtype::CNAME && answer.answer.iter().any(|dname| above(dname) && dname.owner != set.owner)
-    };
-    let sets = answer.answer.iter().filter(|set| !made(set)).chain(&answer.authority).chain(&answer.additional);
+    let sets = answer.answer.iter().chain(&answer.authority).chain(&answer.additional);
     let least = sets.map(|set| set.ttl).min();
     let asked = |set: &Rrset| set.rtype == qtype || (qtype == Rtype::ANY);
     let ends = answer.rcode == Rcode::NOERROR && answer.answer.iter().any(asked);
