@@ -64,6 +64,18 @@ CONFIGURATION: tuple[Elsewhere, ...] = (
         "each worker repeats what it rendered last without asking the shared cache",
     ),
     Elsewhere(
+        "TTL of the CNAME that a DNAME means",
+        "the upstream's; 0 where it is made from a DNAME in the cache (1.17.1)",
+        "the DNAME's",
+        "RFC 6672 3.1, and what newer releases do",
+    ),
+    Elsewhere(
+        "an expired answer exactly `serve-expired-ttl` seconds after its time",
+        "is still served (1.17.1)",
+        "is too old",
+        "what newer releases do",
+    ),
+    Elsewhere(
         "errors in a file",
         "stops at the first few",
         "shows every error of the file in one run, with line, column and a suggestion",

@@ -57,7 +57,7 @@ pub(crate) fn scrub(mut reply: Reply, qname: NameRef<'_>, qtype: Rtype, scope: &
     }
     let asked = |set: &Rrset| set.owner.as_ref() == qname && (set.rtype == qtype || qtype == Rtype::ANY);
     if !reply.answer.iter().any(asked)
-        && let Some(found) = link(&mut reply.answer, qname, qtype, limits)
+        && let Some(found) = link(&mut reply.answer, qname, qtype)
     {
         return Some(found);
     }
@@ -93,7 +93,7 @@ fn answers(set: &Rrset, qname: NameRef<'_>) -> bool {
 }
 
 /// The first link that leads on from `qname`, taken out of the answer section.
-fn link(section: &mut Vec<Rrset>, qname: NameRef<'_>, qtype: Rtype, limits: &Limits) -> Option<Finding> {
+fn link(section: &mut Vec<Rrset>, qname: NameRef<'_>, qtype: Rtype) -> Option<Finding> {
     let above = |set: &Rrset| {
         set.rtype == Rtype::DNAME && set.owner.as_ref() != qname && qname.is_subdomain_of(set.owner.as_ref())
     };

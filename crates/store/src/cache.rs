@@ -574,8 +574,8 @@ enum Unread {
 pub(crate) struct Chain {
     /// What the last CNAME leads to.
     at: Option<Name>,
-    /// Owner and target of the last DNAME.
-    dname: Option<(Name, Name)>,
+    /// Owner and target of the last DNAME, and its TTL.
+    dname: Option<(Name, Name, u32)>,
 }
 
 impl Chain {
@@ -583,7 +583,7 @@ impl Chain {
         let leads_to = || set.rdata.first().and_then(|rdata| Name::from_wire(rdata).ok());
         match set.rtype {
             Rtype::CNAME => self.at = leads_to(),
-            Rtype::DNAME => self.dname = leads_to().map(|to| (set.owner.clone(), to)),
+            Rtype::DNAME => self.dname = leads_to().map(|to| (set.owner.clone(), to, set.ttl)),
             _ => {}
         }
     }
@@ -602,13 +602,13 @@ impl Chain {
         })
     }
 
-    /// The CNAME that the last DNAME means, with TTL 0 as Unbound writes it: the DNAME is what is remembered.
+    /// The CNAME that the last DNAME means, with its TTL (RFC 6672 3.1).
     fn made(&self, qname: NameRef<'_>) -> Option<Rrset> {
         let from = self.at.as_ref().map_or(qname, Name::as_ref);
-        let (owner, to) = self.dname.as_ref()?;
+        let (owner, to, ttl) = self.dname.as_ref()?;
         let target = from.to_buf().rewrite(owner.as_ref(), to.as_ref())?.ok()?;
         let rdata = RdataSet::one(target.as_ref().as_wire());
-        Some(Rrset::new(from.to_name(), Rtype::CNAME, Class::IN, 0, rdata))
+        Some(Rrset::new(from.to_name(), Rtype::CNAME, Class::IN, *ttl, rdata))
     }
 }
 

@@ -253,7 +253,7 @@ fn rfc6672_a_link_made_from_a_dname_is_made_again() {
     Fill::new(&store, NOW).put("x.d.example.", Rtype::A, lines, 200);
     assert_eq!(
         shown(&store, "X.D.example.", Rtype::A, at(NOW, 50)),
-        "NOERROR [d.example. 250 DNAME e.example., X.D.example. 0 CNAME X.e.example., x.e.example. 150 A 192.0.2.1] [] []"
+        "NOERROR [d.example. 250 DNAME e.example., X.D.example. 250 CNAME X.e.example., x.e.example. 150 A 192.0.2.1] [] []"
     );
     assert_eq!(store.usage().rrsets.entries, 2);
 }
