@@ -64,6 +64,12 @@ CONFIGURATION: tuple[Elsewhere, ...] = (
         "each worker repeats what it rendered last without asking the shared cache",
     ),
     Elsewhere(
+        "default of `so-rcvbuf`",
+        "0: the system's, which holds about 250 small queries",
+        "4m, or as much of it as the system grants",
+        "a burst, or a thread that waits for its processor, loses no query; `so-rcvbuf: 0` is as in Unbound",
+    ),
+    Elsewhere(
         "TTL of the CNAME that a DNAME means",
         "the upstream's; 0 where it is made from a DNAME in the cache (1.17.1)",
         "the DNAME's",

@@ -52,8 +52,8 @@ FORWARDED = (
 
 TIME_LIMIT_S = 240
 PLAYS = 2
-"""How often a scenario is played until it passes: its player waits real time for what should come, and a machine that is
-busy with other tests may be late once."""
+"""How often a scenario is played until it passes: its player waits real time for what should come, and a machine that
+is busy with other tests may be late once."""
 
 
 def find(name: str) -> Path:
