@@ -108,3 +108,46 @@ def test_who_stops_reading_is_hung_up_on(port: int, api: Api, monkeypatch: pytes
         asked = len(api.engine.calls)
         assert len(until_closed(client)) < 100_000_000
     assert asked == len(api.engine.calls) < 100
+
+
+def test_a_request_under_way_when_the_server_stops_is_told_so(api: Api) -> None:
+    api.engine.release.clear()
+    with listening(api) as (port, stop), dial(port) as client:
+        body = b'{"name": "a"}'
+        head = (
+            f"POST /dns/lookup HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\nContent-Type: application/json\r\n"
+        )
+        client.sendall(head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        while not api.engine.calls:
+            time.sleep(0.01)
+        stop.set()
+        answer = until_closed(client)
+        api.engine.release.set()
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert b'"code":"STOPPING"' in answer
+    assert [line for level, line in api.engine.lines if level == "error"] == []
+
+
+def test_who_breaks_off_while_sending_is_no_fault_of_ours(api: Api) -> None:
+    with listening(api) as (port, _):
+        with dial(port) as client:
+            head = f"POST /cache/load HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\nContent-Length: 99\r\n\r\n"
+            client.sendall(head.encode() + b"START_RRSET_CACHE\n")
+            time.sleep(0.1)
+        end = time.monotonic() + 5
+        while not any("cache loaded in part" in line for _, line in api.engine.lines):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    assert [line for level, line in api.engine.lines if level == "error"] == []
+
+
+def test_one_load_too_many_is_refused(api: Api) -> None:
+    head = f"POST /cache/load HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\nContent-Length: 99\r\n\r\n"
+    with listening(api) as (port, _), dial(port) as first, dial(port) as second, dial(port) as third:
+        for client in (first, second):
+            client.sendall(head.encode() + b"START_RRSET_CACHE\n")
+        time.sleep(0.2)
+        third.sendall(head.encode())
+        answer = third.recv(4096)
+    assert answer.startswith(b"HTTP/1.1 429")
+    assert b"retry-after: 1" in answer

@@ -64,6 +64,24 @@ CONFIGURATION: tuple[Elsewhere, ...] = (
         "each worker repeats what it rendered last without asking the shared cache",
     ),
     Elsewhere(
+        "default of `so-rcvbuf`",
+        "0: the system's, which holds about 250 small queries",
+        "4m, or as much of it as the system grants",
+        "a burst, or a thread that waits for its processor, loses no query; `so-rcvbuf: 0` is as in Unbound",
+    ),
+    Elsewhere(
+        "TTL of the CNAME that a DNAME means",
+        "the upstream's; 0 where it is made from a DNAME in the cache (1.17.1)",
+        "the DNAME's",
+        "RFC 6672 3.1, and what newer releases do",
+    ),
+    Elsewhere(
+        "an expired answer exactly `serve-expired-ttl` seconds after its time",
+        "is still served (1.17.1)",
+        "is too old",
+        "what newer releases do",
+    ),
+    Elsewhere(
         "errors in a file",
         "stops at the first few",
         "shows every error of the file in one run, with line, column and a suggestion",
@@ -87,12 +105,6 @@ CONFIGURATION: tuple[Elsewhere, ...] = (
         "confines the process",
         "cuts the prefix from file names; the service unit confines the process",
         "the Python half loads parts after the start",
-    ),
-    Elsewhere(
-        "`verbosity` above 1",
-        "adds lines about how each question is resolved (`resolving`, `reply from`, `query response was`)",
-        "adds details of the control plane alone",
-        "these lines are not built yet; `log-queries`, `log-replies` and `log-servfail` are whole",
     ),
     Elsewhere(
         "source ports of upstream questions by default",
@@ -121,14 +133,14 @@ CONFIGURATION: tuple[Elsewhere, ...] = (
     Elsewhere(
         "more questions in flight than `num-queries-per-thread`",
         "drops the new or the oldest slow one",
-        "SERVFAIL for the new one, at once",
+        "SERVFAIL at once, for one whose servers are dead or the oldest slow one, else for the new one",
         "the client can ask elsewhere without waiting for a time-out",
     ),
     Elsewhere(
         "a question that no server answers",
-        "may be tried for minutes",
-        "ends in SERVFAIL after 30 seconds at the latest",
-        "clients are long gone by then",
+        "may be tried for minutes; the client hears nothing or too late",
+        "SERVFAIL with an extended error after 1.9 seconds (`discard-timeout`), over TCP after 4; tried for 30 at most",
+        "by then a client gives up; told in time, it can ask elsewhere",
     ),
     Elsewhere(
         "`incoming-num-tcp` where the file does not say",
@@ -152,7 +164,6 @@ CONFIGURATION: tuple[Elsewhere, ...] = (
 """What differs besides answers."""
 
 
-FORWARDED_ANY = "the answer to ANY when the name is not local data"
 NEWER_NAMES = ("resolver.arpa.", "ipv4only.arpa.", "service.arpa.", "internal.", "alt.")
 """Names set apart after Unbound 1.17.1 was written."""
 
@@ -162,10 +173,6 @@ UPSTREAM_ZONES = ("com.", "net.", "org.", "lab.", "in-addr.arpa.")
 
 def _below(name: str, zones: tuple[str, ...]) -> bool:
     return any(name.lower() == zone or (zone != "." and name.lower().endswith("." + zone)) for zone in zones)
-
-
-def _local(seen: Seen) -> bool:
-    return "aa" in seen.fields.get("flags", "").split()
 
 
 def _only_older(unbound: Seen, runbound: Seen) -> bool:
@@ -193,18 +200,18 @@ DIFFERENCES: tuple[Difference, ...] = (
         applies=lambda scene, ask, *_: scene.startswith("defaults") and _below(ask.name, NEWER_NAMES),
     ),
     Difference(
-        what="TTL of a record set that came in several upstream answers",
-        unbound="counts down from the first of them: record sets are shared between answers",
-        runbound="counts down from the answer it came in",
-        why="the cache holds whole answers; no TTL is ever longer than the upstream gave it",
-        applies=lambda _, __, field, unbound, runbound: field == "ttl" and _only_older(unbound, runbound),
+        what="TTL in answers to questions with the CD flag",
+        unbound="counts down from the first arrival, with or without the flag",
+        runbound="counts down from the arrival with the flag",
+        why="answers with and without it are remembered apart; no TTL is ever longer than the upstream gave it",
+        applies=lambda _, ask, field, unbound, runbound: field == "ttl" and ask.cd and _only_older(unbound, runbound),
     ),
     Difference(
-        what=FORWARDED_ANY,
-        unbound="puts together whatever its cache holds of the name, else asks the forward zone",
-        runbound="asks the forward zone and keeps that answer; with `deny-any` always NOTIMP",
-        why="the answer does not depend on what others asked before",
-        applies=lambda _, ask, __, unbound, ___: ask.rtype == "ANY" and ask.rclass == "IN" and not _local(unbound),
+        what="type ANY with `deny-any: yes`, of a name that is in the cache as an alias",
+        unbound="the CNAME record",
+        runbound="NOTIMP, as for every other name",
+        why="what others asked before does not decide whether a question is refused",
+        applies=lambda scene, ask, *_: scene == "deny-any" and ask.rtype == "ANY",
     ),
     Difference(
         what="default of `max-udp-size`",

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -24,16 +23,37 @@ if TYPE_CHECKING:
 
 FOLDER = ROOT.parent / "shared" / "conformance"
 
-AS_WRITTEN = {
-    "fwd": "unbound",
-    "fwd_notcached": "unbound",
-}
-"""Played as they are: they have a forward zone. Scenario -> the dialect it is written in."""
+AS_WRITTEN = (
+    "fwd",
+    "fwd_error",
+    "fwd_lrudrop",
+    "fwd_minimal",
+    "fwd_name_lookup",
+    "fwd_notcached",
+    "fwd_scrub_rrsig",
+    "fwd_timeout",
+    "rrset_updated",
+    "rrset_use_cached",
+    "serve_expired_ttl_reset",
+)
+"""Played as they are: they have a forward zone."""
 
-FORWARDED: dict[str, str] = {}
-"""Played with a forward zone in place of their stub zone. Scenario -> the server to ask; empty: the stub zone's."""
+FORWARDED = (
+    "iter_prefetch_childns",
+    "serve_expired_0ttl_nxdomain",
+    "serve_expired_cached_servfail_refresh",
+    "serve_expired_client_timeout",
+    "serve_expired_ttl",
+    "serve_expired_ttl_client_timeout",
+    "serve_expired_zerottl",
+    "ttl_zero_cacherep",
+)
+"""Played with a forward zone in place of their stub zone."""
 
 TIME_LIMIT_S = 240
+PLAYS = 2
+"""How often a scenario is played until it passes: its player waits real time for what should come, and a machine that
+is busy with other tests may be late once."""
 
 
 def find(name: str) -> Path:
@@ -42,11 +62,10 @@ def find(name: str) -> Path:
     return file
 
 
-def forwarded(text: str, server: str) -> str:
+def forwarded(text: str) -> str:
     """A scenario with its stub zone turned into a forward zone."""
     head, rest = text.split("CONFIG_END", 1)
-    head = head.replace("stub-zone:", "forward-zone:")
-    head = re.sub(r"stub-addr:\s*(\S+)", lambda found: f"forward-addr: {server or found[1]}", head)
+    head = head.replace("stub-zone:", "forward-zone:").replace("stub-addr:", "forward-addr:")
     return f"{head}CONFIG_END{rest}"
 
 
@@ -59,20 +78,31 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, str
         pytest.skip("the conformance scenarios were NOT played: they need root for their network namespaces")
     folder = tmp_path_factory.mktemp("scenarios")
     (folder / "unbound").mkdir()
-    for name, server in FORWARDED.items():
+    for name in FORWARDED:
         text = find(name).read_text(encoding="utf-8")
-        (folder / "unbound" / f"{name}.rpl").write_text(forwarded(text, server), encoding="utf-8")
-    files = [*(find(name) for name in AS_WRITTEN), folder / "unbound"]
+        (folder / "unbound" / f"{name}.rpl").write_text(forwarded(text), encoding="utf-8")
+    files = {name: find(name) for name in AS_WRITTEN}
+    files |= {name: folder / "unbound" / f"{name}.rpl" for name in FORWARDED}
+    results: dict[str, tuple[str, str]] = {}
+    for _ in range(PLAYS):
+        left = [file for name, file in files.items() if results.get(name, ("",))[0] != "PASS"]
+        if left:
+            results |= play(left, folder / "results.json")
+    return results
+
+
+def play(files: list[Path], report: Path) -> dict[str, tuple[str, str]]:
+    """One run of the harness."""
     command = [sys.executable, FOLDER / "run.py", "--resolver", "runbound", "--binary", RUNBOUND, "-j", "4", "-v"]
     done = subprocess.run(
-        [str(part) for part in [*command, "--json", folder / "results.json", *files]],
+        [str(part) for part in [*command, "--json", report, *files]],
         capture_output=True,
         text=True,
         timeout=TIME_LIMIT_S,
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
     )
-    assert (folder / "results.json").exists(), done.stdout + done.stderr
-    cases = json.loads((folder / "results.json").read_text(encoding="utf-8"))["testcases"]
+    assert report.exists(), done.stdout + done.stderr
+    cases = json.loads(report.read_text(encoding="utf-8"))["testcases"]
     return {case["name"]: (case["status"], case["reason"]) for case in cases}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import struct
 import threading
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+SO_RCVBUFFORCE = 33
 QUIET = "    api-enable: no\n"
 DATA = QUIET + '    local-data: "a.example. A 192.0.2.1"\n'
 
@@ -67,6 +69,21 @@ class TestInterfaces:
             for address in ("127.0.0.1", "127.0.0.3", "127.9.9.9"):
                 for tcp in (False, True):
                     assert exchange(Ask("a.example.", tcp=tcp), (address, resolver.port)) is not None, address
+
+    def test_what_came_while_it_stood_still_is_answered(self, tmp_path: Path) -> None:
+        with (
+            Resolver(DATA, tmp_path) as resolver,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
+        ):
+            client.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20)
+            client.connect(resolver.at)
+            client.settimeout(5.0)
+            resolver.process.send_signal(signal.SIGSTOP)
+            packet = Ask("a.example.").packet()
+            for number in range(2000):  # the system's own buffer holds about 250
+                client.send(number.to_bytes(2) + packet[2:])
+            resolver.process.send_signal(signal.SIGCONT)
+            assert {int.from_bytes(client.recv(4096)[:2]) for _ in range(2000)} == set(range(2000))
 
     def test_several_workers_share_a_port(self, tmp_path: Path) -> None:
         head = HEAD.replace("num-threads: 1", "num-threads: 2")

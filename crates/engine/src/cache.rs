@@ -68,9 +68,9 @@ impl Engine {
     }
 }
 
-/// Milliseconds of the clock that the workers go by.
+/// Milliseconds of the time that the cache goes by.
 pub(crate) fn now() -> store::Millis {
-    sys::clock::monotonic_us() / 1_000
+    sys::clock::cache_ms()
 }
 
 pub(crate) fn not_running() -> Failure {

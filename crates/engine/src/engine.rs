@@ -20,7 +20,6 @@ use store::{Sizes, Store};
 use sys::log::{Level, Logger, Options, Shape, Target, TimeStyle};
 use wire::{CookieSecret, Name, Rtype};
 
-use crate::cache::now;
 use crate::compile::{self, Compiled, compile};
 use crate::document::{Document, Log};
 use crate::surroundings::{self, Hosts, Stamp, Surroundings};
@@ -314,12 +313,14 @@ impl Engine {
             running.listening.push(addr);
             changed(format!("interface {}@{} opened", addr.ip(), addr.port()), Effect::Live);
         }
-        running.store.resize(sizes(&next), now());
+        running.store.resize(sizes(&next));
         let outdated = outdated(&running.pool.snapshot().forwards, &snapshot.forwards);
-        running.pool.apply(Arc::new(snapshot)).map_err(lost)?;
+        let applied = running.pool.apply(Arc::new(snapshot));
+        // Even if a worker takes long: the snapshot is in force, and the next reload finds nothing outdated any more.
         if let Some(what) = flush(&running.store, &outdated) {
             changed(what, Effect::Live);
         }
+        applied.map_err(lost)?;
         running.pool.remove_listeners(&closing).map_err(lost)?;
         for addr in closing {
             running.listening.retain(|open| *open != addr);

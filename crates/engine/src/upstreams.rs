@@ -8,7 +8,6 @@ use std::net::SocketAddr;
 
 use resolve::{ForwardZone, Forwards, Millis, ServerView};
 
-use crate::cache::now;
 use crate::engine::lost;
 use crate::{Engine, Failure};
 
@@ -76,7 +75,7 @@ impl Engine {
         let Some((pool, _)) = self.plane() else { return Ok(Vec::new()) };
         let views = pool.servers().map_err(lost)?;
         let snapshot = pool.snapshot();
-        Ok(rows(&snapshot.forwards, &views, snapshot.serve.limits.unknown_server_time, now()))
+        Ok(rows(&snapshot.forwards, &views, snapshot.serve.limits.unknown_server_time, sys::clock::monotonic_ms()))
     }
 }
 

@@ -43,7 +43,7 @@ fn main() {
         ..Answer::new(Rcode::NOERROR)
     };
     let key = Key { name: owner, qtype: Rtype::A, qclass: Class::IN, cd: false };
-    let now = sys::clock::monotonic_ms();
+    let now = sys::clock::cache_ms();
     let put = Put {
         now,
         ttl: 86_400,

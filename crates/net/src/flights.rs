@@ -150,7 +150,18 @@ impl Worker {
             return self.flights.kept.ask(ask.server, &ask.packet, || self.snapshot(), opened).await;
         }
         let places = Rc::clone(&self.flights.places.borrow().1);
-        let _place = places.acquire().await.map_err(io::Error::other)?;
+        let _place = match places.try_acquire() {
+            Ok(place) => place,
+            Err(_) => {
+                self.tell_mesh(|mesh| mesh.held(sys::clock::monotonic_ms(), id));
+                let place = places.acquire().await.map_err(io::Error::other)?;
+                self.tell_mesh(|mesh| mesh.left(sys::clock::monotonic_ms(), id));
+                if self.flights.over(id) {
+                    std::future::pending::<()>().await; // the mesh has ended this task by Cancel
+                }
+                place
+            }
+        };
         let snapshot = self.snapshot();
         let socket =
             outbound::udp_socket(&snapshot.serve.upstream, ask.server, &mut self.flights.entropy.borrow_mut())?;

@@ -38,19 +38,20 @@ impl Worker {
     /// Looks a question up and tells what was found; whoever has stopped listening is told nothing.
     pub(crate) fn look_up(self: &Rc<Self>, question: Question, tell: Looking) {
         let now_us = self.tick();
-        let now = now_us / 1_000;
         let snapshot = self.snapshot();
         let name = question.name.as_ref();
-        let stale = match known(self, &snapshot, name, question.qtype, question.qclass, question.cd, now) {
-            Known::Answer(found) => {
-                let limits = &snapshot.serve.limits;
-                let answer = if found.stale { stale_answer(&found, limits) } else { found.answer };
-                let looked = Looked { answer, cached: true, stale: found.stale, security: found.security, why: None };
-                let _ = tell.send(looked);
-                return;
-            }
-            Known::Maybe(stale) => stale,
-        };
+        let stale =
+            match known(self, &snapshot, name, question.qtype, question.qclass, question.cd, self.cache_ms.get()) {
+                Known::Answer(found) => {
+                    let limits = &snapshot.serve.limits;
+                    let answer = if found.stale { stale_answer(&found, limits) } else { found.answer };
+                    let looked =
+                        Looked { answer, cached: true, stale: found.stale, security: found.security, why: None };
+                    let _ = tell.send(looked);
+                    return;
+                }
+                Known::Maybe(stale) => stale,
+            };
         let flags = (if question.rd { flag::RD } else { 0 }) | (if question.cd { flag::CD } else { 0 });
         let mut pending = self.pending.borrow_mut();
         if !pending.has_room() {
@@ -75,7 +76,7 @@ impl Worker {
             alias: Vec::new(),
         });
         drop(pending);
-        self.with_mesh(|mesh| mesh.query(now, &snapshot.forwards, question, ClientId(id), stale));
+        self.with_mesh(|mesh| mesh.query(now_us / 1_000, &snapshot.forwards, question, ClientId(id), stale));
         self.pump();
     }
 }

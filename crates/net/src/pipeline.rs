@@ -26,9 +26,6 @@ use wire::{Answer, Class, Ede, Name, NameRef, Query, Rcode, Rrset, Rtype};
 
 /// Octets of the largest UDP answer to a client without EDNS (RFC 1035 4.2.1); also what `harden-large-queries` lets in.
 pub(crate) const CLASSIC_UDP: usize = 512;
-/// Milliseconds after `discard-timeout` in which an answer still leaves: the mesh answers its clients at that time, with
-/// what it has, and its timer and a busy thread may be a little late.
-const DISCARD_GRACE_MS: u64 = 500;
 /// Octets of a message header.
 pub(crate) const HEADER: usize = 12;
 
@@ -106,7 +103,7 @@ fn steps(w: &Worker, snapshot: &Snapshot, p: &Packet<'_>, out: &mut [u8]) -> Out
     }
 
     // 4. The first level. What rules a client has is its action; a view of the client will belong here too.
-    let now_s = p.received_us / 1_000_000;
+    let now_s = w.cache_ms.get() / 1_000;
     let key = ask.shape(serve, action as u8).map(|shape| w.answers.borrow().ask(q.qname.as_ref(), shape));
     if let Some(key) = &key {
         let mut answers = w.answers.borrow_mut();
@@ -155,13 +152,13 @@ fn steps(w: &Worker, snapshot: &Snapshot, p: &Packet<'_>, out: &mut [u8]) -> Out
     let name = target.as_ref().map_or(q.qname.as_ref(), |target| target.as_ref());
 
     // 6. The cache.
-    let now = p.received_us / 1_000;
+    let now = w.cache_ms.get();
     let limits = &serve.limits;
     let stale = match known(w, snapshot, name, q.qtype, q.qclass, q.cd(), now) {
         Known::Maybe(stale) => stale,
         Known::Answer(found) => {
             if !found.paused && (found.stale || (found.prefetch && limits.prefetch)) {
-                refresh(w, snapshot, &ask, name.lower().to_name(), now);
+                refresh(w, snapshot, p, &ask, name.lower().to_name());
             }
             if !ask.q.rd() {
                 ask.q.flags |= flag::RD; // Unbound answers with the flags it remembers: a forwarder's reply had RD
@@ -220,12 +217,12 @@ pub(crate) fn known(
 }
 
 /// Has an answer that was served looked for again, for the next who asks.
-fn refresh(w: &Worker, snapshot: &Snapshot, ask: &Asked, name: Name, now: Millis) {
+fn refresh(w: &Worker, snapshot: &Snapshot, p: &Packet<'_>, ask: &Asked, name: Name) {
     w.stats.prefetch.add(1);
     let question = question(ask, name);
     w.with_mesh(|mesh| {
         w.stats.list(mesh.queries() as u64);
-        mesh.prefetch(now, &snapshot.forwards, question);
+        mesh.prefetch(p.received_us / 1_000, &snapshot.forwards, question);
     });
 }
 
@@ -308,11 +305,10 @@ fn last_steps(
     let serve = &*snapshot.serve;
     let us = now_us.saturating_sub(waiting.received_us);
     let tcp = waiting.route.is_tcp();
-    let discard_us = (u64::from(serve.discard_timeout_ms) + DISCARD_GRACE_MS) * 1_000;
-    if !tcp && serve.discard_timeout_ms > 0 && us > discard_us {
-        // An attacker who makes upstreams slow could have many answers leave in one burst (CVE-2024-33655).
+    if !tcp && serve.discard_timeout_ms > 0 && us >= u64::from(serve.discard_timeout_ms) * 1_000 {
+        // Unbound discards such answers, for an attacker who makes upstreams slow could have many leave in one burst
+        // (CVE-2024-33655). Here the mesh tells each client at its own time, so none gather; they are counted alike.
         w.stats.discard_timeout.add(1);
-        return 0;
     }
     let ask = Asked { q: waiting.query, limit: waiting.limit, tcp, cookie: waiting.cookie };
     let len = if waiting.alias.is_empty() {

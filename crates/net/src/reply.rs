@@ -86,7 +86,7 @@ pub(crate) fn replied(
     let len = render(w, serve, p.route, ask, answer, out);
     let message = out.get(..len).unwrap_or_default();
     if let Some((key, life_s, counts_down)) = lasts.keep {
-        let now_s = p.received_us / 1_000_000;
+        let now_s = w.cache_ms.get() / 1_000;
         let life = Life { now_s, life_s, counts_down, rotate: w.rotation(serve, ask.q.id) };
         let mut answers = w.answers.borrow_mut();
         answers.put(key, message, &life);

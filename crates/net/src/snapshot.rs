@@ -85,7 +85,8 @@ pub struct Serve {
     /// `sock-queue-timeout`, in milliseconds: drop UDP queries that waited longer in the socket; 0 is off. Works on
     /// listeners opened with `timestamps`.
     pub sock_queue_timeout_ms: u32,
-    /// `discard-timeout`, in milliseconds: UDP clients that waited longer get no answer; 0 is off.
+    /// `discard-timeout`, in milliseconds: UDP clients that waited longer are counted, for the mesh should have told them
+    /// something by then (`client_deadline_ms`); 0 is off.
     pub discard_timeout_ms: u32,
     /// `wait-limit`: answers one client address may wait for on one worker; 0 sets no limit, not even
     /// `wait-limit-cookie`. Loopback is exempt, as in Unbound.

@@ -91,6 +91,8 @@ pub(crate) struct Worker {
     snapshot: RefCell<Arc<Snapshot>>,
     /// Seconds since 1970, read by `tick`; modulo 2^32, as cookies have it (RFC 9018 4.3).
     pub(crate) unix_s: Cell<u32>,
+    /// The cache's time in milliseconds, read by `tick`.
+    pub(crate) cache_ms: Cell<store::Millis>,
     mesh: RefCell<Mesh>,
     /// A panic left the mesh in a state that is not to be trusted.
     mesh_broken: Cell<bool>,
@@ -156,6 +158,7 @@ impl Worker {
             connections: setup.connections,
             snapshot: RefCell::new(setup.snapshot),
             unix_s: Cell::new(0),
+            cache_ms: Cell::new(sys::clock::cache_ms()),
             mesh: RefCell::new(mesh),
             mesh_broken: Cell::new(false),
             pending: RefCell::new(Pending::default()),
@@ -240,6 +243,7 @@ impl Worker {
     /// Reads the clocks, once a batch or event. Returns microseconds of the monotonic one.
     pub(crate) fn tick(&self) -> u64 {
         self.unix_s.set(sys::clock::unix().as_secs() as u32);
+        self.cache_ms.set(sys::clock::cache_ms());
         sys::clock::monotonic_us()
     }
 
@@ -400,7 +404,13 @@ impl Worker {
     /// Lets `event` happen to the mesh. A panic inside is contained: what the mesh was doing is abandoned by the next
     /// `pump`.
     pub(crate) fn with_mesh(&self, event: impl FnOnce(&mut Mesh)) {
-        if catch_unwind(AssertUnwindSafe(|| event(&mut self.mesh.borrow_mut()))).is_err() {
+        let ahead = sys::clock::cache_ms() as i64 - sys::clock::monotonic_ms() as i64;
+        let happens = AssertUnwindSafe(|| {
+            let mut mesh = self.mesh.borrow_mut();
+            mesh.set_cache_time(ahead);
+            event(&mut mesh);
+        });
+        if catch_unwind(happens).is_err() {
             self.panicked();
             self.mesh_broken.set(true);
         }

@@ -174,3 +174,34 @@ fn each_worker_has_its_own() {
     assert_eq!(upstream.asked().len(), 1);
     assert_eq!(r.stat("answers.cache.count"), 2);
 }
+
+#[test]
+fn what_one_client_may_hear_is_not_told_to_another() {
+    let upstream = three();
+    let r = Setup {
+        acl: vec![
+            ("127.0.0.3", 32, AclAction::AllowSnoop),
+            ("127.0.0.4", 32, AclAction::RefuseNonLocal),
+            ("127.0.0.5", 32, AclAction::AllowSetrd),
+            ("127.0.0.6", 32, AclAction::Refuse),
+        ],
+        data: vec!["www.here.example. 300 IN A 192.0.2.77".to_owned()],
+        ..forwarding(&upstream)
+    }
+    .start();
+    let [allowed, snooper, local, setrd, refused] =
+        [1, 3, 4, 5, 6].map(|n| Client::from(&format!("127.0.0.{n}"), r.addr));
+    let rcode = |client: &Client, name: &str, flags| client.ask(&query(1, name, Rtype::A, flags, None)).rcode;
+    // Each twice: from the first level, where there is something for this client.
+    for _ in 0..3 {
+        for (name, known_to_local) in [("www.example.org.", Rcode::REFUSED), ("www.here.example.", Rcode::NOERROR)] {
+            assert_eq!(rcode(&allowed, name, flag::RD), Rcode::NOERROR);
+            assert_eq!(rcode(&snooper, name, 0), Rcode::NOERROR);
+            assert_eq!(rcode(&setrd, name, 0), Rcode::NOERROR);
+            assert_eq!(rcode(&local, name, flag::RD), known_to_local);
+            assert_eq!(rcode(&refused, name, flag::RD), Rcode::REFUSED);
+            assert_eq!(rcode(&allowed, name, 0), known_to_local, "without RD only what is local");
+        }
+    }
+    assert!(r.stat(HITS) > 0);
+}

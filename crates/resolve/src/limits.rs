@@ -97,12 +97,18 @@ pub const STREAM_FAULTS: u8 = 2;
 /// Milliseconds after which another server is asked as well while a stream is silent: connecting and asking take two round
 /// trips, and few servers are 200 ms away.
 pub const STREAM_HEDGE: u64 = 400;
+/// Milliseconds after which it is looked again for places that can be given up while a packet waits for one
+/// (`outgoing-range`): often enough that its client is still there.
+pub const PLACE_CHECK: u64 = 200;
 /// Milliseconds after which a client that holds on (TCP, and questions of the resolver's own operator) is told something,
 /// if there is a client deadline at all. Stub resolvers give up after 5 s over TCP too.
 pub const PATIENT_DEADLINE: u64 = 4_000;
 /// Milliseconds by which a timer may be late before the delay counts as time in which this machine stood still, and is not
 /// held against the question.
 pub const LATE_WAKE: u64 = 1_000;
+/// Most name servers of a referral out of the cache whose addresses are looked up: a set may have thousands, and whoever asks
+/// without recursion pays nothing for the work.
+pub const REFERRAL_NAMES: usize = 16;
 /// Most signatures kept of one RRset (`iter-scrub-rrsig`): more are only work for a validator.
 pub const MAX_SIGS: usize = 8;
 /// Seconds the failure of a question is remembered when no server could even be reached: asking again is cheap then, and

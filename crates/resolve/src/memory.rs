@@ -8,33 +8,45 @@ use std::sync::Arc;
 use store::{Found, Key, KnownSet, Millis, Put, Security, Store, Trust};
 use wire::{Answer, Class, Ede, Name, NameRef, Rcode, Rrset, Rtype};
 
-use crate::limits::{FAILURE_TTL, Limits};
+use crate::limits::{FAILURE_TTL, Limits, REFERRAL_NAMES};
 use crate::scrub::{alias, made_cname};
 
 /// The store, as the mesh sees it.
 pub(crate) struct Memory {
     store: Arc<Store>,
+    /// Milliseconds that the store's time is ahead of the mesh's.
+    ahead: i64,
 }
 
 impl Memory {
     pub(crate) fn new(store: Arc<Store>) -> Memory {
-        Memory { store }
+        Memory { store, ahead: 0 }
+    }
+
+    /// How far the store's time is ahead of the mesh's from now on, in milliseconds.
+    pub(crate) fn set_ahead(&mut self, ahead: i64) {
+        self.ahead = ahead;
+    }
+
+    /// The store's time.
+    fn time(&self, now: Millis) -> Millis {
+        now.saturating_add_signed(self.ahead)
     }
 
     /// The answer to a question for `name`, otherwise as in `key`, that may still be used.
     pub(crate) fn known(&self, name: NameRef<'_>, key: &Key, now: Millis) -> Option<Found> {
-        self.store.get(name, key.qtype, key.qclass, key.cd, now, None)
+        self.store.get(name, key.qtype, key.qclass, key.cd, self.time(now), None)
     }
 
     /// What is known of `name` without an answer to the very question: the records of all types for ANY, as Unbound composes
     /// them, or that it cannot exist (`harden-below-nxdomain`, RFC 8020).
     pub(crate) fn implied(&self, name: NameRef<'_>, key: &Key, now: Millis, limits: &Limits) -> Option<Found> {
         if key.qtype == Rtype::ANY
-            && let Some(found) = self.store.any(name, key.qclass, key.cd, now)
+            && let Some(found) = self.store.any(name, key.qclass, key.cd, self.time(now))
         {
             return Some(found);
         }
-        limits.harden_below_nxdomain.then(|| self.store.nxdomain_above(name, key.qclass, key.cd, now))?
+        limits.harden_below_nxdomain.then(|| self.store.nxdomain_above(name, key.qclass, key.cd, self.time(now)))?
     }
 
     /// The link at `name`, and where it leads, if one is known and may still be used: a CNAME of its own, or a DNAME above it
@@ -47,7 +59,7 @@ impl Memory {
         now: Millis,
     ) -> Option<(Vec<Rrset>, Name)> {
         let set = |owner, rtype| {
-            let known = self.store.rrset(owner, rtype, key.qclass, key.cd, now)?;
+            let known = self.store.rrset(owner, rtype, key.qclass, key.cd, self.time(now))?;
             known.trust.answers().then_some(known.set)
         };
         if let Some(cname) = set(name, Rtype::CNAME) {
@@ -56,7 +68,7 @@ impl Memory {
         }
         let above = name.ancestors().skip(1).take_while(|above| above.is_subdomain_of(apex));
         let dname = above.filter_map(|above| set(above, Rtype::DNAME)).next()?;
-        let cname = made_cname(&dname, name, 0)?.ok()?;
+        let cname = made_cname(&dname, name)?.ok()?;
         let target = alias(&cname)?;
         Some((vec![dname, cname], target))
     }
@@ -64,24 +76,37 @@ impl Memory {
     /// One set of what delegations are made of, whatever its rank. Delegations are the same for all questions, so they are
     /// kept without regard to checking disabled.
     pub(crate) fn set(&self, name: NameRef<'_>, rtype: Rtype, now: Millis) -> Option<KnownSet> {
-        self.store.rrset(name, rtype, Class::IN, false, now)
+        self.store.rrset(name, rtype, Class::IN, false, self.time(now))
     }
 
     /// Remembers one set that came with a delegation.
     pub(crate) fn learn(&self, set: &Rrset, trust: Trust, put: Put) {
-        self.store.learn(set, trust, put);
+        self.store.learn(set, trust, Put { now: self.time(put.now), ..put });
     }
 
-    /// Remembers an answer.
-    pub(crate) fn keep(&self, key: Key, answer: &Answer, put: Put) {
-        self.store.put(key, answer, put);
+    /// For who asked for no recursion: the closest name servers above the name that are known, with their addresses as far as
+    /// those are known (RFC 1034 4.3.2 step 4, from the cache).
+    pub(crate) fn referral(&self, key: &Key, now: Millis) -> Option<Answer> {
+        let set = |owner, rtype| {
+            let known = self.store.rrset(owner, rtype, key.qclass, key.cd, self.time(now))?;
+            (known.security != Security::Bogus).then_some(known.set)
+        };
+        let servers = key.name.as_ref().ancestors().find_map(|above| set(above, Rtype::NS))?;
+        let names = servers.rdata.iter().take(REFERRAL_NAMES).filter_map(|rdata| NameRef::from_wire(rdata).ok());
+        let additional = names.flat_map(|name| [set(name, Rtype::A), set(name, Rtype::AAAA)]).flatten().collect();
+        Some(Answer { authority: vec![servers], additional, ..Answer::new(Rcode::NOERROR) })
+    }
+
+    /// Remembers an answer; returns it as it is known now, where that differs.
+    pub(crate) fn keep(&self, key: Key, answer: &Answer, put: Put) -> Option<Answer> {
+        self.store.put(key, answer, Put { now: self.time(put.now), ..put })
     }
 
     /// Remembers a failure, unless something better is known: another worker may have had more luck, and
     /// what may be served after its time is of more use than a failure (RFC 8767 5).
     pub(crate) fn keep_failure(&self, key: Key, answer: &Answer, put: Put, limits: &Limits) {
         let stale = limits.serve_expired.then(|| oldest(limits));
-        let better = self.store.get(key.name.as_ref(), key.qtype, key.qclass, key.cd, put.now, stale);
+        let better = self.store.get(key.name.as_ref(), key.qtype, key.qclass, key.cd, self.time(put.now), stale);
         if better.is_none_or(|found| found.stale && !servable(&found)) {
             self.keep(key, answer, put);
         }
@@ -90,17 +115,22 @@ impl Memory {
     /// A search has failed. What is known is not searched for again for a while (a prefetch either). If it may be served after
     /// its time it is handed out, and its time may begin anew (`serve-expired-ttl-reset`), however old it is.
     pub(crate) fn fall_back(&self, key: &Key, now: Millis, limits: &Limits) -> Option<Found> {
-        let stale = limits.serve_expired.then(|| oldest(limits));
-        let found = self.store.get(key.name.as_ref(), key.qtype, key.qclass, key.cd, now, stale);
-        let found = found.filter(|found| !found.stale || servable(found))?;
-        self.store.pause(key, now, FAILURE_TTL);
+        let found = self.last_resort(key, now, limits)?;
+        self.store.pause(key, self.time(now), FAILURE_TTL);
         if !found.stale {
             return None;
         }
         if limits.serve_expired_ttl_reset {
-            self.store.keep_stale(key, now);
+            self.store.keep_stale(key, self.time(now));
         }
         Some(found)
+    }
+
+    /// What is known, fresh or of an age that may be served when nothing better can be had.
+    pub(crate) fn last_resort(&self, key: &Key, now: Millis, limits: &Limits) -> Option<Found> {
+        let stale = limits.serve_expired.then(|| oldest(limits));
+        let found = self.store.get(key.name.as_ref(), key.qtype, key.qclass, key.cd, self.time(now), stale);
+        found.filter(|found| !found.stale || servable(found))
     }
 
     /// Seconds the answer to a question has left.

@@ -94,6 +94,8 @@ pub struct Mesh {
     /// Questions to be asked on behalf of others, and answers for those who wait for them.
     births: VecDeque<Birth>,
     news: VecDeque<News>,
+    /// When exchanges are looked for again that can give up their places; the last look found none.
+    look_at: Millis,
     /// What is left of the hedging budget.
     hedges: u64,
     /// The last number given to a state or an exchange.
@@ -150,12 +152,18 @@ impl Mesh {
             births: VecDeque::new(),
             news: VecDeque::new(),
             waiting: 0,
+            look_at: 0,
             hedges: HEDGE_BURST * HEDGE_COST,
             last: 0,
             verbosity: 0,
             counts: Counts::default(),
             effects: Vec::new(),
         }
+    }
+
+    /// The cache's time, by which TTLs are counted, is so many milliseconds ahead of the time that events come with.
+    pub fn set_cache_time(&mut self, ahead: i64) {
+        self.memory.set_ahead(ahead);
     }
 
     /// Other limits from now on. Questions in progress go on under them.
@@ -271,7 +279,10 @@ impl Mesh {
             return;
         }
         if !rd {
-            return self.tell_failure(client, &Failure::NoRecursion);
+            return match self.memory.referral(&key, now) {
+                Some(answer) => self.tell(vec![client], answer, None),
+                None => self.tell_failure(client, &Failure::NoRecursion),
+            };
         }
         if self.waiting >= self.limits.max_queries.saturating_mul(CLIENTS_PER_QUERY) {
             return self.turn_away(client, stale.as_ref());
@@ -514,8 +525,7 @@ impl Mesh {
             self.idle.remove(&state.number);
         }
         // One that waits for other questions has no servers of its own yet.
-        let served = !state.servers.is_empty();
-        if served && state.servers.iter().all(|target| self.servers.dead(target.addr)) {
+        if !state.servers.is_empty() && self.all_dead(&state) {
             self.doomed.insert(state.number);
         } else {
             self.doomed.remove(&state.number);

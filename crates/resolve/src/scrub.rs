@@ -9,6 +9,7 @@
 
 use std::net::IpAddr;
 
+use hashbrown::HashSet;
 use wire::{Answer, Class, Name, NameError, NameRef, Rcode, RdataSet, Reply, Rrset, Rtype};
 
 use crate::forward::PrivateAddresses;
@@ -56,7 +57,7 @@ pub(crate) fn scrub(mut reply: Reply, qname: NameRef<'_>, qtype: Rtype, scope: &
     }
     let asked = |set: &Rrset| set.owner.as_ref() == qname && (set.rtype == qtype || qtype == Rtype::ANY);
     if !reply.answer.iter().any(asked)
-        && let Some(found) = link(&mut reply.answer, qname, qtype, limits)
+        && let Some(found) = link(&mut reply.answer, qname, qtype)
     {
         return Some(found);
     }
@@ -78,12 +79,16 @@ pub(crate) fn scrub(mut reply: Reply, qname: NameRef<'_>, qtype: Rtype, scope: &
     });
     authority.iter_mut().filter(|set| set.rtype == Rtype::SOA).for_each(|soa| negative(soa, limits));
     let mut additional = reply.additional;
-    additional.retain(|set| {
-        matches!(set.rtype, Rtype::A | Rtype::AAAA | Rtype::SVCB | Rtype::HTTPS)
-            && answer.iter().chain(&authority).any(|by| refers(by, set.owner.as_ref()))
-            // What stands in the answer is not said twice (RFC 2181 5).
-            && !answer.iter().any(|said| said.rtype == set.rtype && said.owner == set.owner)
-    });
+    if !additional.is_empty() {
+        let next: HashSet<NameRef<'_>> = answer.iter().chain(&authority).flat_map(leads_to).collect();
+        let useful = |rtype| matches!(rtype, Rtype::A | Rtype::AAAA | Rtype::SVCB | Rtype::HTTPS);
+        // What stands in the answer is not said twice (RFC 2181 5).
+        let said: HashSet<(NameRef<'_>, Rtype)> = answer.iter().map(|set| (set.owner.as_ref(), set.rtype)).collect();
+        additional.retain(|set| {
+            let owner = set.owner.as_ref();
+            useful(set.rtype) && next.contains(&owner) && !said.contains(&(owner, set.rtype))
+        });
+    }
     Some(Finding::Answer(Answer { answer, authority, additional, ..Answer::new(reply.rcode) }))
 }
 
@@ -120,13 +125,15 @@ pub(crate) fn referral(reply: Reply, nth: usize, harden_glue: bool, scope: &Scop
         };
         belongs && usable(set)
     });
+    let names: HashSet<NameRef<'_>> = leads_to(&ns).collect();
     let mut glue = additional;
     glue.retain_mut(|set| {
         matches!(set.rtype, Rtype::A | Rtype::AAAA)
-            && refers(&ns, set.owner.as_ref())
+            && names.contains(&set.owner.as_ref())
             && (!harden_glue || set.owner.as_ref().is_subdomain_of(zone))
             && usable(set)
     });
+    drop(names);
     Some(Referral { ns, glue, proofs })
 }
 
@@ -136,12 +143,12 @@ fn answers(set: &Rrset, qname: NameRef<'_>) -> bool {
 }
 
 /// The first link that leads on from `qname`, taken out of the answer section.
-fn link(section: &mut Vec<Rrset>, qname: NameRef<'_>, qtype: Rtype, limits: &Limits) -> Option<Finding> {
+fn link(section: &mut Vec<Rrset>, qname: NameRef<'_>, qtype: Rtype) -> Option<Finding> {
     let above = |set: &Rrset| {
         set.rtype == Rtype::DNAME && set.owner.as_ref() != qname && qname.is_subdomain_of(set.owner.as_ref())
     };
     if let Some(dname) = section.iter().find(|set| above(set)).cloned() {
-        let Some(cname) = made_cname(&dname, qname, cap(0, limits))?.ok() else {
+        let Some(cname) = made_cname(&dname, qname)?.ok() else {
             // RFC 6672 2.2: the name would be too long.
             return Some(Finding::Answer(Answer { answer: vec![dname], ..Answer::new(Rcode::YXDOMAIN) }));
         };
@@ -209,13 +216,13 @@ fn hints(rdata: &[u8]) -> impl Iterator<Item = IpAddr> {
 }
 
 /// The CNAME that a DNAME above `qname` means (RFC 6672 3.1), made here whatever CNAME came with it; an error if the name
-/// would be too long. Its TTL is 0, as Unbound writes it: the DNAME is what is remembered.
-pub(crate) fn made_cname(dname: &Rrset, qname: NameRef<'_>, ttl: u32) -> Option<Result<Rrset, NameError>> {
+/// would be too long. Its TTL is the DNAME's.
+pub(crate) fn made_cname(dname: &Rrset, qname: NameRef<'_>) -> Option<Result<Rrset, NameError>> {
     let target = NameRef::from_wire(dname.rdata.first()?).ok()?;
     let target = qname.to_buf().rewrite(dname.owner.as_ref(), target)?;
     Some(target.map(|target| {
         let rdata = RdataSet::one(target.as_ref().as_wire());
-        Rrset::new(qname.to_name(), Rtype::CNAME, Class::IN, ttl, rdata)
+        Rrset::new(qname.to_name(), Rtype::CNAME, Class::IN, dname.ttl, rdata)
     }))
 }
 
@@ -224,18 +231,12 @@ pub(crate) fn alias(cname: &Rrset) -> Option<Name> {
     Some(NameRef::from_wire(cname.rdata.first()?).ok()?.lower().to_name())
 }
 
-/// How long an answer may be remembered, seconds: as long as the shortest-lived of its records. A CNAME made from a DNAME
-/// has TTL 0 by itself and does not count: the DNAME does.
+/// How long an answer may be remembered, seconds: as long as the shortest-lived of its records.
 pub(crate) fn message_ttl(answer: &Answer, qtype: Rtype, limits: &Limits) -> u32 {
     if !matches!(answer.rcode, Rcode::NOERROR | Rcode::NXDOMAIN | Rcode::YXDOMAIN) {
         return FAILURE_TTL;
     }
-    let made = |set: &Rrset| {
-        let above =
-            |dname: &Rrset| dname.rtype == Rtype::DNAME && set.owner.as_ref().is_subdomain_of(dname.owner.as_ref());
-        set.rtype == Rtype::CNAME && answer.answer.iter().any(|dname| above(dname) && dname.owner != set.owner)
-    };
-    let sets = answer.answer.iter().filter(|set| !made(set)).chain(&answer.authority).chain(&answer.additional);
+    let sets = answer.answer.iter().chain(&answer.authority).chain(&answer.additional);
     let least = sets.map(|set| set.ttl).min();
     let asked = |set: &Rrset| set.rtype == qtype || (qtype == Rtype::ANY);
     let ends = answer.rcode == Rcode::NOERROR && answer.answer.iter().any(asked);
@@ -270,17 +271,17 @@ fn covers(set: &Rrset, rtype: Rtype) -> bool {
             .is_some_and(|covered| u16::from_be_bytes(*covered) == rtype.0)
 }
 
-/// Whether a record of `by` names `owner` as something whose address the client will want next (RFC 1035 3.3).
-fn refers(by: &Rrset, owner: NameRef<'_>) -> bool {
-    let before_name = match by.rtype {
-        Rtype::NS | Rtype::MB | Rtype::MD | Rtype::MF => 0,
-        Rtype::MX | Rtype::KX | Rtype::RT | Rtype::AFSDB | Rtype::SVCB | Rtype::HTTPS => 2,
-        Rtype::SRV => 6,
-        _ => return false,
+/// The names in the records of `set` whose addresses the client will want next (RFC 1035 3.3).
+fn leads_to(set: &Rrset) -> impl Iterator<Item = NameRef<'_>> {
+    let before_name = match set.rtype {
+        Rtype::NS | Rtype::MB | Rtype::MD | Rtype::MF => Some(0),
+        Rtype::MX | Rtype::KX | Rtype::RT | Rtype::AFSDB | Rtype::SVCB | Rtype::HTTPS => Some(2),
+        Rtype::SRV => Some(6),
+        _ => None,
     };
-    by.rdata.iter().any(|rdata| {
-        let name = rdata.get(before_name..).and_then(|rest| NameRef::split_from(rest).ok());
-        name.is_some_and(|(name, _)| name == owner)
+    set.rdata.iter().filter_map(move |rdata| {
+        let (name, _) = NameRef::split_from(rdata.get(before_name?..)?).ok()?;
+        Some(name)
     })
 }
 

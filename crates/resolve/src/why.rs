@@ -198,7 +198,9 @@ impl Failure {
                 );
                 ede(fault.code(), text)
             }
-            Failure::Jostled => Ede::new(Ede::OTHER, "a newer question took its place (num-queries-per-thread)"),
+            Failure::Jostled => {
+                Ede::new(Ede::OTHER, "a newer question took its place (num-queries-per-thread, outgoing-range)")
+            }
             Failure::OutOfTime(zone) => {
                 ede(Ede::OTHER, format!("time was up before the servers of forward zone {zone} could be asked"))
             }
@@ -258,6 +260,9 @@ impl fmt::Display for Fault {
             // The driver's word for it: all places for streams to servers are taken.
             Fault::Unreachable(ErrorKind::ResourceBusy) => {
                 f.write_str("was not asked: no TCP connection free (outgoing-num-tcp)")
+            }
+            Fault::Unreachable(ErrorKind::QuotaExceeded) => {
+                f.write_str("was not asked: no socket free (outgoing-range)")
             }
             Fault::Unreachable(kind) => write!(f, "could not be reached ({kind})"),
             Fault::Malformed => f.write_str("sent a malformed reply"),

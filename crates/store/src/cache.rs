@@ -15,6 +15,7 @@
 //! of each. `tests/threads.rs` holds that.
 
 use std::hash::{BuildHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use hashbrown::DefaultHashBuilder;
@@ -23,7 +24,7 @@ use wire::{Answer, Class, Name, NameRef, Rcode, RdataSet, Rrset, RrsetData, Rtyp
 
 use crate::Millis;
 use crate::message::{Fixed, GENERATIONS, Handle, Handles, Key, Message, Parts, ede};
-use crate::sets::{Kind, KnownSet, Security, Set, Trust, Verdict};
+use crate::sets::{Kind, KnownSet, Security, Set, Trust, Verdict, contradicts};
 use crate::shard::{self, Shard, Shards};
 
 /// Octets a store may hold. 0 is a table that keeps nothing.
@@ -124,6 +125,8 @@ pub struct Store {
 pub(crate) struct Interned {
     pub(crate) handle: Handle,
     pub(crate) expires: u32,
+    /// What stands there, if its data are others than those that came.
+    pub(crate) instead: Option<Rrset>,
 }
 
 /// How a set arrives.
@@ -157,12 +160,12 @@ impl Store {
 
     /// Other sizes from now on; what is too much is evicted. The number of shards stays, and a shard whose bare tables
     /// exceed what it may hold now starts anew.
-    pub fn resize(&self, sizes: Sizes, now: Millis) {
+    pub fn resize(&self, sizes: Sizes) {
         // Held to the end: of two at once one wins everywhere.
         let mut held = self.sizes.lock();
         *held = sizes;
-        shard::resize(&self.messages, sizes.messages, second(now));
-        shard::resize(&self.sets, sizes.rrsets, second(now));
+        shard::resize(&self.messages, sizes.messages);
+        shard::resize(&self.sets, sizes.rrsets);
     }
 
     /// Changes with every flush. To be read before a question is sent, for [`Put::epoch`].
@@ -176,7 +179,7 @@ impl Store {
         self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// The answer to a question, `name` of any case: one that is fresh, or, with `stale`, one that expired at most so many
+    /// The answer to a question, `name` of any case: one that is fresh, or, with `stale`, one that expired less than so many
     /// seconds ago (0: however long ago).
     pub fn get(
         &self,
@@ -217,14 +220,18 @@ impl Store {
     ///
     /// With TTL 0 nothing is stored (RFC 1035 3.2.1: for the transaction in progress only), and what was known is forgotten,
     /// even if it might be served stale: the newest word is that nothing is to be kept. A message of which a set cannot be
-    /// stored is not stored.
-    pub fn put(&self, key: Key, answer: &Answer, put: Put) {
+    /// stored is not stored, nor one that would put a link or a proof that is known better beside what contradicts it.
+    ///
+    /// Returns the answer as it is known now where that differs: sets that lost to better ones give way to these, and the
+    /// TTLs are those that count, as Unbound tells it to the client who asked.
+    pub fn put(&self, key: Key, answer: &Answer, put: Put) -> Option<Answer> {
         let hash = self.hash(key.name.as_ref(), key.qtype, key.qclass, u8::from(key.cd));
         let now_s = second(put.now);
         let sections = [&answer.answer, &answer.authority, &answer.additional];
         let mut handles = Vec::with_capacity(sections.iter().map(|section| section.len()).sum());
         let mut expires = now_s.saturating_add(put.ttl);
         let mut whole = true;
+        let mut known: Option<Answer> = None;
         for (nth, section) in sections.into_iter().enumerate().filter(|_| put.ttl > 0) {
             for (at, set) in section.iter().enumerate() {
                 if nth == 0 && is_made(answer.answer.get(..at).unwrap_or_default(), set) {
@@ -242,9 +249,20 @@ impl Store {
                     security,
                 };
                 match self.intern(set, set.ttl, arrival) {
-                    Some(set) => {
-                        expires = expires.min(set.expires);
-                        handles.push(set.handle);
+                    Some(interned) => {
+                        expires = expires.min(interned.expires);
+                        handles.push(interned.handle);
+                        let left = interned.expires.saturating_sub(now_s);
+                        if interned.instead.is_some() || left != set.ttl {
+                            let known = known.get_or_insert_with(|| answer.clone());
+                            let section = [&mut known.answer, &mut known.authority, &mut known.additional];
+                            let place = section.into_iter().nth(nth).and_then(|section| section.get_mut(at));
+                            let now =
+                                interned.instead.unwrap_or_else(|| Rrset::from_data(left, Arc::clone(set.data())));
+                            if let Some(place) = place {
+                                *place = now;
+                            }
+                        }
                     }
                     None => whole = false,
                 }
@@ -270,11 +288,13 @@ impl Store {
         if message.is_some() && answer.rcode == Rcode::NXDOMAIN && put.security == Security::Secure {
             self.cuts.store(true, Ordering::Relaxed);
         }
-        self.replace(&key, hash, message, now_s, put.epoch);
+        let known = known.filter(|_| message.is_some());
+        self.replace(&key, hash, message, put.epoch);
+        known
     }
 
     /// Puts a message, or nothing, in the place of the one there was.
-    pub(crate) fn replace(&self, key: &Key, hash: u64, message: Option<Message>, now_s: u32, epoch: u64) {
+    pub(crate) fn replace(&self, key: &Key, hash: u64, message: Option<Message>, epoch: u64) {
         // Whatever leaves is freed after the lock is released.
         let mut left = Vec::new();
         let Some(shard) = shard_of(&self.messages, hash) else {
@@ -288,7 +308,7 @@ impl Store {
             left.extend(held.remove(old));
         }
         if let Some(message) = message {
-            held.insert(message, now_s, &mut left);
+            held.insert(message, &mut left);
         }
         drop(held);
     }
@@ -358,16 +378,16 @@ impl Store {
 
     /// Lets the time for which an expired answer may be served begin anew now (`serve-expired-ttl-reset`).
     pub fn keep_stale(&self, key: &Key, now: Millis) {
-        self.set_clocks(key, now, Some(second(now)), None);
+        self.set_clocks(key, Some(second(now)), None);
     }
 
     /// Says that an answer need not be refreshed for so many seconds, because that was just tried in vain (RFC 8767 5: not
     /// more often than every 30 s): [`Found::paused`].
     pub fn pause(&self, key: &Key, now: Millis, for_s: u32) {
-        self.set_clocks(key, now, None, Some(second(now).saturating_add(for_s)));
+        self.set_clocks(key, None, Some(second(now).saturating_add(for_s)));
     }
 
-    fn set_clocks(&self, key: &Key, now: Millis, stale_from: Option<u32>, paused_until: Option<u32>) {
+    fn set_clocks(&self, key: &Key, stale_from: Option<u32>, paused_until: Option<u32>) {
         let hash = self.hash(key.name.as_ref(), key.qtype, key.qclass, u8::from(key.cd));
         let mut left = Vec::new();
         let Some(shard) = shard_of(&self.messages, hash) else {
@@ -376,7 +396,7 @@ impl Store {
         let mut held = shard.lock();
         let slot = held.find(hash as u32, |message| message.may_be(hash, key.qtype, key.qclass, key.cd));
         if let Some(slot) = slot {
-            held.change(slot, second(now), &mut left, |message| message.set_clocks(stale_from, paused_until));
+            held.change(slot, &mut left, |message| message.set_clocks(stale_from, paused_until));
         }
         drop(held);
     }
@@ -401,39 +421,49 @@ impl Store {
             return None;
         }
         let known = held.find(hash as u32, |have| have.is(data.owner.as_ref(), data.rtype, data.class, kind));
-        let interned = match known {
-            Some(slot) => {
-                let have = held.queue.peek(slot)?;
-                // No leeway for delegations: a zone that is gone at its parent must not live on by refreshes.
-                let leeway_s = if data.rtype == Rtype::NS { 0 } else { leeway_s };
-                let verdict = have.verdict(&mut set, now_s.saturating_add(leeway_s));
-                let (expires, generation) = (set.expires, have.generation);
-                match verdict {
-                    Verdict::Keep => {
-                        Handle::new(nth, slot, generation).map(|handle| Interned { handle, expires: have.expires })
-                    }
-                    Verdict::Replace | Verdict::Succeed => {
-                        let generation =
-                            if verdict == Verdict::Succeed { held.number(GENERATIONS - 1) } else { generation };
-                        let stays = held.change(slot, now_s, &mut left, |have| {
-                            have.generation = generation;
-                            freed = Some(have.become_like(set));
-                        });
-                        stays
-                            .then(|| Handle::new(nth, slot, generation))
-                            .flatten()
-                            .map(|handle| Interned { handle, expires })
+        let interned =
+            match known {
+                Some(slot) => {
+                    let have = held.queue.peek(slot)?;
+                    // No leeway for delegations: a zone that is gone at its parent must not live on by refreshes.
+                    let leeway_s = if data.rtype == Rtype::NS { 0 } else { leeway_s };
+                    let verdict = have.verdict(&mut set, now_s.saturating_add(leeway_s));
+                    let (expires, generation) = (set.expires, have.generation);
+                    match verdict {
+                        Verdict::Keep => {
+                            let same = have.same_data(&set);
+                            let instead = if same { None } else { have.rrset(have.expires.saturating_sub(now_s)) };
+                            let fits = same || !contradicts(data.rtype);
+                            let expires = have.expires;
+                            Handle::new(nth, slot, generation).filter(|_| fits).map(|handle| Interned {
+                                handle,
+                                expires,
+                                instead,
+                            })
+                        }
+                        Verdict::Replace | Verdict::Succeed => {
+                            let generation =
+                                if verdict == Verdict::Succeed { held.number(GENERATIONS - 1) } else { generation };
+                            let stays = held.change(slot, &mut left, |have| {
+                                have.generation = generation;
+                                freed = Some(have.become_like(set));
+                            });
+                            stays.then(|| Handle::new(nth, slot, generation)).flatten().map(|handle| Interned {
+                                handle,
+                                expires,
+                                instead: None,
+                            })
+                        }
                     }
                 }
-            }
-            None => {
-                set.generation = held.number(GENERATIONS - 1);
-                let (expires, generation) = (set.expires, set.generation);
-                held.insert(set, now_s, &mut left)
-                    .and_then(|slot| Handle::new(nth, slot, generation))
-                    .map(|handle| Interned { handle, expires })
-            }
-        };
+                None => {
+                    set.generation = held.number(GENERATIONS - 1);
+                    let (expires, generation) = (set.expires, set.generation);
+                    held.insert(set, &mut left)
+                        .and_then(|slot| Handle::new(nth, slot, generation))
+                        .map(|handle| Interned { handle, expires, instead: None })
+                }
+            };
         drop(held);
         drop(freed);
         interned
@@ -485,7 +515,7 @@ impl Store {
             Some(most) => most,
         };
         let usable =
-            |ends: u32| now_s < ends || stale.is_some() && now_s - ends.max(parts.stale_from).min(now_s) <= beyond;
+            |ends: u32| now_s < ends || stale.is_some() && now_s - ends.max(parts.stale_from).min(now_s) < beyond;
         if !usable(ends) {
             return Err(Unread::NotNow);
         }
@@ -561,8 +591,8 @@ enum Unread {
 pub(crate) struct Chain {
     /// What the last CNAME leads to.
     at: Option<Name>,
-    /// Owner and target of the last DNAME.
-    dname: Option<(Name, Name)>,
+    /// Owner and target of the last DNAME, and its TTL.
+    dname: Option<(Name, Name, u32)>,
 }
 
 impl Chain {
@@ -570,45 +600,43 @@ impl Chain {
         let leads_to = || set.rdata.first().and_then(|rdata| Name::from_wire(rdata).ok());
         match set.rtype {
             Rtype::CNAME => self.at = leads_to(),
-            Rtype::DNAME => self.dname = leads_to().map(|to| (set.owner.clone(), to)),
+            Rtype::DNAME => self.dname = leads_to().map(|to| (set.owner.clone(), to, set.ttl)),
             _ => {}
         }
     }
 
-    /// The name at which an answer section ends that begins at `qname`; `None` if a set in it is not reached by the links
-    /// before it.
-    pub(crate) fn leads(qname: NameRef<'_>, section: &[Rrset]) -> Option<Name> {
+    /// Whether each set of an answer section that begins at `qname` is reached by the links before it.
+    pub(crate) fn reaches_all(qname: NameRef<'_>, section: &[Rrset]) -> bool {
         let mut chain = Chain::default();
-        for set in section {
+        section.iter().all(|set| {
             let here = chain.at.as_ref().map_or(qname, Name::as_ref);
             let reached = match set.rtype {
                 Rtype::DNAME => here.is_subdomain_of(set.owner.as_ref()),
                 _ => set.owner == here,
             };
-            if !reached {
-                return None;
-            }
             chain.step(set);
-        }
-        Some(chain.at.unwrap_or_else(|| qname.to_name()))
+            reached
+        })
     }
 
-    /// The CNAME that the last DNAME means, with TTL 0 as Unbound writes it: the DNAME is what is remembered.
+    /// The CNAME that the last DNAME means, with its TTL (RFC 6672 3.1).
     fn made(&self, qname: NameRef<'_>) -> Option<Rrset> {
         let from = self.at.as_ref().map_or(qname, Name::as_ref);
-        let (owner, to) = self.dname.as_ref()?;
+        let (owner, to, ttl) = self.dname.as_ref()?;
         let target = from.to_buf().rewrite(owner.as_ref(), to.as_ref())?.ok()?;
         let rdata = RdataSet::one(target.as_ref().as_wire());
-        Some(Rrset::new(from.to_name(), Rtype::CNAME, Class::IN, 0, rdata))
+        Some(Rrset::new(from.to_name(), Rtype::CNAME, Class::IN, *ttl, rdata))
     }
 }
 
 /// Whether a set is the CNAME that a DNAME before it means.
 fn is_made(before: &[Rrset], set: &Rrset) -> bool {
+    if set.rtype != Rtype::CNAME {
+        return false; // before the walk: an answer to ANY may have thousands of sets
+    }
     let mut chain = Chain::default();
     before.iter().for_each(|set| chain.step(set));
-    set.rtype == Rtype::CNAME
-        && before.iter().any(|set| set.rtype == Rtype::DNAME)
+    before.iter().any(|set| set.rtype == Rtype::DNAME)
         && chain.made(set.owner.as_ref()).is_some_and(|made| made.data() == set.data())
 }
 
@@ -691,12 +719,12 @@ mod tests {
                 let set = Rrset::new(name(n), Rtype::TXT, Class::IN, ttl, rdata);
                 let put = Put { now, ttl, authoritative: n > 9, security: Security::Unchecked, epoch: store.epoch(), leeway_s: 0 };
                 match what {
-                    0..=2 => store.put(key, &Answer { answer: vec![set], ..Answer::default() }, put),
-                    3 => store.put(key, &Answer { authority: vec![set], ..Answer::new(Rcode::NXDOMAIN) }, put),
+                    0..=2 => drop(store.put(key, &Answer { answer: vec![set], ..Answer::default() }, put)),
+                    3 => drop(store.put(key, &Answer { authority: vec![set], ..Answer::new(Rcode::NXDOMAIN) }, put)),
                     4 => store.pause(&key, now, 5),
                     5 => now += 1000 * u64::from(ttl),
                     6 => drop(store.flush_name(key.name.as_ref())),
-                    _ => store.resize(Sizes { messages: limit - size, rrsets: limit - size }, now),
+                    _ => store.resize(Sizes { messages: limit - size, rrsets: limit - size }),
                 }
                 recounted(&store.messages)?;
                 recounted(&store.sets)?;

@@ -214,9 +214,11 @@ impl Store {
             }
         }
         answer.ad = flags & FLAG_AD != 0 && security == Security::Secure;
-        let ends = Chain::leads(name.as_ref(), &answer.answer)?;
-        let asked = |set: &Rrset| set.owner == ends && (set.rtype == qtype || qtype == Rtype::ANY);
-        if answer.answer.last().is_some_and(|set| !asked(set)) && rcode == Rcode::NOERROR && answer.authority.is_empty()
+        // A set of the type asked for that is reached is the answer, even if it is a link itself.
+        let asked = |set: &Rrset| set.rtype == qtype || qtype == Rtype::ANY;
+        let unfinished = answer.answer.last().is_some_and(|set| !asked(set));
+        if !Chain::reaches_all(name.as_ref(), &answer.answer)
+            || unfinished && rcode == Rcode::NOERROR && answer.authority.is_empty()
         {
             return None;
         }

@@ -286,10 +286,6 @@ impl Entry for Message {
             Body::Packed(octets) => allocated(octets.len()),
         }
     }
-
-    fn expired(&self, now_s: u32) -> bool {
-        now_s >= self.expires
-    }
 }
 
 /// An extended error as it was.

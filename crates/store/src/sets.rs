@@ -246,14 +246,8 @@ impl Set {
             new.expires = new.expires.min(self.expires);
         }
         // What only stood beside an answer does not speak where the answer itself did, not even when that is stale.
-        if !equal && self.trust.answers() && !new.trust.answers() {
-            return Verdict::Succeed;
-        }
-        // A link that leads elsewhere and a proof of something else contradict what else their messages hold.
-        match rtype {
-            Rtype::CNAME | Rtype::DNAME | Rtype::NSEC | Rtype::NSEC3 if !equal => Verdict::Succeed,
-            _ => Verdict::Replace,
-        }
+        let beside = self.trust.answers() && !new.trust.answers();
+        if !equal && (beside || contradicts(rtype)) { Verdict::Succeed } else { Verdict::Replace }
     }
 
     /// Takes over what `new` has. The generation stays.
@@ -263,7 +257,7 @@ impl Set {
     }
 
     /// Whether data and signatures are the same, in any order (RFC 2181 5: a set has none).
-    fn same_data(&self, other: &Set) -> bool {
+    pub(crate) fn same_data(&self, other: &Set) -> bool {
         let (Some(mine), Some(others)) = (self.view(), other.view()) else {
             return false;
         };
@@ -278,6 +272,12 @@ impl Set {
         };
         same_records(&data, &other_data) && same_records(&sigs, &other_sigs)
     }
+}
+
+/// Whether other data of this type contradict what else their messages hold: a link that leads elsewhere, a proof of
+/// something else.
+pub(crate) fn contradicts(rtype: Rtype) -> bool {
+    matches!(rtype, Rtype::CNAME | Rtype::DNAME | Rtype::NSEC | Rtype::NSEC3)
 }
 
 fn same_records(one: &RdataSet, other: &RdataSet) -> bool {
@@ -296,10 +296,6 @@ impl Entry for Set {
 
     fn heap(&self) -> usize {
         allocated(self.packed.len())
-    }
-
-    fn expired(&self, now_s: u32) -> bool {
-        now_s >= self.expires
     }
 }
 

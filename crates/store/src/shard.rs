@@ -25,8 +25,6 @@ pub(crate) trait Entry {
     fn hash(&self) -> u32;
     /// Octets of heap behind it, as the allocator counts.
     fn heap(&self) -> usize;
-    /// Whether its time had passed at this second.
-    fn expired(&self, now_s: u32) -> bool;
 }
 
 /// What a table did since it was made.
@@ -64,13 +62,13 @@ pub(crate) fn shards<T: Entry>(limit: usize) -> Shards<T> {
 }
 
 /// Makes the limit of a table `limit` octets, a few evictions a lock hold.
-pub(crate) fn resize<T: Entry>(shards: &Shards<T>, limit: usize, now_s: u32) {
+pub(crate) fn resize<T: Entry>(shards: &Shards<T>, limit: usize) {
     for shard in shards {
         loop {
             let mut left = Vec::new();
             let mut held = shard.lock();
             held.limit = limit / shards.len().max(1);
-            let done = held.make_room(now_s, EVICTED_AT_ONCE, &mut left);
+            let done = held.make_room(EVICTED_AT_ONCE, &mut left);
             drop(held);
             if done {
                 break;
@@ -175,7 +173,7 @@ impl<T: Entry> Shard<T> {
 
     /// Makes room for an entry and puts it in. `None` if it is too large to be held.
     /// What leaves is handed over in `left`, to be dropped when the lock is released.
-    pub(crate) fn insert(&mut self, entry: T, now_s: u32, left: &mut Vec<T>) -> Option<u32> {
+    pub(crate) fn insert(&mut self, entry: T, left: &mut Vec<T>) -> Option<u32> {
         let (hash, heap) = (entry.hash(), entry.heap());
         // Room is made before the tables grow: what leaves gives back its place in them, but not their octets.
         while self.bytes() + heap + self.index.growth() + self.queue_growth() > self.limit {
@@ -183,7 +181,7 @@ impl<T: Entry> Shard<T> {
                 left.push(entry);
                 return None;
             }
-            match self.queue.victim(|entry| entry.expired(now_s)) {
+            match self.queue.victim() {
                 Some(victim) => {
                     left.extend(self.remove(victim));
                     self.counters.evictions += 1;
@@ -204,7 +202,7 @@ impl<T: Entry> Shard<T> {
     }
 
     /// Changes the entry at `slot`, whose hash must stay, and makes room if it grew. Returns whether it is still there.
-    pub(crate) fn change(&mut self, slot: u32, now_s: u32, left: &mut Vec<T>, how: impl FnOnce(&mut T)) -> bool {
+    pub(crate) fn change(&mut self, slot: u32, left: &mut Vec<T>, how: impl FnOnce(&mut T)) -> bool {
         let Some(entry) = self.queue.peek_mut(slot) else {
             return false;
         };
@@ -212,17 +210,17 @@ impl<T: Entry> Shard<T> {
         how(entry);
         let after = entry.heap();
         self.heap = (self.heap + after).saturating_sub(before);
-        self.make_room(now_s, usize::MAX, left);
+        self.make_room(usize::MAX, left);
         self.queue.peek(slot).is_some()
     }
 
     /// Evicts until the limit holds; at most `most` entries, then false.
-    fn make_room(&mut self, now_s: u32, most: usize, left: &mut Vec<T>) -> bool {
+    fn make_room(&mut self, most: usize, left: &mut Vec<T>) -> bool {
         for _ in 0..most {
             if self.bytes() <= self.limit {
                 return true;
             }
-            let Some(victim) = self.queue.victim(|entry| entry.expired(now_s)) else {
+            let Some(victim) = self.queue.victim() else {
                 // Nothing is left to evict and the empty tables alone are too large.
                 drop(self.clear());
                 return true;

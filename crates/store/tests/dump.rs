@@ -88,6 +88,7 @@ fn a_dump_brings_everything_back_with_the_time_that_is_left() {
     let mut fill = Fill::new(&store, NOW);
     fill.put("www.example.", Rtype::A, "www.example. 300 A 192.0.2.1", 300);
     fill.put("al.example.", Rtype::A, "al.example. 100 CNAME www.example. | www.example. 300 A 192.0.2.1", 100);
+    fill.put("al.example.", Rtype::CNAME, "al.example. 100 CNAME www.example.", 100);
     fill.put("q.d.example.", Rtype::A, "d.example. 100 DNAME e.example. | q.d.example. 0 CNAME q.e.example.", 100);
     fill.negative("no.example.", Rtype::A, Rcode::NXDOMAIN, "example. 60 SOA a. b. 1 2 3 4 60", 60);
     fill.cd = true;
@@ -95,8 +96,13 @@ fn a_dump_brings_everything_back_with_the_time_that_is_left() {
     let text = dumped(&store, at(NOW, 40));
     let second = empty();
     let loaded = second.load(&text, at(NOW, 40));
-    assert_eq!(loaded, Loaded { rrsets: 4, messages: 3, refused: 0 }, "{text}");
-    for (name, qtype) in [("www.example.", Rtype::A), ("al.example.", Rtype::A), ("no.example.", Rtype::A)] {
+    assert_eq!(loaded, Loaded { rrsets: 4, messages: 4, refused: 0 }, "{text}");
+    for (name, qtype) in [
+        ("www.example.", Rtype::A),
+        ("al.example.", Rtype::A),
+        ("al.example.", Rtype::CNAME),
+        ("no.example.", Rtype::A),
+    ] {
         assert_eq!(shown(get(&second, name, qtype, at(NOW, 50))), shown(get(&store, name, qtype, at(NOW, 50))));
         assert!(get(&second, name, qtype, at(NOW, 299)).is_some() == (name == "www.example."));
     }

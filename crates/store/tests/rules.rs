@@ -196,6 +196,46 @@ fn a_set_that_is_replaced_is_seen_through_every_message_that_uses_it() {
 }
 
 #[test]
+fn who_asked_is_told_what_is_known_now() {
+    let store = empty();
+    let put = |seconds: u64, at_name: &str, authority: &str| {
+        let answer = Answer {
+            answer: sets(&format!("{at_name} 300 A 192.0.2.1")),
+            authority: sets(authority),
+            ..Answer::default()
+        };
+        let put = Put {
+            now: at(NOW, seconds),
+            ttl: 300,
+            authoritative: seconds == 0,
+            security: Security::Unchecked,
+            epoch: store.epoch(),
+            leeway_s: 0,
+        };
+        store.put(key(at_name, Rtype::A), &answer, put).map(|known| answer_of(&known))
+    };
+    assert_eq!(put(0, "one.example.", "example. 300 NS ns1.example."), None, "nothing was known: it stays as it came");
+    let known = "NOERROR [two.example. 300 A 192.0.2.1] [example. 290 NS ns1.example.] []";
+    assert_eq!(put(10, "two.example.", "example. 300 NS ns1.example.").as_deref(), Some(known), "the TTL that counts");
+    let known = "NOERROR [three.example. 300 A 192.0.2.1] [example. 280 NS ns1.example.] []";
+    assert_eq!(put(20, "three.example.", "example. 300 NS ns9.example.").as_deref(), Some(known), "the better set");
+}
+
+#[test]
+fn a_better_link_is_not_put_beside_what_contradicts_it() {
+    let store = empty();
+    let fill = Fill::new(&store, NOW);
+    fill.put("w.example.", Rtype::CNAME, "w.example. 300 CNAME a.example.", 300);
+    let worse = Fill { authoritative: false, ..fill };
+    worse.put("w.example.", Rtype::A, "w.example. 300 CNAME b.example. | b.example. 300 A 192.0.2.1", 300);
+    assert_eq!(shown(&store, "w.example.", Rtype::A, NOW), "nothing");
+    assert_eq!(
+        known(&store, "w.example.", Rtype::CNAME, NOW).unwrap(),
+        "NOERROR [w.example. 300 CNAME a.example.] [] []"
+    );
+}
+
+#[test]
 fn a_link_that_leads_elsewhere_ends_the_answers_it_stood_in() {
     let store = empty();
     let fill = Fill::new(&store, NOW);
@@ -213,7 +253,7 @@ fn rfc6672_a_link_made_from_a_dname_is_made_again() {
     Fill::new(&store, NOW).put("x.d.example.", Rtype::A, lines, 200);
     assert_eq!(
         shown(&store, "X.D.example.", Rtype::A, at(NOW, 50)),
-        "NOERROR [d.example. 250 DNAME e.example., X.D.example. 0 CNAME X.e.example., x.e.example. 150 A 192.0.2.1] [] []"
+        "NOERROR [d.example. 250 DNAME e.example., X.D.example. 250 CNAME X.e.example., x.e.example. 150 A 192.0.2.1] [] []"
     );
     assert_eq!(store.usage().rrsets.entries, 2);
 }
@@ -262,7 +302,7 @@ fn rfc8767_expired_answers_wait_for_whom_they_may_serve() {
         "what is fresh keeps its TTL"
     );
     assert_eq!(
-        (stale(110, 10).is_some(), stale(111, 10).is_some(), stale(9_000_000, 0).is_some()),
+        (stale(109, 10).is_some(), stale(110, 10).is_some(), stale(9_000_000, 0).is_some()),
         (true, false, true)
     );
     // A refresh that failed: not again for a while, and the clock of staleness anew.
@@ -270,11 +310,11 @@ fn rfc8767_expired_answers_wait_for_whom_they_may_serve() {
     assert!(!stale(105, 10).unwrap().paused);
     store.pause(&key, at(NOW, 105), 30);
     assert_eq!(
-        (stale(110, 10).unwrap().paused, stale(134, 0).unwrap().paused, stale(135, 0).unwrap().paused),
+        (stale(109, 10).unwrap().paused, stale(134, 0).unwrap().paused, stale(135, 0).unwrap().paused),
         (true, true, false)
     );
     store.keep_stale(&key, at(NOW, 150));
-    assert_eq!((stale(160, 10).is_some(), stale(161, 10).is_some()), (true, false));
+    assert_eq!((stale(159, 10).is_some(), stale(160, 10).is_some()), (true, false));
     assert_eq!((store.usage().messages.stale_hits > 3, store.usage().messages.hits), (true, 1));
     // A new answer starts anew.
     Fill::new(&store, at(NOW, 200)).answer("a.example.", Rtype::A, &answer, 100);
@@ -427,12 +467,12 @@ fn other_sizes_hold_at_once() {
     (0..20_000)
         .for_each(|n| fill.put(&format!("n{n}.example."), Rtype::A, &format!("n{n}.example. 300 A 192.0.2.1"), 300));
     for sizes in [Sizes { messages: 1 << 20, rrsets: 4 << 20 }, Sizes { messages: 1, rrsets: 1 }] {
-        store.resize(sizes, NOW);
+        store.resize(sizes);
         let usage = store.usage();
         assert!(usage.messages.bytes <= sizes.messages && usage.rrsets.bytes <= sizes.rrsets, "{usage:?}");
         assert_eq!((usage.messages.limit, usage.rrsets.limit), (sizes.messages, sizes.rrsets));
     }
-    store.resize(Sizes { messages: 8 << 20, rrsets: 8 << 20 }, NOW);
+    store.resize(Sizes { messages: 8 << 20, rrsets: 8 << 20 });
     fill.put("a.example.", Rtype::A, "a.example. 300 A 192.0.2.1", 300);
     assert!(get(&store, "a.example.", Rtype::A, NOW).is_some());
 }
@@ -474,4 +514,32 @@ fn what_stood_beside_an_answer_never_speaks_in_answers_it_did_not_come_in() {
             assert!(!shown.contains("192.0.2.66"), "{shown}");
         }
     }
+}
+
+#[test]
+fn rfc8767_5_what_is_served_stale_stays_while_failures_of_other_names_pour_in() {
+    let store = empty();
+    for n in 0..50 {
+        let owner = format!("n{n}.example.");
+        Fill::new(&store, NOW).put(
+            &owner,
+            Rtype::A,
+            &format!("{owner} 300 A 192.0.2.1 | {owner} 300 A 192.0.2.2"),
+            300,
+        );
+    }
+    let now = at(NOW, 400);
+    let stale = |n: u32| {
+        let owner = name(&format!("n{n}.example."));
+        store.get(owner.as_ref(), Rtype::A, Class::IN, false, now, Some(0)).is_some()
+    };
+    for round in 0..200 {
+        for n in 0..200 {
+            let answer = Answer { answer: sets(&format!("x{round}.{n}. 300 A 192.0.2.9")), ..Answer::default() };
+            Fill::new(&store, now).negative(&format!("f{round}.{n}."), Rtype::A, Rcode::SERVFAIL, "", 5);
+            Fill::new(&store, now).answer(&format!("x{round}.{n}."), Rtype::A, &answer, 300);
+        }
+        assert!((0..50).all(stale), "round {round}");
+    }
+    assert!(store.usage().messages.evictions > 1_000 && store.usage().rrsets.evictions > 1_000);
 }

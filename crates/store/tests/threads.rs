@@ -126,7 +126,7 @@ fn play(store: &Store, ops: &[Op], now: u64) {
                 (0..).take_while(|part| store.dump(*part, now, &mut out)).for_each(drop);
                 store.load(&out, now);
             }
-            Op::Resize { octets } => store.resize(Sizes { messages: *octets, rrsets: *octets }, now),
+            Op::Resize { octets } => store.resize(Sizes { messages: *octets, rrsets: *octets }),
             Op::Pause { n } => store.pause(&key(&format!("n{n}.example."), Rtype::TXT), now, 5),
         }
     }

@@ -1,21 +1,55 @@
-//! Clocks: monotonic time for deadlines and TTLs, calendar time for logs and cookies.
+//! Clocks: monotonic time for deadlines, calendar time for logs and cookies, and the cache's time for TTLs, which follows the
+//! calendar but none of its leaps.
 //!
 //! Owns reading the kernel's clocks and breaking a time into local calendar fields. It must never sleep, and the
 //! rooms without a clock (wire, store, policy, resolve) are handed what it returns.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Milliseconds by which the system's clock may be set and the cache's time still follow it. More is a leap (a clock that
+/// was wrong at start, a virtual machine that was stopped): it would make everything expire at once, or live too long.
+const LEAP_MS: u64 = 10_000;
+
+/// What is added to the calendar's milliseconds to make them the cache's. At first so far off that it counts as a leap.
+static CALENDAR_TO_CACHE: AtomicI64 = AtomicI64::new(i64::MIN);
 
 /// Microseconds of the monotonic clock (CLOCK_MONOTONIC), which never goes back and starts anywhere.
 pub fn monotonic_us() -> u64 {
+    read_us(libc::CLOCK_MONOTONIC)
+}
+
+/// Microseconds of one of the clocks that are always there: CLOCK_MONOTONIC, CLOCK_BOOTTIME.
+fn read_us(clock: libc::clockid_t) -> u64 {
     let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `ts` is a valid, writable timespec for the duration of the call, and CLOCK_MONOTONIC always exists.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut ts) };
+    // SAFETY: `ts` is a valid, writable timespec for the duration of the call, and both clocks always exist.
+    unsafe { libc::clock_gettime(clock, &mut ts) };
     (ts.tv_sec as u64).wrapping_mul(1_000_000).wrapping_add(ts.tv_nsec as u64 / 1_000)
 }
 
-/// Milliseconds of the monotonic clock: the `Millis` of store and resolve.
+/// Milliseconds of the monotonic clock: the time of `resolve`, for deadlines.
 pub fn monotonic_ms() -> u64 {
     monotonic_us() / 1_000
+}
+
+/// Milliseconds of the cache's time, by which TTLs are counted: the same for all threads.
+///
+/// It goes as the system's clock goes, also while the machine is suspended, which the monotonic clock leaves out; but
+/// where that clock is set by more than ten seconds the cache's time goes on as if it had not been.
+pub fn cache_ms() -> u64 {
+    let calendar = i64::try_from(unix().as_millis()).unwrap_or(0);
+    let running = i64::try_from(read_us(libc::CLOCK_BOOTTIME) / 1_000).unwrap_or(0);
+    let before = CALENDAR_TO_CACHE.load(Ordering::Relaxed);
+    let shift = without_leaps(calendar, running, before);
+    if shift != before {
+        CALENDAR_TO_CACHE.store(shift, Ordering::Relaxed);
+    }
+    (calendar + shift).try_into().unwrap_or(0)
+}
+
+/// The shift to the cache's time: as before, unless that is a leap away from the clock that nobody sets.
+fn without_leaps(calendar: i64, running: i64, shift: i64) -> i64 {
+    if calendar.saturating_add(shift).abs_diff(running) > LEAP_MS { running - calendar } else { shift }
 }
 
 /// Time since 1970 by the system's clock; zero should that clock stand before 1970.
@@ -70,6 +104,22 @@ mod tests {
         let b = monotonic_us();
         assert!(b >= a);
         assert!(monotonic_ms() >= a / 1000);
+    }
+
+    #[test]
+    fn the_caches_time_follows_the_calendar_but_not_its_leaps() {
+        let (calendar, running) = (1_800_000_000_000, 5_000_000);
+        let shift = without_leaps(calendar, running, i64::MIN);
+        assert_eq!(calendar + shift, running, "it begins with the machine's running time");
+        for set in [-9_000, 0, 9_000] {
+            assert_eq!(without_leaps(calendar + set, running, shift), shift, "set by {set} ms: followed");
+        }
+        for leap in [-3_600_000, 11_000, 86_400_000_000] {
+            let after = without_leaps(calendar + leap, running, shift);
+            assert_eq!(calendar + leap + after, running, "set by {leap} ms: goes on as if it had not been");
+        }
+        assert_eq!(without_leaps(calendar + 300_000, running + 300_000, shift), shift, "time that passed for both");
+        assert!(cache_ms().abs_diff(read_us(libc::CLOCK_BOOTTIME) / 1_000) <= LEAP_MS);
     }
 
     #[test]

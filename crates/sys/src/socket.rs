@@ -30,7 +30,8 @@ pub struct SocketOptions {
     pub transparent: bool,
     /// `ip-dscp`: 0 to 63; 0 leaves the field alone.
     pub dscp: u8,
-    /// `so-rcvbuf` in octets; 0 is the system's default.
+    /// `so-rcvbuf` in octets; 0 is the system's default. Without the right to go beyond it the system grants what its own limit
+    /// (`net.core.rmem_max`) allows.
     pub rcvbuf: u32,
     /// `so-sndbuf` in octets; 0 is the system's default.
     pub sndbuf: u32,

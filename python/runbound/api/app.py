@@ -51,6 +51,7 @@ def build(context: Context, key: KeyCheck, limit: RateLimit | None = None) -> Fa
     app.state.feed = Feed(engine.stats, engine.cache_usage, engine.upstreams, context.log, context.started)
     app.state.lookups = Places(lookup.MAX_LOOKUPS, "TOO_MANY_LOOKUPS", BUSY_SECONDS)
     app.state.dumps = Places(cache.MAX_DUMPS, "TOO_MANY_DUMPS", BUSY_SECONDS)
+    app.state.loads = Places(cache.MAX_LOADS, "TOO_MANY_LOADS", BUSY_SECONDS)
     app.add_middleware(Gate, key=key, limit=limit or RateLimit(), log=context.log, needs_key=_needs_key, bulk=BULK)
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX)
@@ -114,7 +115,7 @@ def _document_problems(app: FastAPI) -> None:
 
 
 def _complete(operation: dict[str, Any]) -> None:
-    codes = ["METHOD_NOT_ALLOWED", "BODY_TOO_LARGE", "RATE_LIMITED", "INTERNAL_ERROR"]
+    codes = ["METHOD_NOT_ALLOWED", "BODY_TOO_LARGE", "RATE_LIMITED", "INTERNAL_ERROR", "STOPPING"]
     if operation.get("security"):
         codes.append("UNAUTHORIZED")
     responses = operation["responses"]

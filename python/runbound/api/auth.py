@@ -17,6 +17,7 @@ from typing import Annotated, Final
 
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runbound.api import problems
@@ -154,7 +155,12 @@ class Gate:
                 else:
                     await self._app(scope, _limited(receive, largest), send_with_headers)
             except asyncio.CancelledError:
-                raise
+                if started:
+                    raise
+                body = problems.problem("STOPPING", request_id=request_id)
+                await problems.response(body, {"Connection": "close"})(scope, receive, send_with_headers)
+            except ClientDisconnect:
+                pass  # who has gone takes no answer, and it is no fault of ours
             except BaseException as error:  # a panic of the engine is no Exception
                 trace = " | ".join(part.strip() for part in traceback.format_tb(error.__traceback__)[-3:])
                 self._log.error("API call failed", path=scope["path"], error=repr(error), trace=trace)

@@ -66,7 +66,14 @@ def _dumps(request: Request) -> Places:
     return places
 
 
+def _loads(request: Request) -> Places:
+    places = request.app.state.loads
+    assert isinstance(places, Places)
+    return places
+
+
 Resolver = Annotated[Context, Depends(_context)]
 LiveFeed = Annotated[Feed, Depends(_feed)]
 Lookups = Annotated[Places, Depends(_lookups)]
 Dumps = Annotated[Places, Depends(_dumps)]
+Loads = Annotated[Places, Depends(_loads)]

@@ -25,7 +25,7 @@ _DOTS: Final = re.compile("[.\u3002\uff0e\uff61]")
 
 
 def domain(text: str) -> str:
-    """The absolute name in presentation form. Raises PydanticCustomError that says what is wrong, without the text."""
+    """The absolute name in presentation form. Raises PydanticCustomError that says what is wrong."""
     if not text:
         raise _wrong("the name is empty; the root is written as a single dot")
     if any(character <= " " or character == "\x7f" for character in text):

@@ -2,7 +2,7 @@
 
 Owns the list of codes, the shape of a problem, and the handlers that turn every error of the framework into one (the
 gate makes those of our own mistakes, the server those of broken HTTP): no response with a status of 400 or more leaves
-the API in another shape. A problem never carries a secret, a traceback or what the client sent.
+the API in another shape. A problem never carries a secret or a traceback.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,9 +29,11 @@ CODES: Final[Mapping[str, tuple[int, str]]] = {
     "RATE_LIMITED": (429, "Too many requests from this caller"),
     "CACHE_FLUSH_COOLDOWN": (429, "The whole cache was flushed a moment ago"),
     "TOO_MANY_DUMPS": (429, "As many cache dumps as allowed are being written"),
+    "TOO_MANY_LOADS": (429, "As many cache dumps as allowed are being read"),
     "TOO_MANY_LOOKUPS": (429, "As many lookups as allowed are under way"),
     "TOO_MANY_STREAMS": (429, "As many streams as allowed are open"),
     "INTERNAL_ERROR": (500, "The control plane failed; DNS goes on"),
+    "STOPPING": (503, "The resolver stops"),
     "LOOKUP_TIMEOUT": (504, "The lookup came to no end in time"),
 }
 """Every code with its status and title. A code never changes its meaning."""

@@ -42,7 +42,9 @@ MAX_CONNECTIONS: Final = 512
 """Connections at once, all listeners of a kind together; one more is closed unread. Strangers cannot take the
 descriptors that DNS needs."""
 STOP_SECONDS: Final = 1
-"""How long a running request may take when the API stops."""
+"""How long a running request may take when the API stops; then it is answered with `STOPPING`."""
+STOP_LIMIT_SECONDS: Final = STOP_SECONDS + 1
+"""When uvicorn ends what has not ended by then."""
 STOP_POLL_SECONDS: Final = 0.1
 """How often the loop looks whether it should stop."""
 
@@ -69,6 +71,10 @@ async def _serve(app: FastAPI, log: ControlLog, listeners: Listeners, stop: thre
     feed.close()
     for server, _ in servers:
         server.should_exit = True
+    await asyncio.wait(tasks, timeout=STOP_SECONDS)
+    for server, _ in servers:
+        for request in server.server_state.tasks:
+            request.cancel()
     await asyncio.gather(*tasks)
 
 
@@ -159,7 +165,7 @@ def _config(app: FastAPI, tls: "ssl.SSLContext | None") -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=STOP_SECONDS,
+        timeout_graceful_shutdown=STOP_LIMIT_SECONDS,
         ssl_context_factory=(lambda _config, _default: tls) if tls is not None else None,
     )
 

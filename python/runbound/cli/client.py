@@ -11,6 +11,7 @@ import json
 import os
 import socket
 import ssl
+import stat
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, Final
 from urllib.parse import urlsplit
@@ -55,12 +56,12 @@ class Client:
     def get(self, path: str) -> Any:
         """The answer of a GET, decoded. Raises RunboundError, as all calls do."""
         with self._call("GET", path) as response:
-            return json.load(response)
+            return _decoded(response)
 
     def post(self, path: str, body: object) -> Any:
         """The answer of a POST, decoded."""
         with self._call("POST", path, json.dumps(body).encode(), "application/json") as response:
-            return json.load(response)
+            return _decoded(response)
 
     def download(self, path: str) -> Iterator[bytes]:
         """The octets of a long answer, as they come."""
@@ -72,9 +73,11 @@ class Client:
                 raise RunboundError("the resolver broke off before the end") from error
 
     def upload(self, path: str, file: BinaryIO) -> Any:
-        """The answer to a file, decoded."""
+        """The answer to a file, decoded. A pipe has no length to say beforehand, so it is refused."""
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise RunboundError("the API has to be told the length beforehand", fix="write it to a file first")
         with self._call("POST", path, file, "text/plain") as response:
-            return json.load(response)
+            return _decoded(response)
 
     @contextlib.contextmanager
     def _call(
@@ -84,6 +87,9 @@ class Client:
         if self._key is None:
             connection.close()
             raise RunboundError("there is no API key", fix=self._key_help)
+        if not (self._key.isascii() and self._key.isprintable()):
+            connection.close()
+            raise RunboundError("the API key holds octets that no header can carry", fix=self._key_help)
         headers = {"Authorization": f"Bearer {self._key}"}
         if kind:
             headers["Content-Type"] = kind
@@ -96,8 +102,8 @@ class Client:
                     connection.request(method, PREFIX + path, body, headers)
                 response = connection.getresponse()
             except (OSError, http.client.HTTPException) as error:
-                raise RunboundError(f"the API did not answer: {error or type(error).__name__}") from error
-            if response.status >= http.HTTPStatus.BAD_REQUEST:
+                raise RunboundError(f"the API did not answer: {clean(error) or type(error).__name__}") from error
+            if response.status != http.HTTPStatus.OK:
                 raise self._refused(response)
             yield response
 
@@ -119,13 +125,27 @@ class Client:
 
     def _refused(self, response: http.client.HTTPResponse) -> RunboundError:
         try:
-            problem = json.load(response)
+            problem = _decoded(response)
             title, detail = str(problem["title"]), problem.get("detail")
             fields = [f"{item['field']}: {item['message']}" for item in problem.get("errors") or ()]
-        except (ValueError, KeyError, TypeError):
+        except (RunboundError, KeyError, TypeError, AttributeError):
             return RunboundError(f"what answers there is no runbound (status {response.status})")
         fix = self._key_help if response.status == http.HTTPStatus.UNAUTHORIZED else None
-        return RunboundError("; ".join([*fields] or [f"{title}: {detail}" if detail else title]), fix=fix)
+        return RunboundError(clean("; ".join(fields) or (f"{title}: {detail}" if detail else title)), fix=fix)
+
+
+def clean(value: object) -> str:
+    """A text that comes from elsewhere, fit to be printed: control characters are escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(value))
+
+
+def _decoded(response: http.client.HTTPResponse) -> Any:
+    try:
+        return json.load(response)
+    except ValueError as error:
+        raise RunboundError("what answers there is no runbound: it does not speak JSON") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise RunboundError("the resolver broke off before the end") from error
 
 
 def at_url(url: str) -> Client:

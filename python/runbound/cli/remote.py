@@ -10,12 +10,14 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from cyclopts import App, Parameter
 
 from runbound.cli import client, default_config
+from runbound.cli.client import clean
 from runbound.errors import EXIT_OK, RunboundError
 
 Conf = Annotated[
@@ -89,14 +91,14 @@ def lookup(
         return _json(found)
     source = "expired, from the cache" if found["stale"] else "from the cache" if found["from_cache"] else "resolved"
     print(
-        f"{_clean(found['name'])} {_clean(found['type'])}: {_clean(found['status'])}, "
-        f"{source} in {found['elapsed_ms']:.1f} ms, {_clean(found['security'])}"
+        f"{clean(found['name'])} {clean(found['type'])}: {clean(found['status'])}, "
+        f"{source} in {found['elapsed_ms']:.1f} ms, {clean(found['security'])}"
     )
     for error in found["ede"]:
-        text = f": {_clean(error['text'])}" if error["text"] else ""
-        print(f"  EDE {error['code']} ({_clean(error['name'])}){text}")
+        text = f": {clean(error['text'])}" if error["text"] else ""
+        print(f"  EDE {error['code']} ({clean(error['name'])}){text}")
     if found["why"]:
-        print(f"  {_clean(found['why'])}")
+        print(f"  {clean(found['why'])}")
     for title, part in (("answer", "answers"), ("authority", "authority"), ("additional", "additional")):
         if found[part]:
             rows = [[record[field] for field in ("name", "ttl", "class", "type", "data")] for record in found[part]]
@@ -147,20 +149,24 @@ def dump(
     url: Url = None,
 ) -> int:
     """Write the cache as text, in the form of `unbound-control dump_cache`."""
-    found = _find(conf, url)
-    with ExitStack() as stack:
-        out = sys.stdout.buffer
-        if file is not None:
-            try:
+    blocks = _find(conf, url).download("/cache/dump")
+    first = next(blocks, b"")  # an API that refuses leaves the file of last time as it is
+    end = b""
+    try:
+        with ExitStack() as stack:
+            out = sys.stdout.buffer
+            if file is not None:
                 # A dump tells what clients ask for, so others may not read it.
                 fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            except OSError as error:
-                raise RunboundError(f"cannot write it: {error.strerror}", str(file)) from error
-            out = stack.enter_context(open(fd, "wb"))
-        end = b""
-        for octets in found.download("/cache/dump"):
-            out.write(octets)
-            end = (end + octets)[-len(END) :]
+                out = stack.enter_context(open(fd, "wb"))
+            for octets in chain((first,), blocks):
+                out.write(octets)
+                end = (end + octets)[-len(END) :]
+            out.flush()
+    except BrokenPipeError:
+        raise  # who reads our output has seen enough
+    except OSError as error:
+        raise RunboundError(f"cannot write it: {error.strerror}", str(file or "standard output")) from error
     if end != END:
         raise RunboundError("the dump has no end: the resolver broke off", str(file or ""))
     return EXIT_OK
@@ -220,10 +226,6 @@ def _table(head: Sequence[str], rows: Iterable[Iterable[object]], right: Iterabl
     for number, title in enumerate(head):
         table.add_column(title, justify="right" if number in sides else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(_clean(cell)) for cell in row))
+        table.add_row(*(Text(clean(cell)) for cell in row))
     Console(width=None if sys.stdout.isatty() else WIDE, highlight=False).print(table)
     return EXIT_OK
-
-
-def _clean(value: object) -> str:
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(value))

@@ -125,7 +125,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
     add_holddown: int = 2592000
     del_holddown: int = 2592000
     keep_missing: int = 31622400
-    so_rcvbuf: int = 0
+    so_rcvbuf: int = 4194304
     edns_buffer_size: int = 1232
     prefetch: bool = False
     prefetch_key: bool = False

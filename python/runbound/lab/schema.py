@@ -92,8 +92,12 @@ class ZoneEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 class WorldFile:
     """A checked file: entries and zone data by name, in the file's order."""
 
-    def __init__(self, source: str, text: str) -> None:
+    def __init__(self, source: str, octets: bytes) -> None:
         self.source = source
+        try:
+            text = octets.decode()
+        except UnicodeDecodeError as error:
+            raise WorldError(f"{source}: this is not UTF-8: {error.reason} at octet {error.start}") from error
         self._lines = text.splitlines()
         self.zones: dict[dns.name.Name, ZoneEntry] = {}
         self.data: dict[dns.name.Name, dict[dns.name.Name, Node]] = {}
@@ -107,6 +111,8 @@ class WorldFile:
                 raise WorldError(
                     f'{source}: unknown table "{name}"{_meant(name, TABLES)}; zones are written [zones."name."]'
                 )
+            if not isinstance(table[name], dict):
+                raise WorldError(f'{source}: "{name}" is a table: write [{name}."name."] and its keys below')
         for text_of_name, raw in table.get("zones", {}).items():
             self._zone(text_of_name, raw)
         for text_of_name, raw in table.get("behaviour", {}).items():
@@ -115,6 +121,7 @@ class WorldFile:
 
     def join(self, other: WorldFile) -> None:
         """Takes over what another file has; where both have a zone, the other's counts."""
+        self.source = f"{self.source}, {other.source}"
         self.zones.update(other.zones)
         self.data.update(other.data)
         self.behaviour.update(other.behaviour)
@@ -122,6 +129,8 @@ class WorldFile:
     def _zone(self, text: str, raw: object) -> None:
         where = self._where("zones", text)
         name = self._name(where, text)
+        if name in self.zones:
+            raise WorldError(f"{where}: the zone is in this file already; a name in capitals is the same name")
         entry = _convert(where, raw, ZoneEntry)
         if entry.broken and entry.broken not in FLAWS:
             known = ", ".join(FLAWS)
@@ -145,6 +154,7 @@ class WorldFile:
         self.data[name] = self._records(where, text, entry.text, name)
 
     def _records(self, where: str, title: str, text: str, origin: dns.name.Name) -> dict[dns.name.Name, Node]:
+        self._check_owners(where, text, origin)
         try:
             read = dns.zone.from_text(PRELUDE + text, origin, relativize=False, check_origin=False)
         except (dns.exception.DNSException, ValueError) as error:
@@ -160,6 +170,13 @@ class WorldFile:
                     )
                 found.setdefault(name, {})[rdataset.rdtype] = rdataset
         return found
+
+    def _check_owners(self, where: str, text: str, origin: dns.name.Name) -> None:
+        """Names outside the zone, which dnspython passes over in silence. Those are absolute and begin a line."""
+        for line in text.splitlines():
+            owner = line.split(maxsplit=1)[0] if line[:1].strip() else ""
+            if owner.endswith(".") and owner[0] not in "$;" and not self._name(where, owner).is_subdomain(origin):
+                raise WorldError(f"{where}: {owner} does not lie in the zone; write it in the zone it belongs to")
 
     def _line_in_text(self, where: str, title: str, text: str, origin: dns.name.Name, error: Exception) -> str:
         """dnspython counts lines in the text, people count them in the file."""
@@ -239,7 +256,11 @@ def _check_rule(where: str, rule: GenerateEntry) -> None:
         for n in (0, rule.count - 1):
             value = rule.value.format(n=n, a=n % 256, b=n // 256 % 256, c=n // 65536)
             dns.rdataset.from_text("IN", rdtype, rule.ttl, value)
-    except (dns.exception.DNSException, ValueError, KeyError, IndexError) as error:
+    except (KeyError, IndexError, AttributeError) as error:
+        raise WorldError(
+            f'{where}: generate: value = "{rule.value}": there are {{n}}, {{a}}, {{b}} and {{c}}'
+        ) from error
+    except (dns.exception.DNSException, ValueError) as error:
         raise WorldError(f'{where}: generate: {rule.type} "{rule.value}": {error}') from error
 
 
@@ -264,7 +285,7 @@ def read(path: Path | None = None, added: Path | None = None) -> WorldFile:
     Raises WorldError, OSError.
     """
     source = path or resources.files("runbound.lab").joinpath("world.toml")
-    file = WorldFile(str(path) if path else "world.toml", source.read_text(encoding="utf-8"))
+    file = WorldFile(str(path) if path else "world.toml", source.read_bytes())
     if added is not None:
-        file.join(WorldFile(str(added), added.read_text(encoding="utf-8")))
+        file.join(WorldFile(str(added), added.read_bytes()))
     return file

@@ -99,9 +99,9 @@ class Actions:
         return Loaded(*self._cache.cache_load(text))
 
     def loaded(self, actor: str, sum_: Loaded, *, whole: bool) -> None:
-        """Writes down what was loaded in all; `whole` is whether the sender came to the end."""
+        """Writes down what was loaded in all; `whole` is whether the text was read to its end."""
         self._log.info(
-            "cache loaded" if whole else "cache loaded in part: what was sent broke off",
+            "cache loaded" if whole else "cache loaded in part: what was sent broke off or is no dump",
             actor=actor,
             rrsets=sum_.rrsets,
             messages=sum_.messages,

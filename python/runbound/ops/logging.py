@@ -86,9 +86,12 @@ def line(event: str, fields: Mapping[str, object]) -> str:
 
 def _pairs(fields: Mapping[str, object]) -> Iterator[str]:
     for name, value in fields.items():
-        text = MASK if name.lower().endswith(SECRET_WORDS) else _printable(str(value))
-        quoted = not text or any(c in ' "=' for c in text)
-        yield f'{name}="{text.replace(chr(34), chr(92) + chr(34))}"' if quoted else f"{name}={text}"
+        text = MASK if name.lower().endswith(SECRET_WORDS) else str(value)
+        shown = _printable(text)
+        if not shown or any(c in ' "=' for c in shown):
+            # Backslashes too, or one before a quote would end the value early and the rest stand as a field.
+            shown = '"' + _printable(text.replace("\\", "\\\\").replace('"', '\\"')) + '"'
+        yield f"{name}={shown}"
 
 
 def _printable(text: str) -> str:

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -147,7 +148,6 @@ def test_nobody_answers(tmp_path: Path, capsys: Out) -> None:
 
 def test_what_answers_is_no_runbound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out) -> None:
     import http.server
-    import threading
 
     monkeypatch.setenv("RUNBOUND_API_KEY", KEY)
     with http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as other:
@@ -165,3 +165,59 @@ def test_the_key_may_be_missing_or_unreadable(conf: str, capsys: Out) -> None:
     said = capsys.readouterr().err
     assert "there is no API key" in said
     assert f"{key}: No such file" in said
+
+
+def test_a_dump_that_cannot_be_had_leaves_the_last_one(conf: str, tmp_path: Path, capsys: Out) -> None:
+    file = tmp_path / "dump.txt"
+    file.write_text("the last one")
+    (Path(conf).parent / "state" / "api.key").write_text("x" * 32)
+    assert cli.main(["cache", "dump", str(file), "-c", conf]) == 1
+    assert file.read_text() == "the last one"
+
+
+def test_a_full_disk_and_a_pipe_are_told_of(conf: str, capsys: Out) -> None:
+    assert cli.main(["cache", "dump", "/dev/full", "-c", conf]) == 1
+    assert "/dev/full: cannot write it: No space left on device" in capsys.readouterr().err
+    assert cli.main(["cache", "load", "/dev/null", "-c", conf]) == 1
+    assert "write it to a file first" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("key", ["a\nb-secret", "ä€-secret"])
+def test_a_key_that_no_header_can_carry_is_not_shown(
+    conf: str, key: str, monkeypatch: pytest.MonkeyPatch, capsys: Out
+) -> None:
+    monkeypatch.setenv("RUNBOUND_API_KEY", key)
+    assert cli.main(["stats", "-c", conf]) == 1
+    said = capsys.readouterr().err
+    assert "no header can carry" in said
+    assert "secret" not in said
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>", "it does not speak JSON"),
+        (b"HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1/\r\nContent-Length: 0\r\n\r\n", "no runbound (status 302)"),
+        (b'HTTP/1.1 200 OK\r\nContent-Length: 60\r\n\r\n{"x":', "broke off"),
+        (b'HTTP/1.1 400 X\r\nContent-Length: 23\r\n\r\n{"title":"\\u001b[31mx"}', "\\x1b[31mx"),
+        (b"\x1b[31m SSH-2.0\r\n", "\\x1b[31m SSH"),
+    ],
+)
+def test_whatever_answers_is_told_in_words(
+    answer: bytes, says: str, monkeypatch: pytest.MonkeyPatch, capsys: Out
+) -> None:
+    monkeypatch.setenv("RUNBOUND_API_KEY", KEY)
+
+    def serve(listener: socket.socket) -> None:
+        with listener.accept()[0] as client:
+            client.recv(4096)
+            client.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        thread = threading.Thread(target=serve, args=(other,))
+        thread.start()
+        assert cli.main(["stats", "--url", f"http://127.0.0.1:{other.getsockname()[1]}"]) == 1
+        thread.join()
+    said = capsys.readouterr().err
+    assert says in said
+    assert "\x1b" not in said

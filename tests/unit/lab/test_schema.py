@@ -19,7 +19,7 @@ ROOT = '[zones."."]\n'
 
 
 def world(text: str, *, loopback: bool = True) -> World:
-    return World(WorldFile("my.toml", ROOT + text), loopback=loopback)
+    return World(WorldFile("my.toml", (ROOT + text).encode()), loopback=loopback)
 
 
 def key(text: str) -> tuple[bytes, ...]:
@@ -40,6 +40,12 @@ def test_five_lines_are_a_signed_zone() -> None:
     [
         ("[zons]\n", 'unknown table "zons"; did you mean "zones"?'),
         ("[zones\n", "this is not TOML"),
+        ('[zones."a."]\n[zones."A."]\n', 'line 3: zone "A.": the zone is in this file already'),
+        ('[zones."a."]\ntext = "www.b. 300 IN A 192.0.2.1"\n', "www.b. does not lie in the zone"),
+        (
+            '[zones."a."]\ngenerate = [{ name = "x{n}", count = 2, type = "A", value = "{a.b}" }]\n',
+            "there are {n}, {a}, {b} and {c}",
+        ),
         ('[zones."a."]\nsigned = true\n', 'line 2: zone "a.": unknown key "signed"; did you mean "sign"?'),
         ('[zones."a"]\n', 'the name must end in a dot: "a."'),
         ('[zones."a..b."]\n', "is not a name"),
@@ -73,7 +79,7 @@ def test_what_is_wrong_is_said(text: str, says: str) -> None:
 
 def test_there_must_be_a_root() -> None:
     with pytest.raises(WorldError, match="there is no root"):
-        World(WorldFile("my.toml", '[zones."a."]\n'), loopback=True)
+        World(WorldFile("my.toml", b'[zones."a."]\n'), loopback=True)
 
 
 def test_a_server_is_described_once() -> None:
@@ -112,3 +118,19 @@ def test_another_world_is_read_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(ROOT)
     assert len(load(path).zones) == 1
+
+
+@pytest.mark.parametrize(
+    ("octets", "says"),
+    [
+        (b"\xff", "my.toml: this is not UTF-8: invalid start byte at octet 0"),
+        (b"behaviour = []", 'my.toml: "behaviour" is a table: write [behaviour."name."]'),
+        (b'[zones."a."]\nservers = { ns1 = { address = "192.0.2.1" } }', "my.toml: server ns1.a.: 192.0.2.1 must lie"),
+    ],
+)
+def test_what_is_wrong_in_a_file_that_is_added(tmp_path: Path, octets: bytes, says: str) -> None:
+    added = tmp_path / "my.toml"
+    added.write_bytes(octets)
+    with pytest.raises(WorldError) as caught:
+        load(None, added=added)
+    assert says in str(caught.value)

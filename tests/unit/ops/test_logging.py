@@ -48,3 +48,8 @@ def test_no_value_can_forge_a_line() -> None:
     text = line("got", {"name": 'a\nerror: "b"'})
     assert "\n" not in text
     assert text == 'got name="a\\nerror: \\"b\\""'
+
+
+def test_a_backslash_ends_no_value_early() -> None:
+    assert line("got", {"name": '\\" actor=root x'}) == 'got name="\\\\\\" actor=root x"'
+    assert line("got", {"name": r"a\.b"}) == r"got name=a\.b"

@@ -125,7 +125,7 @@ impl Resolver {
         let key = store::Key { name: owner.clone(), qtype: Rtype::A, qclass: Class::IN, cd: false };
         let set = Rrset::new(owner, Rtype::A, Class::IN, ttl, RdataSet::one(&address));
         let answer = Answer { answer: vec![set], ..Answer::new(Rcode::NOERROR) };
-        let now = sys::clock::monotonic_ms() - age_s * 1_000;
+        let now = sys::clock::cache_ms() - age_s * 1_000;
         let (security, epoch) = (store::Security::Unchecked, self.store.epoch());
         self.store.put(key, &answer, store::Put { now, ttl, authoritative: false, security, epoch, leeway_s: 0 });
     }

@@ -13,7 +13,7 @@ use wire::{Class, Name, Rtype};
 use super::state::{Flight, How, State, Target};
 use super::{Effect, HEDGE_COST, Mesh, SendId, Transport};
 use crate::forward::ForwardZone;
-use crate::limits::{HEDGE_BURST, HEDGE_SHARE, MAX_FLIGHTS, STREAM_HEDGE, TCP_TIME};
+use crate::limits::{HEDGE_BURST, HEDGE_SHARE, MAX_FLIGHTS, PLACE_CHECK, STREAM_HEDGE, TCP_TIME};
 use crate::recursion::Family;
 use crate::select::Tries;
 use crate::why::{Failure, Fault};
@@ -255,8 +255,21 @@ impl Mesh {
         let slow = if over == Transport::Tcp { Some(STREAM_HEDGE) } else { unusual };
         let hedges = state.servers.len() > 1 && !self.limits.upstream_racing;
         let hedge_at = slow.filter(|_| hedges).map(|after| now + after);
-        let flight =
-            Flight { send, index, server, over, edns, id, cased, sent: now, last: now, silent_at, hedge_at, strays: 0 };
+        let flight = Flight {
+            send,
+            index,
+            server,
+            over,
+            edns,
+            id,
+            cased,
+            sent: now,
+            last: now,
+            silent_at,
+            hedge_at,
+            strays: 0,
+            held: false,
+        };
         state.flights.push(flight);
         self.flights.insert(send, state.number);
         self.servers.asked(server, now);
@@ -313,6 +326,11 @@ impl Mesh {
             state.flights.iter().filter(|f| f.hedge_at.is_some_and(|at| at <= now)).map(|f| f.send).collect();
         for id in slow {
             let Some(flight) = state.flight_mut(id) else { continue };
+            if flight.held {
+                flight.hedge_at = Some(now + PLACE_CHECK);
+                self.make_place(now, &state);
+                continue;
+            }
             flight.hedge_at = None;
             // A stream after a truncated datagram is rare, and its server has had its say: that hedge is free.
             let free =
@@ -355,13 +373,78 @@ impl Mesh {
         }
     }
 
+    /// The driver has no place for the socket of this exchange (`outgoing-range`): the packet has not left, and its server
+    /// cannot be blamed for silence. [`Mesh::left`] follows when it has, unless the exchange is cancelled before.
+    pub fn held(&mut self, now: Millis, id: SendId) {
+        if self.probes.contains_key(&id) {
+            // Nobody waits for it.
+            self.end_probe(id);
+            return self.effects.push(Effect::Cancel { id });
+        }
+        let Some(mut state) = self.take(id) else { return };
+        if let Some(flight) = state.flight_mut(id) {
+            (flight.held, flight.silent_at, flight.hedge_at) = (true, None, Some(now + PLACE_CHECK));
+        }
+        self.make_place(now, &state);
+        self.park(state);
+    }
+
+    /// The packet of an exchange that was [held](Mesh::held) leaves.
+    pub fn left(&mut self, now: Millis, id: SendId) {
+        let Some(mut state) = self.take(id) else { return };
+        let ends = state.ends.max(now + 1);
+        if let Some(flight) = state.flight_mut(id).filter(|flight| flight.held) {
+            let silent_at = (now + self.servers.wait(flight.server).max(1)).min(ends);
+            (flight.held, flight.sent, flight.last) = (false, now, now);
+            (flight.silent_at, flight.hedge_at) = (Some(silent_at), None);
+        }
+        self.park(state);
+    }
+
+    /// Places are short: exchanges whose reply could only be late give theirs up, and so do questions whose servers are all
+    /// dead, unless the one in need is of these itself. A server that falls silent must not keep others from being asked.
+    fn make_place(&mut self, now: Millis, needy: &State) {
+        let spent = |flight: &&Flight| flight.over == Transport::Udp && !flight.pending();
+        let mut found: Vec<SendId> = Vec::new();
+        if now >= self.look_at {
+            let all = self.states.values().flat_map(|state| state.flights.iter().filter(spent));
+            found.extend(all.map(|flight| flight.send));
+            // A walk through all questions; thousands may be in need.
+            self.look_at = if found.is_empty() { now + PLACE_CHECK / 10 } else { now };
+        }
+        for id in found {
+            let Some(mut state) = self.take(id) else { continue };
+            if let Some(flight) = state.take_flight(id) {
+                self.close(now, &flight);
+            }
+            self.park(state);
+        }
+        if self.all_dead(needy) {
+            return;
+        }
+        for number in std::mem::take(&mut self.doomed) {
+            let Some(state) = self.states.remove(&number) else { continue };
+            if self.all_dead(&state) {
+                self.counts.jostled += 1;
+                self.fail(now, *state, &Failure::Jostled);
+            } else {
+                self.park(state);
+            }
+        }
+    }
+
+    /// Whether all who could answer are dead.
+    pub(super) fn all_dead(&self, state: &State) -> bool {
+        state.servers.iter().all(|target| self.servers.dead(target.addr))
+    }
+
     /// Ends all exchanges of a state. One whose server is later than usual, or that nobody knows, is listened to a little
     /// longer: its time is worth knowing, and costs no packet.
     pub(super) fn ground(&mut self, now: Millis, state: &mut State) {
         for flight in std::mem::take(&mut state.flights) {
             let waited = now.saturating_sub(flight.sent);
             let telling = self.servers.unusual(flight.server).is_none_or(|usual| waited >= usual);
-            let listen = flight.over == Transport::Udp && flight.pending() && !flight.resent() && telling;
+            let listen = flight.over == Transport::Udp && flight.silent_at.is_some() && !flight.resent() && telling;
             if listen && self.probes.len() < crate::limits::MAX_PROBES && !self.probed(flight.server) {
                 self.flights.remove(&flight.send);
                 self.keep_listening(now, state, &flight);
@@ -374,7 +457,7 @@ impl Mesh {
     /// Ends an exchange that had no reply.
     fn close(&mut self, now: Millis, flight: &Flight) {
         // One that was silent for long enough to be lost tells nothing of the time its server takes.
-        if flight.over == Transport::Udp && flight.pending() {
+        if flight.over == Transport::Udp && flight.silent_at.is_some() {
             self.servers.at_least(flight.server, flight.last, now);
         }
         // Others were faster though they were asked later.

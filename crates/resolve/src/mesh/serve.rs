@@ -4,6 +4,7 @@
 //! the reason why nothing came in time. It never sends to servers.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -130,6 +131,7 @@ impl Mesh {
                 .collect();
             answer
         };
+        let mut told = None;
         for from in keep_from..=links {
             let name = match chain.get(from) {
                 Some(link) => &link.name,
@@ -139,9 +141,15 @@ impl Mesh {
             let answer = whole(from);
             let ttl = message_ttl(&answer, key.qtype, &self.limits).min(left.unwrap_or(u32::MAX));
             let authoritative = if from == links { aa } else { all_aa };
-            self.memory.keep(Key { name: name.clone(), ..key.clone() }, &answer, Put { ttl, authoritative, ..put });
+            let of_it = Key { name: name.clone(), ..key.clone() };
+            let known = self.memory.keep(of_it, &answer, Put { ttl, authoritative, ..put });
+            told = if from == 0 { known } else { told };
         }
-        let answer = if links == 0 { end } else { whole(0) };
+        let answer = match told {
+            Some(answer) => answer,
+            None if links == 0 => end,
+            None => whole(0),
+        };
         self.tell_parents(parents, &key, &answer, left.is_some());
         let clients = clients.iter().map(|client| client.id).collect();
         self.tell(clients, answer, why);
@@ -162,7 +170,7 @@ impl Mesh {
                 self.memory.keep_failure(key, &answer, state.put(now, ttl, false), &self.limits);
             }
         }
-        let lasts = failure.lasts() || *failure == Failure::RecentlyFailed;
+        let lasts = failure.lasts() || matches!(failure, Failure::RecentlyFailed | Failure::Down(..));
         let tried = (self.limits.serve_expired || state.refresh) && lasts && state.keep_from == 0;
         self.tell_parents(std::mem::take(&mut state.parents), &state.key, &answer, *failure == Failure::RecentlyFailed);
         let known = if tried { self.memory.fall_back(&state.key, now, &self.limits) } else { None };
@@ -185,12 +193,18 @@ impl Mesh {
         state.clients = rest;
         self.waiting = self.waiting.saturating_sub(due.len());
         let due: Vec<ClientId> = due.iter().map(|client| client.id).collect();
-        if let Some(found) = state.stale.clone() {
+        // What was too old when the client came is given out all the same if a failure would make its time begin anew.
+        let reset = self.limits.serve_expired_ttl_reset && state.keep_from == 0;
+        let old = || self.memory.last_resort(&state.key, now, &self.limits).filter(|found| reset && found.stale);
+        if let Some(found) = state.stale.clone().or_else(old) {
             return self.tell_stale(due, &found);
         }
         let zone = state.apex().cloned().unwrap_or_else(Name::root);
         let hunts = state.hunt.is_some();
-        let asked = state.flights.last().map(|flight| (flight.server, None));
+        let asked = state.flights.last().map(|flight| {
+            let unsent = flight.held.then_some(Fault::Unreachable(ErrorKind::QuotaExceeded));
+            (flight.server, unsent)
+        });
         let blamed = state.last_fault.filter(|(_, fault)| *fault != Fault::Silent);
         let failure = match blamed.map(|(server, fault)| (server, Some(fault))).or(asked) {
             Some((server, fault)) if hunts => Failure::LateZone(zone, server, fault),

@@ -123,10 +123,12 @@ pub(super) struct Flight {
     pub(super) last: Millis,
     /// When it counts as unanswered; `None` when it does already. The exchange stays open all the same.
     pub(super) silent_at: Option<Millis>,
-    /// When another server is asked as well.
+    /// When another server is asked as well; while it is held, when a place is looked for again.
     pub(super) hedge_at: Option<Millis>,
     /// Replies that were not to this packet.
     pub(super) strays: u8,
+    /// It has not left yet: the driver has no place for its socket.
+    pub(super) held: bool,
 }
 
 /// How an exchange is to be made.
@@ -144,7 +146,7 @@ impl Flight {
 
     /// Whether a reply may still come in the time the server usually takes.
     pub(super) fn pending(&self) -> bool {
-        self.silent_at.is_some()
+        self.held || self.silent_at.is_some()
     }
 }
 

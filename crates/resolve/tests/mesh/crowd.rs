@@ -19,7 +19,7 @@ fn jostle_timeout_the_newer_half_gives_way_when_it_is_old_enough() {
     net.ask(6, "in-time.", Rtype::A);
     let told = net.the_answer(3);
     assert_eq!((told.answer.rcode, ede(&told).code), (Rcode::SERVFAIL, Ede::OTHER), "the oldest of the newer half");
-    assert_eq!(ede(&told).text, "a newer question took its place (num-queries-per-thread)");
+    assert_eq!(ede(&told).text, "a newer question took its place (num-queries-per-thread, outgoing-range)");
     assert!([1, 2, 4, 6].iter().all(|client| !net.told.contains_key(client)));
     let counts = net.mesh.counts();
     assert_eq!((counts.jostled, counts.exceeded), (1, 1));
@@ -113,4 +113,24 @@ fn verbosity_3_adds_what_is_sent_and_0_says_nothing() {
     assert_eq!(lines[1..3], ["sending query: www. A IN", "sending to target: <.> 192.0.2.1#53"]);
     assert_eq!(lines.last().map(String::as_str), Some("finishing processing for www. A IN"));
     assert!(said(0, "www.").is_empty() && said(1, "www.").is_empty());
+}
+
+#[test]
+fn outgoing_range_what_has_not_left_is_not_held_against_its_server() {
+    let mut net = FakeNet::new(forwards([zone(".", &[1])]), |_| vec![]);
+    net.ask_as(1, hasty("x.", Rtype::A));
+    let id = net.sent[0].send;
+    net.mesh.held(net.now, id);
+    net.run_until(net.now + 10_000);
+    let told = net.the_answer(1);
+    assert!(ede(&told).text.contains("192.0.2.1 was not asked: no socket free (outgoing-range)"), "{told:?}");
+    assert_eq!((net.sent.len(), net.mesh.servers()[0].timeouts), (1, 0));
+    net.mesh.left(net.now, id);
+    let reply = net.sent[0].address();
+    net.now += 20;
+    assert!(net.mesh.reply(net.now, id, &reply, resolve::Transport::Udp));
+    net.perform();
+    net.run();
+    assert_eq!(net.mesh.servers()[0].srtt_ms, Some(20), "counted from when it left");
+    assert_eq!(net.resolve("x.", Rtype::A).answer.rcode, Rcode::NOERROR);
 }

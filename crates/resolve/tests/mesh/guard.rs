@@ -267,6 +267,15 @@ fn iter_scrub_promiscuous_no_keeps_the_zones_name_servers_beside_an_answer() {
         (shown(&told.authority), shown(&told.additional)),
         (vec!["tst. 900 NS".into()], vec!["ns.tst. 900 A".into()])
     );
+    // Who wants no recursion is told the closest name servers that are known.
+    let asks = |of: &str| resolve::Question { rd: false, ..question(of, Rtype::A) };
+    let told = net.resolve_as(asks("never.asked.tst.")).answer;
+    assert_eq!(
+        (told.rcode, shown(&told.authority), shown(&told.additional)),
+        (Rcode::NOERROR, vec!["tst. 900 NS".into()], vec!["ns.tst. 900 A".into()])
+    );
+    assert_eq!(net.resolve_as(asks("elsewhere.")).why.as_deref(), Some("cannot forward RD=0 query"));
+    assert_eq!(net.sent.len(), 1);
 }
 
 #[test]
@@ -304,7 +313,7 @@ fn a_dname_known_leads_on_below_it_but_not_out_of_its_servers_zone() {
     });
     net.resolve("a.d.tst.", Rtype::A);
     let told = net.resolve("b.d.tst.", Rtype::A);
-    assert_eq!(shown(&told.answer.answer), ["d.tst. 200 DNAME", "b.d.tst. 0 CNAME", "b.tgt.tst. 300 A"]);
+    assert_eq!(shown(&told.answer.answer), ["d.tst. 200 DNAME", "b.d.tst. 200 CNAME", "b.tgt.tst. 300 A"]);
     assert_eq!(net.names()[2..], ["b.tgt.tst."]);
     net.resolve("x.sub.d.tst.", Rtype::A);
     assert_eq!((net.sent[3].name(), net.sent[3].who()), ("x.sub.d.tst.".to_string(), 2));

@@ -89,13 +89,22 @@ fn limits() -> impl Strategy<Value = Limits> {
 /// What happens next.
 #[derive(Clone, Debug)]
 enum Event {
-    Asks { name: u8, v6: bool, patient: bool },
-    Prefetches { name: u8 },
+    Asks {
+        name: u8,
+        v6: bool,
+        patient: bool,
+    },
+    Prefetches {
+        name: u8,
+    },
     Passes(u64),
     StandsStill(u64),
     Flushes,
     Reloads,
     Forgets,
+    /// A packet finds no place for its socket, counted from the last; perhaps one becomes free.
+    Holds(usize),
+    Leaves(usize),
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -107,6 +116,8 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Flushes),
         1 => Just(Event::Reloads),
         1 => Just(Event::Forgets),
+        1 => (0..9usize).prop_map(Event::Holds),
+        1 => (0..9usize).prop_map(Event::Leaves),
     ]
 }
 
@@ -163,6 +174,14 @@ proptest! {
                 Event::Flushes => drop(net.store.flush_all()),
                 Event::Reloads => net.forwards = Arc::new(table(shape, &servers, above, fallback)),
                 Event::Forgets => net.mesh.forget_servers(),
+                Event::Holds(nth) | Event::Leaves(nth) => {
+                    let Some(asked) = net.sent.iter().rev().nth(*nth) else { continue };
+                    match event {
+                        Event::Holds(_) => net.mesh.held(net.now, asked.send),
+                        _ => net.mesh.left(net.now, asked.send),
+                    }
+                    net.perform();
+                }
             }
             prop_assert!(net.mesh.queries() <= limits.max_queries);
             prop_assert!(net.mesh.exchanges() <= limits.max_queries * MAX_FLIGHTS + MAX_PROBES);

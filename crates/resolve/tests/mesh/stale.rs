@@ -156,6 +156,31 @@ fn serve_expired_ttl_reset_serves_those_too_who_came_when_it_was_too_old() {
 }
 
 #[test]
+fn serve_expired_ttl_reset_holds_at_the_clients_deadline_too() {
+    for reset in [true, false] {
+        let limits = Limits { serve_expired_ttl_s: 1, serve_expired_ttl_reset: reset, ..SERVE };
+        let (mut net, mood) = expired(limits);
+        mood.set(Mood::Silent);
+        net.ask_as(1, hasty("x.", Rtype::A));
+        net.run();
+        let told = net.the_answer(1);
+        assert_eq!(told.stale, reset, "what was too old is given out if a failure would make its time begin anew");
+    }
+}
+
+#[test]
+fn serve_expired_ttl_reset_holds_when_all_servers_are_known_to_be_dead() {
+    let (mut net, mood) = expired(Limits { serve_expired_ttl_s: 1, serve_expired_ttl_reset: true, ..SERVE });
+    mood.set(Mood::Silent);
+    for client in 1..=3 {
+        net.ask_as(client, hasty("x.", Rtype::A));
+        net.run();
+        assert!(net.the_answer(client).stale, "client {client}");
+        net.now += 60_000;
+    }
+}
+
+#[test]
 fn serve_expired_off_means_off() {
     let (mut net, mood) = expired(Limits { serve_expired: false, ..SERVE });
     mood.set(Mood::Failing);

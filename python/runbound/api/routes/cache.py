@@ -12,7 +12,7 @@ from starlette.responses import StreamingResponse
 
 from runbound.api import names, problems
 from runbound.api.auth import Actor
-from runbound.api.context import Dumps, Figures, Resolver
+from runbound.api.context import Dumps, Figures, Loads, Resolver
 from runbound.api.names import DomainName, RecordType
 from runbound.api.places import PlacedResponse
 from runbound.api.problems import ProblemError, invalid
@@ -21,6 +21,8 @@ from runbound.ops.dump import Cutter, NotADumpError
 
 MAX_DUMPS: Final = 2
 """Dumps written at once: each walks the whole cache."""
+MAX_LOADS: Final = 2
+"""Dumps read back at once: each holds up to `dump.MAX_ENTRY_BYTES` while it comes."""
 MAX_LOAD_BYTES: Final = 1024 * 1024 * 1024
 """Largest dump that is read back, in octets. It is never held in memory: the bound is for who has mistaken the file."""
 DUMP_TYPE: Final = "text/plain; charset=utf-8"
@@ -140,10 +142,10 @@ async def get_cache_dump(resolver: Resolver, dumps: Dumps, _actor: Actor) -> Pla
 @router.post(
     "/cache/load",
     summary="Read a dump back into the cache",
-    responses=problems.documented("LENGTH_REQUIRED"),
+    responses=problems.documented("LENGTH_REQUIRED", "TOO_MANY_LOADS"),
     openapi_extra={"requestBody": {"required": True, "content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
-async def post_cache_load(request: Request, resolver: Resolver, actor: Actor) -> LoadResult:
+async def post_cache_load(request: Request, resolver: Resolver, loads: Loads, actor: Actor) -> LoadResult:
     """The text of `/cache/dump`, or of `unbound-control dump_cache`. Lines that make no sense are counted and left out.
 
     It is read as it comes; a sender that breaks off leaves what it had sent, every entry whole.
@@ -151,17 +153,18 @@ async def post_cache_load(request: Request, resolver: Resolver, actor: Actor) ->
     if "content-length" not in request.headers:
         raise ProblemError("LENGTH_REQUIRED", f"Content-Length is missing; the most is {MAX_LOAD_BYTES} octets")
     cutter, total, whole = Cutter(), Loaded(), False
-    try:
-        async for octets in request.stream():
-            for piece in cutter.feed(octets):
+    with loads.take():
+        try:
+            async for octets in request.stream():
+                for piece in cutter.feed(octets):
+                    total += await anyio.to_thread.run_sync(partial(resolver.actions.load, piece))
+            for piece in cutter.finish():
                 total += await anyio.to_thread.run_sync(partial(resolver.actions.load, piece))
-        for piece in cutter.finish():
-            total += await anyio.to_thread.run_sync(partial(resolver.actions.load, piece))
-        whole = True
-    except NotADumpError as error:
-        raise invalid("body", str(error)) from error
-    finally:
-        resolver.actions.loaded(actor, total, whole=whole)
+            whole = True
+        except NotADumpError as error:
+            raise invalid("body", str(error)) from error
+        finally:
+            resolver.actions.loaded(actor, total, whole=whole)
     return LoadResult(rrsets=total.rrsets, messages=total.messages, refused=total.refused)
 
 
