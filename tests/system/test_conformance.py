@@ -39,14 +39,12 @@ AS_WRITTEN = (
 """Played as they are: they have a forward zone."""
 
 FORWARDED = (
-    "iter_prefetch_childns",
     "serve_expired_0ttl_nxdomain",
     "serve_expired_cached_servfail_refresh",
     "serve_expired_client_timeout",
     "serve_expired_ttl",
     "serve_expired_ttl_client_timeout",
     "serve_expired_zerottl",
-    "ttl_zero_cacherep",
 )
 """Played with a forward zone in place of their stub zone."""
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -20,7 +18,7 @@ from support.packets import Ask, exchange
 from support.servers import HEAD, RUNBOUND, Lab, Process, Resolver, free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 EXIT_CONFIG = 78
 QUIET = "    api-enable: no\n"
@@ -53,15 +51,6 @@ def write(folder: Path, body: str, port: int) -> Path:
     head = HEAD.replace("{folder}", str(folder)).replace("{address}", "127.0.0.1").replace("{port}", str(port))
     conf.write_text(head + body)
     return conf
-
-
-@pytest.fixture
-def public_folder() -> Iterator[Path]:
-    """A folder that other accounts may enter; pytest's own are private."""
-    folder = Path(tempfile.mkdtemp(prefix="runbound-test-", dir="/tmp"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
 
 
 class TestReload:

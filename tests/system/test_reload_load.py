@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import collections
 import os
-import shutil
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -20,21 +18,12 @@ from support.servers import HEAD, Resolver
 from support.upstream import Fleet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 RATE = 1500.0
 """Questions a second: what this client keeps up with beside a resolver on a small machine."""
 OUTSIDER_RATE = 50.0
 REFUSED = 5
-
-
-@pytest.fixture
-def public_folder() -> Iterator[Path]:
-    """A folder that other accounts may enter; pytest's own are private."""
-    folder = Path(tempfile.mkdtemp(prefix="runbound-test-", dir="/tmp"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
 
 
 def judge(ledger: Ledger, may_refuse: bool = False) -> None:

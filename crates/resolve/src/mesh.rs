@@ -290,7 +290,10 @@ impl Mesh {
         let waiter = Waiter { id: client, since: now, patient };
         if let Some(mut state) = self.same(&key, forwards).and_then(|number| self.states.remove(&number)) {
             if let Some(failure) = self.hopeless(now, &state).filter(|_| stale.is_none()) {
-                self.tell_failure(client, &failure);
+                match self.renewable(now, &state) {
+                    Some(found) => self.tell_stale(vec![client], &found),
+                    None => self.tell_failure(client, &failure),
+                }
                 return self.park(state);
             }
             state.clients.push(waiter);

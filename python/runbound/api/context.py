@@ -4,6 +4,7 @@ It exists so that a route takes nothing from module globals and a test can hand 
 lives in `auth.Gate` alone.
 """
 
+from collections.abc import Callable
 from typing import Annotated, Protocol
 
 import msgspec
@@ -54,26 +55,19 @@ def _feed(request: Request) -> Feed:
     return feed
 
 
-def _lookups(request: Request) -> Places:
-    places = request.app.state.lookups
-    assert isinstance(places, Places)
-    return places
+def _places(name: str) -> Callable[[Request], Places]:
+    """What takes the places kept under this name out of the application's state."""
 
+    def of(request: Request) -> Places:
+        places = getattr(request.app.state, name)
+        assert isinstance(places, Places)
+        return places
 
-def _dumps(request: Request) -> Places:
-    places = request.app.state.dumps
-    assert isinstance(places, Places)
-    return places
-
-
-def _loads(request: Request) -> Places:
-    places = request.app.state.loads
-    assert isinstance(places, Places)
-    return places
+    return of
 
 
 Resolver = Annotated[Context, Depends(_context)]
 LiveFeed = Annotated[Feed, Depends(_feed)]
-Lookups = Annotated[Places, Depends(_lookups)]
-Dumps = Annotated[Places, Depends(_dumps)]
-Loads = Annotated[Places, Depends(_loads)]
+Lookups = Annotated[Places, Depends(_places("lookups"))]
+Dumps = Annotated[Places, Depends(_places("dumps"))]
+Loads = Annotated[Places, Depends(_places("loads"))]

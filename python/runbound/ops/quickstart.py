@@ -168,7 +168,10 @@ def hints(plan: Plan, api_urls: Iterable[str]) -> str:
             f"  curl {url}/health",
             f'  curl -H "Authorization: Bearer $(cat {key})" {url}/stats',
         ]
-    lines += ["", f"Its configuration is {os.path.join(plan.folder, FILE)}. Ctrl-C stops it.", ""]
+    conf = os.path.join(plan.folder, FILE)
+    if api_urls:
+        lines.append(f"  runbound upstreams -c {conf}      # whom it asks, how fast and how well they are")
+    lines += ["", f"Its configuration is {conf}. Ctrl-C stops it.", ""]
     return "\n".join(lines)
 
 

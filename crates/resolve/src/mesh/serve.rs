@@ -193,10 +193,7 @@ impl Mesh {
         state.clients = rest;
         self.waiting = self.waiting.saturating_sub(due.len());
         let due: Vec<ClientId> = due.iter().map(|client| client.id).collect();
-        // What was too old when the client came is given out all the same if a failure would make its time begin anew.
-        let reset = self.limits.serve_expired_ttl_reset && state.keep_from == 0;
-        let old = || self.memory.last_resort(&state.key, now, &self.limits).filter(|found| reset && found.stale);
-        if let Some(found) = state.stale.clone().or_else(old) {
+        if let Some(found) = state.stale.clone().or_else(|| self.renewable(now, state)) {
             return self.tell_stale(due, &found);
         }
         let zone = state.apex().cloned().unwrap_or_else(Name::root);
@@ -213,6 +210,13 @@ impl Mesh {
         };
         self.counts.late += due.len() as u64;
         self.tell(due, failure.answer(), Some(failure.why()));
+    }
+
+    /// What was too old when the client came, but is given out all the same because a failure would make its time begin anew
+    /// (`serve-expired-ttl-reset`).
+    pub(super) fn renewable(&self, now: Millis, state: &State) -> Option<Found> {
+        let reset = self.limits.serve_expired_ttl_reset && state.keep_from == 0;
+        reset.then(|| self.memory.last_resort(&state.key, now, &self.limits))?.filter(|found| found.stale)
     }
 
     /// Serves an answer after its time.
