@@ -244,8 +244,8 @@ impl Autotrust {
                 };
             }
         }
-        let any = self.keys.iter().any(|key| matches!(key.state, State::Valid | State::Missing));
-        self.revoked |= !any && self.ds.is_empty();
+        let trusted = self.keys.iter().any(|key| matches!(key.state, State::Valid | State::Missing));
+        self.revoked |= !changes.is_empty() && !trusted && self.ds.is_empty();
     }
 
     /// Moves every key one step by what a verified set has and has not.

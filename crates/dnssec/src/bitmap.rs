@@ -37,6 +37,27 @@ impl<'a> Types<'a> {
         false
     }
 
+    /// Whether there is anything but what DNSSEC itself puts at a name: what an ANY question would be answered with.
+    pub(crate) fn has_data(&self) -> bool {
+        let mut rest = self.0;
+        while let [window, len, after @ ..] = rest {
+            let Some((block, after)) = after.split_at_checked(usize::from(*len)) else { return false };
+            for (nth, octet) in (0u8..32).zip(block) {
+                // RRSIG 46 and NSEC 47 share an octet, NXNAME is the first bit of the seventeenth.
+                let own = match (window, nth) {
+                    (0, 5) => 0x03,
+                    (0, 16) => 0x80,
+                    _ => 0,
+                };
+                if octet & !own != 0 {
+                    return true;
+                }
+            }
+            rest = after;
+        }
+        false
+    }
+
     /// A zone cut seen from above: NS without SOA.
     pub(crate) fn is_delegation(&self) -> bool {
         self.has(Rtype::NS) && !self.has(Rtype::SOA)
@@ -56,6 +77,10 @@ mod tests {
         let types = Types::parse(&octets).unwrap();
         let there: Vec<u16> = (0..=u16::MAX).filter(|number| types.has(Rtype(*number))).collect();
         assert_eq!(there, [1, 15, 46, 47, 1234]);
+        assert!(types.has_data());
+        assert!(!Types(&[0, 6, 0, 0, 0, 0, 0, 3]).has_data() && !Types(&[]).has_data());
+        assert!(!Types(&[0, 17, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x80]).has_data());
+        assert!(Types(&[1, 1, 0x40]).has_data());
     }
 
     #[test]

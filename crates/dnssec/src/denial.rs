@@ -47,7 +47,7 @@ pub enum NoDs {
     Unsigned(Proven),
     /// No zone cut: the name belongs to the zone above.
     NoCut(Proven),
-    /// No such name.
+    /// No such name, and so no zone cut at it or below. A wildcard may still have answers for it.
     NoName(Proven),
     /// Too many iterations to know: insecure below.
     Insecure(Reason),
@@ -389,7 +389,8 @@ fn absent(hit: &Hit<'_>, name: NameRef<'_>, qtype: Rtype) -> Result<Proven, Reas
     if wrong_side {
         return Err(Reason::NoDenial);
     }
-    if hit.types.has(qtype) || hit.types.has(Rtype::CNAME) {
+    let there = if qtype == Rtype::ANY { hit.types.has_data() } else { hit.types.has(qtype) };
+    if there || hit.types.has(Rtype::CNAME) {
         return Err(Reason::TypeExists);
     }
     Ok(Proven { nxname: hit.types.has(Rtype::NXNAME), ..hit.proof })

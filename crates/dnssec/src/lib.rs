@@ -35,7 +35,8 @@
 //!      [`ZoneKeys`]. [`Keys::Insecure`] (algorithms or digests not supported): all below is insecure, done.
 //!    - There is none: [`verify()`] the NSEC or NSEC3 sets of the reply, make a [`Denial`], ask [`Denial::no_ds`].
 //!      [`NoDs::Unsigned`], [`NoDs::Insecure`]: all below is insecure, done. [`NoDs::NoCut`]: not a zone cut, take the next
-//!      name with the same keys. [`NoDs::NoName`]: nothing exists below; what claims to is bogus. [`NoDs::Bogus`]: bogus.
+//!      name with the same keys. [`NoDs::NoName`]: the name is not there, so no cut is there or below; stop here, the keys at
+//!      hand are those of the answer, which may be out of a wildcard. [`NoDs::Bogus`]: bogus.
 //!    - There is a CNAME instead: verified with the keys at hand it means no zone cut, as `NoCut`.
 //! 5. **The answer.** [`verify()`] every set of the answer and authority sections with the keys of its zone.
 //!    - A set out of a wildcard ([`Secure::wildcard`]) needs [`Denial::wildcard_answer`] for the name asked. That holds for

@@ -187,6 +187,7 @@ fn types_that_are_not_there_are_denied_and_others_are_not() {
         assert!(!is("signed", Rtype::DS) && !is("signed", Rtype::A));
         // RFC 6672 5.3.4.1: a DNAME's record denies nothing below it.
         assert!(is("d", Rtype::A) && !is("x.d", Rtype::A));
+        assert!(is("ent", Rtype::ANY) && !is("a", Rtype::ANY), "ANY is denied where nothing is");
         assert!(!is("b", Rtype::A), "a name that does not exist has no NODATA");
         assert!(proven(no_data(&zone, apex, Rtype::MX)) && !proven(no_data(&zone, apex, Rtype::SOA)));
         assert!(!proven(no_data(&zone, apex, Rtype::DS)), "the child's side denies no DS");

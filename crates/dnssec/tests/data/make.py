@@ -1,7 +1,8 @@
 """Signs the small zones that the tests of the crate read, with dnspython and cryptography.
 
-Owns `zones.txt` and `algorithms.txt` beside it. Run by hand when a zone needs another record; keys are made anew each
-time, so the whole files change. Nothing in the tests depends on which keys they are.
+Owns `zones.txt` and `algorithms.txt` beside it and the seeds of the fuzz target `validate`. Run by hand when a zone
+needs another record; keys are made anew each time, so the whole files change. Nothing in the tests depends on which
+keys they are.
 
     .venv/bin/python crates/dnssec/tests/data/make.py
 """
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import dns.dnssec
+import dns.message
 import dns.name
 import dns.node
 import dns.rdata
@@ -25,6 +27,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from dns.dnssectypes import Algorithm
 
 HERE = Path(__file__).parent
+SEEDS = HERE.parents[3] / "fuzz" / "seeds" / "validate"
+MOST = 60
+"""Sets of a zone that are looked at for a seed: a seed is small."""
 INCEPTION = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)
 EXPIRATION = datetime.datetime(2026, 12, 1, tzinfo=datetime.UTC)
 ALLOW: Any = dns.dnssec.allow_all_policy
@@ -146,16 +151,37 @@ ns.signed A 192.0.2.55
 """
 
 
+def seed(name: str, zone: Zone, qname: str, owners: list[str], kinds: list[str]) -> None:
+    """A reply with the keys of a zone and the sets that stand at these names and are of these types, as octets."""
+    reply = dns.message.make_response(dns.message.make_query(dns.name.from_text(qname, zone.name), "A"))
+    wanted = {dns.name.from_text(owner, zone.name) for owner in owners}
+    for at, rrset in enumerate(zone.sets):
+        covered = dns.rdatatype.to_text(rrset.covers or rrset.rdtype)
+        if covered == "DNSKEY":
+            reply.additional.append(rrset)
+        elif covered in kinds and (not owners or rrset.name in wanted) and at < MOST:
+            reply.authority.append(rrset)
+    (SEEDS / name).write_bytes(reply.to_wire(max_size=65535))
+
+
 def main() -> None:
-    """Writes both files."""
+    """Writes all files."""
     p256 = Algorithm.ECDSAP256SHA256
     zones = {
-        "nsec": Zone("nsec.test.", p256, ALIKE).sign(),
-        "nsec3": Zone("nsec3.test.", p256, ALIKE).sign((5, b"\xaa\xbb", False)),
-        "optout": Zone("optout.test.", p256, ALIKE).sign((0, b"", True)),
-        "many": Zone("many.test.", p256, ALIKE).sign((151, b"", False)),
+        "nsec": Zone("nsec.test.", p256, ALIKE),
+        "nsec3": Zone("nsec3.test.", p256, ALIKE),
+        "optout": Zone("optout.test.", p256, ALIKE),
+        "many": Zone("many.test.", p256, ALIKE),
     }
-    (HERE / "zones.txt").write_text("".join(zones.values()))
+    how = {"nsec": None, "nsec3": (5, b"\xaa\xbb", False), "optout": (0, b"", True), "many": (151, b"", False)}
+    (HERE / "zones.txt").write_text("".join(zone.sign(how[name]) for name, zone in zones.items()))
+    SEEDS.mkdir(parents=True, exist_ok=True)
+    seed("nsec-name-error", zones["nsec"], "b", ["a", "@"], ["NSEC", "SOA"])
+    seed("nsec-all", zones["nsec"], "x.wild", [], ["NSEC", "A", "CNAME", "DNAME", "DS"])
+    seed("nsec-types", zones["nsec"], "mixed", ["Mixed"], ["MX", "SRV", "NAPTR", "HINFO", "NSEC"])
+    seed("nsec3-all", zones["nsec3"], "b", [], ["NSEC3"])
+    seed("nsec3-opt-out", zones["optout"], "plain", [], ["NSEC3", "NS", "SOA"])
+    (SEEDS / "anchors").write_text(zones["nsec"].ds("SHA256") + zones["nsec"].ds("SHA384"))
     lines = []
     for algorithm in (5, 7, 8, 10, 13, 14, 15, 16):
         zone = Zone(f"alg{algorithm}.test.", Algorithm(algorithm), '@ TXT "signed"\n')
