@@ -1,7 +1,7 @@
 //! [`Algorithm`]: the numbers of the DNSSEC algorithm registry (RFC 9904), which of them are verified here, and how.
 //!
 //! It owns the way from key octets and signature octets to the crypto library, and the sizes that are let through to it.
-//! It knows no records and pays nothing: whoever calls [`Algorithm::verify`] has paid the budget.
+//! It knows no records and pays nothing: whoever has it verify has paid the budget.
 
 use std::fmt;
 

@@ -5,7 +5,7 @@
 //!            that verifies           seen twice or more          not in the set
 //!   (none) ----------------> AddPend ------------------> Valid -----------------> Missing
 //!      ^                        |                        |  ^                       |  |
-//!      '------------------------'                        |  '-----------------------'  | a year, others valid
+//!      '------------------------'                        |  '-----------------------'  | a year
 //!             not in the set                             |        seen again           v
 //!                                  signs its revocation  v                         (none)
 //!                                                     Revoked --------> (none)
@@ -282,14 +282,13 @@ impl Autotrust {
             self.keys.push(Tracked { rdata, ttl: set.ttl, state, count: 0, changed: now });
             changes.push(Change { tag: key.tag(), from: None, to: Some(state) });
         }
-        let others_valid = self.keys.iter().any(|key| key.state == State::Valid);
         self.keys.retain_mut(|known| {
             let tag = Dnskey::parse(&known.rdata).map_or(0, |key| key.tag());
             let here = seps.iter().any(|key| key.rdata == known.rdata);
             if here {
                 known.ttl = set.ttl;
             }
-            let next = step(known, here, others_valid, timers, now);
+            let next = step(known, here, timers, now);
             if next != Some(known.state) {
                 changes.push(Change { tag, from: Some(known.state), to: next });
                 known.changed = now;
@@ -419,8 +418,9 @@ impl Autotrust {
     }
 }
 
-/// The next state of a key; `None` when it is no longer followed (RFC 5011 4.1).
-fn step(key: &mut Tracked, here: bool, others_valid: bool, timers: &Timers, now: u64) -> Option<State> {
+/// The next state of a key; `None` when it is no longer followed (RFC 5011 4.1). A set comes here only if a trusted key in
+/// it has signed it, so forgetting one that is missing never forgets the last.
+fn step(key: &mut Tracked, here: bool, timers: &Timers, now: u64) -> Option<State> {
     let age = now.saturating_sub(key.changed);
     match key.state {
         State::AddPend if !here => None,
@@ -436,7 +436,7 @@ fn step(key: &mut Tracked, here: bool, others_valid: bool, timers: &Timers, now:
         State::Valid | State::Missing if here => Some(State::Valid),
         State::Valid => Some(State::Missing),
         State::Missing => {
-            let gone = timers.keep_missing_s > 0 && age >= timers.keep_missing_s && others_valid;
+            let gone = timers.keep_missing_s > 0 && age >= timers.keep_missing_s;
             (!gone).then_some(State::Missing)
         }
         State::Revoked => (age < timers.del_holddown_s).then_some(State::Revoked),

@@ -115,7 +115,7 @@ fn prove(keys: &Rrset, ds: &[Ds<'_>], trusted: &[Dnskey<'_>], rules: &Rules, now
     }
 }
 
-/// The keys of the set that are meant and may sign.
+/// The keys of the set that are meant. Whether they may sign is seen when they are asked to.
 fn entry_points<'k>(
     keys: &'k Rrset,
     ds: &[Ds<'_>],
@@ -123,7 +123,6 @@ fn entry_points<'k>(
     budget: &mut Budget,
 ) -> Result<Result<Vec<Dnskey<'k>>, Reason>, OverBudget> {
     let mut entry = Vec::new();
-    let mut why = Reason::NoKeyForDs;
     let mut mismatches = 0;
     for key in keys.rdata.iter().filter_map(Dnskey::parse).take(MAX_KEYS) {
         let mut meant = trusted.iter().any(|anchor| anchor.same_but_revoked(&key));
@@ -138,12 +137,9 @@ fn entry_points<'k>(
             meant = ds.is_digest_of(keys.owner.as_ref(), &key, budget)?;
             mismatches += u32::from(!meant);
         }
-        match key {
-            _ if !meant => {}
-            key if !key.is_zone_key() => why = Reason::NoZoneKeyBit,
-            key if key.is_revoked() => why = Reason::KeyRevoked,
-            key => entry.push(key),
+        if meant {
+            entry.push(key);
         }
     }
-    Ok(if entry.is_empty() { Err(why) } else { Ok(entry) })
+    Ok(if entry.is_empty() { Err(Reason::NoKeyForDs) } else { Ok(entry) })
 }

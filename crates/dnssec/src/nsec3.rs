@@ -188,6 +188,31 @@ mod tests {
     }
 
     #[test]
+    fn rfc5155_3_1_7_the_last_record_covers_around_the_end() {
+        let between = |owner: u8, next: u8, hash: u8| {
+            let (types, hashes) = (Types::parse(&[]).unwrap(), Hashes { iterations: 0, salt: &[] });
+            let nsec3 = Nsec3 { owner: [owner; 20], next: [next; 20], types, hashes, opt_out: false, ttl: 0 };
+            nsec3.covers(&[hash; 20])
+        };
+        for (owner, next, hash, covers) in [
+            (10, 20, 15, true),
+            (10, 20, 10, false),
+            (10, 20, 20, false),
+            (10, 20, 5, false),
+            (20, 10, 25, true),
+            (20, 10, 5, true),
+            (20, 10, 10, false),
+            (20, 10, 15, false),
+            (20, 10, 20, false),
+            (10, 10, 9, true),
+            (10, 10, 11, true),
+            (10, 10, 10, false),
+        ] {
+            assert_eq!(between(owner, next, hash), covers, "{hash} between {owner} and {next}");
+        }
+    }
+
+    #[test]
     fn rfc4648_7_base32hex() {
         assert_eq!(from_base32hex(&[b'0'; 32]), Some([0; 20]));
         assert_eq!(from_base32hex(&[b'v'; 32]), Some([255; 20]));

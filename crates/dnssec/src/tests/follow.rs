@@ -78,6 +78,18 @@ fn rfc5011_a_key_seen_once_long_ago_is_not_trusted() {
 }
 
 #[test]
+fn a_key_is_seen_twice_at_least_whatever_the_timer() {
+    let (old, new) = (key(1), key(2));
+    let mut auto = begin(&old);
+    let timers = Timers { add_holddown_s: 0, small: true, ..Timers::default() };
+    for state in [State::AddPend, State::Valid] {
+        let set = old.sign(dnskeys(&[&old, &new]));
+        auto.probe(Some(&set), &timers, &Rules::default(), NOW, &mut Budget::default());
+        assert_eq!(states(&auto)[1].1, state);
+    }
+}
+
+#[test]
 fn rfc5011_2_1_a_key_revokes_itself_and_only_itself() {
     let (old, new) = (key(1), key(2));
     let mut auto = Autotrust::new(&Anchor {
@@ -112,7 +124,7 @@ fn rfc5011_5_when_all_keys_are_revoked_there_is_no_anchor() {
 }
 
 #[test]
-fn keep_missing_forgets_keys_after_a_year_and_never_the_last() {
+fn keep_missing_forgets_keys_after_a_year() {
     let (old, new) = (key(1), key(2));
     let both = Anchor {
         owner: name("test"),
@@ -124,6 +136,9 @@ fn keep_missing_forgets_keys_after_a_year_and_never_the_last() {
     probe(&mut auto, &[&new], &[&new], NOW + 365 * DAY);
     assert_eq!(auto.keys.len(), 2);
     probe(&mut auto, &[&new], &[&new], NOW + 366 * DAY);
+    assert_eq!(states(&auto), [(new.tag(), State::Valid)]);
+    // A set without any trusted key makes nothing missing.
+    assert!(matches!(probe(&mut auto, &[&old], &[&old], NOW + 400 * DAY).keys, Keys::Bogus(_)));
     assert_eq!(states(&auto), [(new.tag(), State::Valid)]);
 }
 

@@ -323,6 +323,44 @@ fn rfc6840_4_1_a_delegations_nsec_denies_nothing_below_it() {
 }
 
 #[test]
+fn rfc4592_2_2_2_a_wildcard_that_is_an_empty_non_terminal_exists() {
+    let key = key();
+    let zone = zone_of(&key);
+    let budget = &mut Budget::default();
+    let sets = [
+        secure_nsec(&zone, &key, "example. 300 NSEC x.*.example. NS SOA RRSIG NSEC"),
+        secure_nsec(&zone, &key, "x.*.example. 300 NSEC example. A RRSIG NSEC"),
+    ];
+    let denial = zone.denial(&sets);
+    assert!(matches!(denial.name_error(name("b.example").as_ref(), budget), Proof::Bogus(_)));
+    assert!(matches!(denial.no_data(name("b.example").as_ref(), Rtype::A, budget), Proof::Proven(_)));
+    assert!(matches!(denial.synthesise(name("b.example").as_ref(), Rtype::A, budget), Some(Synthesis::NoData(_))));
+}
+
+#[test]
+fn rfc8198_a_delegation_at_a_wildcard_answers_nothing() {
+    let key = key();
+    let zone = zone_of(&key);
+    for (types, found) in [("NS RRSIG NSEC", false), ("TXT RRSIG NSEC", true)] {
+        let sets = [secure_nsec(&zone, &key, &format!("*.example. 300 NSEC z.example. {types}"))];
+        let one = zone.denial(&sets).synthesise(name("b.example").as_ref(), Rtype::A, &mut Budget::default()).is_some();
+        assert_eq!(one, found, "{types}");
+    }
+}
+
+#[test]
+fn rfc6672_3_3_a_dname_out_of_a_wildcard_makes_no_cname() {
+    let key = key();
+    let zone = zone_of(&key);
+    let dname = key.sign_as(one("b.example. 300 DNAME other.test."), |fields| {
+        fields.labels = 1;
+        fields.owner = name("*.example").as_ref().to_buf();
+    });
+    let dname = zone.secure(&dname);
+    assert!(!synthesised(&dname, &one("x.b.example. 300 CNAME x.other.test.")));
+}
+
+#[test]
 fn rfc9824_compact_denial_tells_names_that_are_not_there() {
     let key = key();
     let zone = zone_of(&key);
