@@ -282,20 +282,51 @@ fn cve_2026_10723_an_nsec3_that_is_not_right_below_its_zone_is_ignored() {
     }
 }
 
+/// A name's hash without salt and iterations.
+fn hash_of(text: &str) -> nsec3::Hash {
+    nsec3::Hashes { iterations: 0, salt: &[] }.hash(name(text).as_ref(), &mut Budget::default()).unwrap()
+}
+
+fn base32hex(hash: nsec3::Hash) -> String {
+    let letter = |nth: usize| {
+        let bit = nth * 5;
+        let pair = u16::from(hash[bit / 8]) << 8 | u16::from(*hash.get(bit / 8 + 1).unwrap_or(&0));
+        char::from(b"0123456789abcdefghijklmnopqrstuv"[usize::from(pair >> (11 - bit % 8) & 31)])
+    };
+    (0..32).map(letter).collect()
+}
+
+#[test]
+fn rfc5155_9_2_opt_out_over_the_wildcard_alone_is_opt_out_too() {
+    let key = key();
+    let zone = zone_of(&key);
+    let budget = &mut Budget::default();
+    // A record that covers the name and nothing near it.
+    let cover = |text: &str, opt_out: u8| {
+        let (mut before, mut after) = (hash_of(text), hash_of(text));
+        before[19] = before[19].checked_sub(1).expect("no borrow");
+        after[19] = after[19].checked_add(1).expect("no carry");
+        let (before, after) = (base32hex(before), base32hex(after));
+        zone.secure(&key.sign(one(&format!("{before}.example. 300 NSEC3 1 {opt_out} 0 - {after} A"))))
+    };
+    let mut next = hash_of(ZONE);
+    next[19] = next[19].checked_add(1).expect("no carry");
+    let (apex, next) = (base32hex(hash_of(ZONE)), base32hex(next));
+    let apex = zone.secure(&key.sign(one(&format!("{apex}.example. 300 NSEC3 1 0 0 - {next} NS SOA"))));
+    for (over_name, over_wildcard) in [(0, 0), (0, 1), (1, 0)] {
+        let sets = [apex.clone(), cover("b.example", over_name), cover("*.example", over_wildcard)];
+        let denial = zone.denial(&sets);
+        let known = denial.synthesise(name("b.example").as_ref(), Rtype::A, budget).is_some();
+        let proven = matches!(denial.name_error(name("b.example").as_ref(), budget), Proof::Proven(_));
+        assert_eq!((known, proven), (over_name + over_wildcard == 0, over_name + over_wildcard == 0));
+    }
+}
+
 #[test]
 fn rfc5155_8_2_records_of_an_older_chain_do_not_make_a_zone_insecure() {
     let key = key();
     let zone = zone_of(&key);
-    let hash = nsec3::Hashes { iterations: 0, salt: &[] };
-    let owner = hash.hash(name("a.example").as_ref(), &mut Budget::default()).unwrap();
-    let letters = b"0123456789abcdefghijklmnopqrstuv";
-    let text: String = (0..32)
-        .map(|nth| {
-            let bit = nth * 5;
-            let pair = u16::from(owner[bit / 8]) << 8 | u16::from(*owner.get(bit / 8 + 1).unwrap_or(&0));
-            char::from(letters[usize::from(pair >> (11 - bit % 8) & 31)])
-        })
-        .collect();
+    let text = base32hex(hash_of("a.example"));
     let old = "0p9mhaveqvm6t7vbl5lop2u3t2rp3tom";
     let sets = [
         zone.secure(&key.sign(one(&format!("{old}.example. 300 NSEC3 1 0 2000 - {old} A")))),
