@@ -2,4 +2,5 @@
 //! call the same functions, so a finding becomes a seed and stays found.
 
 pub mod conf_checks;
+pub mod dnssec_checks;
 pub mod wire_checks;

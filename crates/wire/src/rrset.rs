@@ -331,6 +331,10 @@ impl Ede {
     pub const NETWORK_ERROR: u16 = 23;
     /// Invalid data.
     pub const INVALID_DATA: u16 = 24;
+    /// Signature expired before it was valid.
+    pub const SIGNATURE_EXPIRED_BEFORE_VALID: u16 = 25;
+    /// Unsupported NSEC3 iterations value (RFC 9276 3.2).
+    pub const UNSUPPORTED_NSEC3_ITERATIONS: u16 = 27;
 
     /// An error with a fixed text, or with none (`""`).
     pub const fn new(code: u16, text: &'static str) -> Ede {

@@ -1,0 +1,202 @@
+//! [`Algorithm`]: the numbers of the DNSSEC algorithm registry (RFC 9904), which of them are verified here, and how.
+//!
+//! It owns the way from key octets and signature octets to the crypto library, and the sizes that are let through to it.
+//! It knows no records and pays nothing: whoever has it verify has paid the budget.
+
+use std::fmt;
+
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY,
+    RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY, RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY, RsaParameters,
+    RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm,
+};
+
+use crate::reason::Reason;
+use crate::rules::Rules;
+
+/// Smallest RSA modulus that is verified, in bits. RFC 5702 2 allows 512, which anyone can factor in hours, and the crypto
+/// library takes none below this.
+pub const MIN_RSA_BITS: u32 = 1024;
+/// Largest RSA modulus that is verified, in bits (RFC 3110 2, RFC 5702 2): a verification costs the square of it.
+pub const MAX_RSA_BITS: u32 = 4096;
+/// Largest RSA public exponent, in bits: 2^32+1 is in use, and each bit costs a squaring. The crypto library's limit too.
+pub const MAX_RSA_EXPONENT_BITS: u32 = 33;
+
+/// A DNSSEC algorithm number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Algorithm(pub u8);
+
+impl Algorithm {
+    /// RSA/MD5 (RFC 2537): not to be used, and its key tag is computed in its own way.
+    pub const RSAMD5: Algorithm = Algorithm(1);
+    /// RSA/SHA-1 (RFC 3110).
+    pub const RSASHA1: Algorithm = Algorithm(5);
+    /// RSA/SHA-1 in zones with NSEC3 (RFC 5155).
+    pub const RSASHA1_NSEC3: Algorithm = Algorithm(7);
+    /// RSA/SHA-256 (RFC 5702).
+    pub const RSASHA256: Algorithm = Algorithm(8);
+    /// RSA/SHA-512 (RFC 5702).
+    pub const RSASHA512: Algorithm = Algorithm(10);
+    /// ECDSA P-256 with SHA-256 (RFC 6605).
+    pub const ECDSAP256: Algorithm = Algorithm(13);
+    /// ECDSA P-384 with SHA-384 (RFC 6605).
+    pub const ECDSAP384: Algorithm = Algorithm(14);
+    /// Ed25519 (RFC 8080).
+    pub const ED25519: Algorithm = Algorithm(15);
+    /// Ed448 (RFC 8080). Not verified: the crypto library has none, so zones with nothing else are insecure.
+    pub const ED448: Algorithm = Algorithm(16);
+
+    /// Whether signatures of this algorithm are verified under these rules. What is not, is treated as if the zone were
+    /// not signed with it (RFC 4035 5.2).
+    pub fn is_supported(self, rules: &Rules) -> bool {
+        match self {
+            Algorithm::RSASHA1 | Algorithm::RSASHA1_NSEC3 => rules.rsasha1,
+            Algorithm::RSASHA256
+            | Algorithm::RSASHA512
+            | Algorithm::ECDSAP256
+            | Algorithm::ECDSAP384
+            | Algorithm::ED25519 => true,
+            _ => false,
+        }
+    }
+
+    /// Size of a key of this algorithm in bits: the modulus for RSA, the curve's for the others.
+    pub fn key_bits(self, key: &[u8]) -> Option<u32> {
+        match self {
+            Algorithm::RSAMD5
+            | Algorithm::RSASHA1
+            | Algorithm::RSASHA1_NSEC3
+            | Algorithm::RSASHA256
+            | Algorithm::RSASHA512 => rsa_parts(key).map(|(_, modulus)| bits(modulus)),
+            Algorithm::ECDSAP256 | Algorithm::ECDSAP384 => u32::try_from(key.len() * 4).ok(),
+            _ => u32::try_from(key.len() * 8).ok(),
+        }
+    }
+
+    /// Whether keys of this algorithm and so many bits are let through to the crypto library.
+    pub(crate) fn verifies_size(self, bits: u32) -> bool {
+        match self {
+            Algorithm::RSASHA1 | Algorithm::RSASHA1_NSEC3 | Algorithm::RSASHA256 | Algorithm::RSASHA512 => {
+                (MIN_RSA_BITS..=MAX_RSA_BITS).contains(&bits)
+            }
+            _ => true,
+        }
+    }
+
+    /// Whether `signature` is one by `key` over `data`. Errors: [`Reason::UnsupportedAlgorithm`], [`Reason::BadKey`],
+    /// [`Reason::BadSignature`].
+    pub(crate) fn verify(self, key: &[u8], data: &[u8], signature: &[u8]) -> Result<(), Reason> {
+        match self {
+            Algorithm::RSASHA1 | Algorithm::RSASHA1_NSEC3 => {
+                rsa(&RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY, key, data, signature)
+            }
+            Algorithm::RSASHA256 => rsa(&RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY, key, data, signature),
+            Algorithm::RSASHA512 => rsa(&RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY, key, data, signature),
+            Algorithm::ECDSAP256 => point::<65>(&ECDSA_P256_SHA256_FIXED, key, data, signature),
+            Algorithm::ECDSAP384 => point::<97>(&ECDSA_P384_SHA384_FIXED, key, data, signature),
+            Algorithm::ED25519 if key.len() == 32 => curve(&ED25519, key, data, signature),
+            Algorithm::ED25519 => Err(Reason::BadKey),
+            _ => Err(Reason::UnsupportedAlgorithm),
+        }
+    }
+}
+
+impl fmt::Display for Algorithm {
+    /// The mnemonic of the registry, or the number.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match *self {
+            Algorithm::RSAMD5 => "RSAMD5",
+            Algorithm::RSASHA1 => "RSASHA1",
+            Algorithm::RSASHA1_NSEC3 => "RSASHA1-NSEC3-SHA1",
+            Algorithm::RSASHA256 => "RSASHA256",
+            Algorithm::RSASHA512 => "RSASHA512",
+            Algorithm::ECDSAP256 => "ECDSAP256SHA256",
+            Algorithm::ECDSAP384 => "ECDSAP384SHA384",
+            Algorithm::ED25519 => "ED25519",
+            Algorithm::ED448 => "ED448",
+            Algorithm(other) => return write!(f, "{other}"),
+        })
+    }
+}
+
+/// Exponent and modulus of an RSA key (RFC 3110 2), without leading zeros.
+fn rsa_parts(key: &[u8]) -> Option<(&[u8], &[u8])> {
+    fn trim(mut number: &[u8]) -> &[u8] {
+        while let [0, rest @ ..] = number {
+            number = rest;
+        }
+        number
+    }
+    let (len, rest) = match key {
+        [0, high, low, rest @ ..] => (usize::from(u16::from_be_bytes([*high, *low])), rest),
+        [] | [0, ..] => return None,
+        [len, rest @ ..] => (usize::from(*len), rest),
+    };
+    let (exponent, modulus) = rest.split_at_checked(len)?;
+    Some((trim(exponent), trim(modulus)))
+}
+
+/// Bits of a number without leading zeros.
+fn bits(number: &[u8]) -> u32 {
+    let whole = u32::try_from(number.len()).unwrap_or(u32::MAX).saturating_mul(8);
+    whole.saturating_sub(number.first().map_or(0, |first| first.leading_zeros()))
+}
+
+fn rsa(how: &RsaParameters, key: &[u8], data: &[u8], signature: &[u8]) -> Result<(), Reason> {
+    let (e, n) = rsa_parts(key).ok_or(Reason::BadKey)?;
+    if !(MIN_RSA_BITS..=MAX_RSA_BITS).contains(&bits(n)) || !(2..=MAX_RSA_EXPONENT_BITS).contains(&bits(e)) {
+        return Err(Reason::BadKey);
+    }
+    RsaPublicKeyComponents { n, e }.verify(how, data, signature).map_err(|_| Reason::BadSignature)
+}
+
+/// An ECDSA key stands in DNSKEY as its two coordinates (RFC 6605 4); the library wants the octet 4 before them.
+fn point<const LEN: usize>(
+    how: &'static dyn VerificationAlgorithm,
+    key: &[u8],
+    data: &[u8],
+    signature: &[u8],
+) -> Result<(), Reason> {
+    let mut octets = [4u8; LEN];
+    match octets.split_first_mut() {
+        Some((_, rest)) if rest.len() == key.len() => rest.copy_from_slice(key),
+        _ => return Err(Reason::BadKey),
+    }
+    curve(how, &octets, data, signature)
+}
+
+fn curve(how: &'static dyn VerificationAlgorithm, key: &[u8], data: &[u8], signature: &[u8]) -> Result<(), Reason> {
+    UnparsedPublicKey::new(how, key).verify(data, signature).map_err(|_| Reason::BadSignature)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc3110_2_long_and_short_exponent_lengths() {
+        assert_eq!(rsa_parts(&[1, 3, 0, 0, 9]), Some((&[3][..], &[9][..])));
+        assert_eq!(rsa_parts(&[0, 0, 2, 0, 3, 7]), Some((&[3][..], &[7][..])));
+        assert_eq!((rsa_parts(&[]), rsa_parts(&[5, 1]), rsa_parts(&[0, 1])), (None, None, None));
+        assert_eq!((bits(&[]), bits(&[1]), bits(&[0x80, 0])), (0, 1, 16));
+    }
+
+    #[test]
+    fn rsa_keys_out_of_bounds_reach_no_arithmetic() {
+        let key = |exponent: &[u8], octets: usize| {
+            let mut key = vec![u8::try_from(exponent.len()).unwrap()];
+            key.extend_from_slice(exponent);
+            key.extend(std::iter::repeat_n(0xff, octets));
+            key
+        };
+        for (key, why) in [
+            (key(&[3], 64), Reason::BadKey),
+            (key(&[3], 513), Reason::BadKey),
+            (key(&[1; 6], 256), Reason::BadKey),
+            (key(&[1], 256), Reason::BadKey),
+            (key(&[3], 256), Reason::BadSignature),
+        ] {
+            assert_eq!(Algorithm::RSASHA256.verify(&key, b"", &[1; 256]), Err(why));
+        }
+    }
+}
