@@ -29,9 +29,9 @@ CRATES: dict[str, set[str]] = {
     "store": {"wire"},
     "policy": {"wire"},
     "dnssec": {"wire"},
-    "resolve": {"wire", "store"},
-    "net": {"sys", "wire", "store", "policy", "resolve"},
-    "engine": {"sys", "conf", "wire", "store", "policy", "resolve", "net"},
+    "resolve": {"wire", "store", "dnssec"},
+    "net": {"sys", "wire", "store", "policy", "dnssec", "resolve"},
+    "engine": {"sys", "conf", "wire", "store", "policy", "dnssec", "resolve", "net"},
     "native": {"sys", "conf", "engine"},
 }
 """Every crate, left to right, and the crates it may depend on."""

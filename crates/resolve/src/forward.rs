@@ -11,6 +11,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use wire::{Name, NameRef, Rtype};
 
 use crate::recursion::Recursion;
+use crate::trust::Trust;
 
 /// A server questions are forwarded to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -37,7 +38,7 @@ pub struct ForwardZone {
     pub first: bool,
 }
 
-/// All forward zones of a snapshot, and where recursion begins for names outside them. Immutable.
+/// All forward zones of a snapshot, where recursion begins for names outside them, and where validation begins. Immutable.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Forwards {
     zones: HashMap<Name, Arc<ForwardZone>>,
@@ -46,6 +47,7 @@ pub struct Forwards {
     caps_exempt: HashSet<Name>,
     private: Arc<PrivateAddresses>,
     fallback: Option<Arc<ForwardZone>>,
+    trust: Option<Arc<Trust>>,
 }
 
 /// Collects forward zones and what must not be asked.
@@ -57,6 +59,7 @@ pub struct ForwardsBuilder {
     caps_exempt: HashSet<Name>,
     private: PrivateAddresses,
     fallback: Option<ForwardZone>,
+    trust: Option<Trust>,
 }
 
 /// The addresses that names of the public DNS must not have (`private-address`), and the names that may have them
@@ -133,6 +136,11 @@ impl Forwards {
     /// Where recursion begins, if names outside all forward zones are resolved at all.
     pub fn recursion(&self) -> Option<&Arc<Recursion>> {
         self.recursion.as_ref()
+    }
+
+    /// What validation starts from; `None`: nothing is validated.
+    pub fn trust(&self) -> Option<&Arc<Trust>> {
+        self.trust.as_ref()
     }
 
     /// Whether a server at this address may be asked (`do-not-query-address`, `do-not-query-localhost`).
@@ -213,10 +221,16 @@ impl ForwardsBuilder {
         self
     }
 
+    /// Answers are validated, from here.
+    pub fn trust(&mut self, trust: Trust) -> &mut ForwardsBuilder {
+        self.trust = Some(trust);
+        self
+    }
+
     /// The finished table. A zone all of whose servers may not be asked stays in it: its names fail, they do not fall to
     /// the zone above.
     pub fn build(self) -> Forwards {
-        let ForwardsBuilder { zones, recursion, do_not_query, caps_exempt, private, fallback } = self;
+        let ForwardsBuilder { zones, recursion, do_not_query, caps_exempt, private, fallback, trust } = self;
         let refused = |ip: IpAddr| {
             let ip = ip.to_canonical();
             do_not_query.iter().any(|net| net.contains(&ip))
@@ -229,6 +243,7 @@ impl ForwardsBuilder {
             fallback: fallback.map(askable).filter(|zone| !zone.servers.is_empty()),
             zones: zones.into_iter().map(|(name, zone)| (name, askable(zone))).collect(),
             recursion: recursion.map(Arc::new),
+            trust: trust.map(Arc::new),
             caps_exempt,
             private: Arc::new(private),
             do_not_query,

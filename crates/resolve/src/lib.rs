@@ -38,6 +38,7 @@
 //! | `mesh::words` | what the mesh and its driver say to each other |
 //! | [`forward`] | which servers are asked about which names; private addresses |
 //! | [`recursion`] | where recursion begins: root hints, stub zones, switches |
+//! | [`trust`] | where validation begins: anchors, and what is excused from it |
 //! | `delegation` | a zone's servers, and what a reply of one of them is |
 //! | `minimise` | how much of a name a server gets to see |
 //! | `lame` | which servers do not serve which zones |
@@ -58,6 +59,7 @@ mod minimise;
 pub mod recursion;
 mod scrub;
 mod select;
+pub mod trust;
 mod why;
 
 pub use forward::{ForwardZone, Forwards, ForwardsBuilder, PrivateAddresses, Server};
@@ -67,3 +69,4 @@ pub use mesh::{ClientId, Counts, Effect, Mesh, Question, SendId, Transport};
 pub use recursion::{Family, Minimise, Recursion, StubZone, root_hints};
 pub use select::ServerView;
 pub use store::{Found, Key, Millis};
+pub use trust::{Begin, Live, Trust};

@@ -1,0 +1,445 @@
+//! [`Trust`]: what validation starts from, and [`Live`]: the part of it that changes while the resolver runs.
+//!
+//! It owns where the chain of trust of a name begins: at which anchor, or at none, because there is none or because the
+//! operator excuses the name (`domain-insecure`, negative trust anchors of RFC 7646). It verifies nothing, which is
+//! `dnssec`'s, reads no files and has no clock: dates are handed in as unix seconds.
+//!
+//! A [`Trust`] belongs to a snapshot and never changes. A [`Live`] outlives snapshots and is shared by all workers; whoever
+//! remembers what followed from it compares [`Live::version`] and forgets when it moved.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use dnssec::{Anchor, Anchors, Rules};
+use hashbrown::{HashMap, HashSet};
+use wire::{Name, NameRef};
+
+use crate::forward::Borrowed;
+
+/// Default seconds a bogus answer is remembered (`val-bogus-ttl`).
+pub const BOGUS_TTL_S: u32 = 60;
+/// Default of how often an answer that is bogus is asked for at other servers (`val-max-restart`).
+pub const MAX_RESTART: u8 = 5;
+/// Seconds a negative trust anchor lasts if nothing else is said (RFC 7646 2.1 wants it short-lived; BIND's default).
+pub const NTA_TIME_S: u64 = 3_600;
+/// Most seconds a negative trust anchor may last (RFC 7646 2.1: not more than a week).
+pub const NTA_MAX_TIME_S: u64 = 604_800;
+/// Negative trust anchors at once. They are for single domains whose operators are known to have blundered; more is a
+/// resolver that does not validate, for which there is `val-permissive-mode`.
+pub const MAX_NTAS: usize = 1_000;
+
+/// All that validation starts from, as configured.
+#[derive(Clone, Debug)]
+pub struct Trust {
+    /// How signatures and denials are checked.
+    pub rules: Rules,
+    /// Bogus answers are handed out without AD (`val-permissive-mode`, no by default).
+    pub permissive: bool,
+    /// Seconds; see [`BOGUS_TTL_S`].
+    pub bogus_ttl_s: u32,
+    /// See [`MAX_RESTART`].
+    pub max_restart: u8,
+    /// Records beside the answer that cannot be proven are left out (`val-clean-additional`, yes by default).
+    pub clean_additional: bool,
+    /// The CD bit of clients has no meaning: they get no bogus data (`ignore-cd-flag`, no by default).
+    pub ignore_cd: bool,
+    /// A zone with an anchor above that comes without DNSSEC data is bogus (`harden-dnssec-stripped`, yes by default). Off,
+    /// it counts as insecure.
+    pub harden_dnssec_stripped: bool,
+    /// NSEC and NSEC3 records that were proven answer later questions (`aggressive-nsec`, yes by default; RFC 8198).
+    pub aggressive_nsec: bool,
+    /// Names with the labels of RFC 8509 tell which root keys are trusted (`root-key-sentinel`, yes by default).
+    pub sentinel: bool,
+    /// The tags of the trusted keys are told to the zone when it is primed (`trust-anchor-signaling`, yes by default; RFC
+    /// 8145).
+    pub signal: bool,
+    /// DNSKEY sets are asked for while the DS set is on its way (`prefetch-key`, no by default).
+    pub prefetch_key: bool,
+    /// DNSSEC lameness of servers is not looked for (`disable-dnssec-lame-check`, no by default).
+    pub no_lame_check: bool,
+    /// What is logged of a failed validation (`val-log-level`): 0 nothing, 1 one line, 2 a line with the reason and the
+    /// server.
+    pub log_level: u8,
+    anchors: HashMap<Name, Arc<Anchor>>,
+    insecure: HashSet<Name>,
+    live: Arc<Live>,
+}
+
+/// Where validation of a name begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// There is no anchor above: insecure.
+    Nowhere,
+    /// Below `domain-insecure` or, if true, a negative trust anchor (RFC 7646), which is told with an extended error:
+    /// insecure.
+    Excused(bool),
+    /// At this anchor.
+    At(Arc<Anchor>),
+}
+
+impl Default for Trust {
+    /// Unbound's defaults, and no anchor: everything is insecure.
+    fn default() -> Trust {
+        Trust::new(&Anchors::new(), Arc::default())
+    }
+}
+
+/// The same configuration; what is alive in it is the same if it is the same object.
+impl PartialEq for Trust {
+    fn eq(&self, other: &Trust) -> bool {
+        let Trust {
+            rules,
+            permissive,
+            bogus_ttl_s,
+            max_restart,
+            clean_additional,
+            ignore_cd,
+            harden_dnssec_stripped,
+            aggressive_nsec,
+            sentinel,
+            signal,
+            prefetch_key,
+            no_lame_check,
+            log_level,
+            anchors,
+            insecure,
+            live,
+        } = self;
+        *rules == other.rules
+            && *permissive == other.permissive
+            && *bogus_ttl_s == other.bogus_ttl_s
+            && *max_restart == other.max_restart
+            && *clean_additional == other.clean_additional
+            && *ignore_cd == other.ignore_cd
+            && *harden_dnssec_stripped == other.harden_dnssec_stripped
+            && *aggressive_nsec == other.aggressive_nsec
+            && *sentinel == other.sentinel
+            && *signal == other.signal
+            && *prefetch_key == other.prefetch_key
+            && *no_lame_check == other.no_lame_check
+            && *log_level == other.log_level
+            && *anchors == other.anchors
+            && *insecure == other.insecure
+            && Arc::ptr_eq(live, &other.live)
+    }
+}
+
+impl Eq for Trust {}
+
+impl Trust {
+    /// These anchors, and those in `live`; all else at Unbound's defaults.
+    pub fn new(anchors: &Anchors, live: Arc<Live>) -> Trust {
+        Trust {
+            rules: Rules::default(),
+            permissive: false,
+            bogus_ttl_s: BOGUS_TTL_S,
+            max_restart: MAX_RESTART,
+            clean_additional: true,
+            ignore_cd: false,
+            harden_dnssec_stripped: true,
+            aggressive_nsec: true,
+            sentinel: true,
+            signal: true,
+            prefetch_key: false,
+            no_lame_check: false,
+            log_level: 0,
+            anchors: anchors.iter().map(|anchor| (anchor.owner.clone(), Arc::new(anchor.clone()))).collect(),
+            insecure: HashSet::new(),
+            live,
+        }
+    }
+
+    /// Names at and below this one are insecure unless an anchor is closer (`domain-insecure`).
+    pub fn domain_insecure(&mut self, name: Name) -> &mut Trust {
+        self.insecure.insert(name);
+        self
+    }
+
+    /// Where the chain to a set at `name` begins, at this date in unix seconds: what stands closest at or above it decides.
+    /// At one name a negative trust anchor comes before `domain-insecure`, and that before an anchor. A DS set belongs to
+    /// the zone above its name, so for one, ask about the parent of its name.
+    pub fn begin(&self, name: NameRef<'_>, date: u64) -> Begin {
+        let live = self.live.read();
+        for at in name.ancestors() {
+            if live.excuses(at, date) {
+                return Begin::Excused(true);
+            }
+            if self.insecure.contains(&Borrowed(at)) {
+                return Begin::Excused(false);
+            }
+            let anchor = live.followed.get(&Borrowed(at)).or_else(|| self.anchors.get(&Borrowed(at)));
+            if let Some(anchor) = anchor {
+                return Begin::At(Arc::clone(anchor));
+            }
+        }
+        Begin::Nowhere
+    }
+
+    /// The anchor at exactly this name, if there is one.
+    pub fn anchor(&self, name: NameRef<'_>) -> Option<Arc<Anchor>> {
+        let live = self.live.read();
+        live.followed.get(&Borrowed(name)).or_else(|| self.anchors.get(&Borrowed(name))).cloned()
+    }
+
+    /// All anchors in force, those that follow RFC 5011 included, in canonical order of their names.
+    pub fn anchors(&self) -> Vec<Arc<Anchor>> {
+        let live = self.live.read();
+        let fixed = self.anchors.iter().filter(|(name, _)| !live.followed.contains_key(*name));
+        let mut all: Vec<Arc<Anchor>> = live.followed.iter().chain(fixed).map(|(_, anchor)| anchor.clone()).collect();
+        all.sort_by(|a, b| a.owner.as_ref().cmp(&b.owner.as_ref()));
+        all
+    }
+
+    /// The names of `domain-insecure`, in canonical order.
+    pub fn insecure(&self) -> Vec<&Name> {
+        let mut names: Vec<&Name> = self.insecure.iter().collect();
+        names.sort_by(|a, b| a.as_ref().cmp(&b.as_ref()));
+        names
+    }
+
+    /// What changes while this configuration is in force.
+    pub fn live(&self) -> &Arc<Live> {
+        &self.live
+    }
+}
+
+/// A negative trust anchor: names at and below it are not validated for a while, because their operator has blundered and
+/// the resolver's has made sure that it is no attack (RFC 7646).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nta {
+    /// The domain.
+    pub name: Name,
+    /// Unix seconds of its making.
+    pub since: u64,
+    /// Unix seconds from which on it has no effect.
+    pub until: u64,
+    /// It lasts to its end: nobody looks whether the domain validates again (RFC 7646 4 wants such a look).
+    pub forced: bool,
+    /// The operator's words, for who reads the list later.
+    pub reason: String,
+}
+
+/// Why a negative trust anchor was not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NtaError {
+    /// It would last no time, or longer than [`NTA_MAX_TIME_S`].
+    Time,
+    /// There are [`MAX_NTAS`] already.
+    TooMany,
+}
+
+/// What changes while it runs and outlives snapshots: negative trust anchors, and anchors that follow RFC 5011.
+#[derive(Debug, Default)]
+pub struct Live {
+    version: AtomicU64,
+    inner: RwLock<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    ntas: HashMap<Name, Nta>,
+    followed: HashMap<Name, Arc<Anchor>>,
+}
+
+impl Inner {
+    fn excuses(&self, name: NameRef<'_>, date: u64) -> bool {
+        !self.ntas.is_empty() && self.ntas.get(&Borrowed(name)).is_some_and(|nta| date < nta.until)
+    }
+}
+
+impl Live {
+    /// Counts up with each change. What was concluded under another version may be wrong now.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Inner> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes what is inside; the version moves before anyone can read it.
+    fn write(&self) -> RwLockWriteGuard<'_, Inner> {
+        let inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        self.version.fetch_add(1, Ordering::AcqRel);
+        inner
+    }
+
+    /// Makes a negative trust anchor, or gives one of that name another end.
+    pub fn excuse(&self, nta: Nta) -> Result<(), NtaError> {
+        if nta.until <= nta.since || nta.until - nta.since > NTA_MAX_TIME_S {
+            return Err(NtaError::Time);
+        }
+        let mut inner = self.write();
+        if inner.ntas.len() >= MAX_NTAS && !inner.ntas.contains_key(&nta.name) {
+            return Err(NtaError::TooMany);
+        }
+        inner.ntas.insert(nta.name.clone(), nta);
+        Ok(())
+    }
+
+    /// Ends a negative trust anchor; `None` if there is none of that name.
+    pub fn revoke(&self, name: NameRef<'_>) -> Option<Nta> {
+        if !self.read().ntas.contains_key(&Borrowed(name)) {
+            return None;
+        }
+        self.write().ntas.remove(&Borrowed(name))
+    }
+
+    /// Forgets negative trust anchors whose time is over at this date, and says which those were.
+    pub fn expire(&self, date: u64) -> Vec<Nta> {
+        let over = |nta: &Nta| nta.until <= date;
+        if !self.read().ntas.values().any(over) {
+            return Vec::new();
+        }
+        self.write().ntas.extract_if(|_, nta| over(nta)).map(|(_, nta)| nta).collect()
+    }
+
+    /// The negative trust anchors in force at this date, in canonical order.
+    pub fn ntas(&self, date: u64) -> Vec<Nta> {
+        let mut ntas: Vec<Nta> = self.read().ntas.values().filter(|nta| date < nta.until).cloned().collect();
+        ntas.sort_by(|a, b| a.name.as_ref().cmp(&b.name.as_ref()));
+        ntas
+    }
+
+    /// The anchors that follow RFC 5011 are these from now on; they come before configured ones of the same name.
+    pub fn follow(&self, anchors: impl IntoIterator<Item = Anchor>) {
+        let followed: HashMap<Name, Arc<Anchor>> =
+            anchors.into_iter().map(|anchor| (anchor.owner.clone(), Arc::new(anchor))).collect();
+        if self.read().followed != followed {
+            self.write().followed = followed;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        Name::from_text(text).expect("a name")
+    }
+
+    fn anchors(text: &str) -> Anchors {
+        let mut anchors = Anchors::new();
+        anchors.add_records(text).expect("records");
+        anchors
+    }
+
+    fn trust() -> Trust {
+        let mut trust = Trust::new(&anchors(". DS 1 8 2 ab\nexample. DS 2 8 2 ab\n"), Arc::default());
+        trust.domain_insecure(name("lan.")).domain_insecure(name("bad.example."));
+        trust
+    }
+
+    fn nta(at: &str, since: u64, until: u64) -> Nta {
+        Nta { name: name(at), since, until, forced: false, reason: String::new() }
+    }
+
+    fn begins(trust: &Trust, at: &str, date: u64) -> String {
+        match trust.begin(name(at).as_ref(), date) {
+            Begin::Nowhere => "nowhere".to_owned(),
+            Begin::Excused(nta) => if nta { "nta" } else { "insecure" }.to_owned(),
+            Begin::At(anchor) => anchor.owner.to_string(),
+        }
+    }
+
+    #[test]
+    fn the_closest_anchor_or_excuse_decides() {
+        let trust = trust();
+        for (at, from) in [
+            (".", "."),
+            ("test.", "."),
+            ("EXAMPLE.", "example."),
+            ("www.Example.", "example."),
+            ("lan.", "insecure"),
+            ("printer.LAN.", "insecure"),
+            ("a.bad.example.", "insecure"),
+            ("notlan.", "."),
+        ] {
+            assert_eq!(begins(&trust, at, 0), from, "{at}");
+        }
+        assert_eq!(begins(&Trust::default(), "example.", 0), "nowhere");
+        let below = Trust::new(&anchors("example. DS 2 8 2 ab\n"), Arc::default());
+        assert_eq!(begins(&below, "test.", 0), "nowhere");
+    }
+
+    #[test]
+    fn rfc7646_2_a_negative_trust_anchor_excuses_until_its_end() {
+        let trust = trust();
+        let live = trust.live();
+        live.excuse(nta("Test.", 100, 200)).expect("a short one");
+        assert_eq!(begins(&trust, "www.test.", 199), "nta");
+        assert_eq!(begins(&trust, "www.test.", 200), ".", "before anybody has cleaned up");
+        assert_eq!(live.ntas(199), [nta("test.", 100, 200)]);
+        assert!(live.ntas(200).is_empty() && live.expire(199).is_empty());
+        assert_eq!(live.expire(200), [nta("test.", 100, 200)]);
+        assert!(live.revoke(name("test.").as_ref()).is_none());
+    }
+
+    #[test]
+    fn rfc7646_2_a_closer_anchor_is_stronger_than_a_negative_one_above() {
+        let trust = trust();
+        trust.live().excuse(nta(".", 0, 100)).expect("a short one");
+        assert_eq!(begins(&trust, "test.", 1), "nta");
+        assert_eq!(begins(&trust, "www.example.", 1), "example.");
+        trust.live().excuse(nta("example.", 0, 100)).expect("a short one");
+        assert_eq!(begins(&trust, "www.example.", 1), "nta", "at one name the negative one counts");
+        assert!(trust.live().revoke(name("EXAMPLE.").as_ref()).is_some());
+        assert_eq!(begins(&trust, "www.example.", 1), "example.");
+    }
+
+    #[test]
+    fn rfc7646_2_1_a_negative_trust_anchor_lasts_a_week_at_most() {
+        let live = Live::default();
+        assert_eq!(live.excuse(nta("a.", 10, 10)), Err(NtaError::Time));
+        assert_eq!(live.excuse(nta("a.", 0, NTA_MAX_TIME_S + 1)), Err(NtaError::Time));
+        assert_eq!(live.excuse(nta("a.", 0, NTA_MAX_TIME_S)), Ok(()));
+        for nth in 1..MAX_NTAS {
+            live.excuse(nta(&format!("n{nth}."), 0, 9)).expect("room");
+        }
+        assert_eq!(live.excuse(nta("b.", 0, 9)), Err(NtaError::TooMany));
+        assert_eq!(live.excuse(nta("a.", 5, 9)), Ok(()), "one that is there can be given another end");
+    }
+
+    #[test]
+    fn every_change_moves_the_version_and_nothing_else_does() {
+        let live = Live::default();
+        let mut last = live.version();
+        let mut moved = |live: &Live| std::mem::replace(&mut last, live.version()) != live.version();
+        live.excuse(nta("a.", 0, 9)).expect("room");
+        assert!(moved(&live));
+        assert!(live.expire(8).is_empty() && live.revoke(name("b.").as_ref()).is_none());
+        assert!(!moved(&live));
+        assert_eq!(live.expire(9).len(), 1);
+        assert!(moved(&live));
+        live.follow(anchors(". DS 1 8 2 ab").iter().cloned());
+        assert!(moved(&live));
+        live.follow(anchors(". DS 1 8 2 ab").iter().cloned());
+        assert!(!moved(&live), "the same anchors");
+    }
+
+    #[test]
+    fn rfc5011_a_followed_anchor_is_in_force_as_long_as_it_is_followed() {
+        let trust = Trust::new(&anchors("example. DS 2 8 2 ab\n"), Arc::default());
+        trust.live().follow(anchors(". DS 1 8 2 ab\nexample. DS 3 8 2 ab").iter().cloned());
+        assert_eq!(begins(&trust, "test.", 0), ".");
+        let tags = |trust: &Trust| -> Vec<u8> {
+            trust.anchors().iter().flat_map(|anchor| anchor.ds.iter().map(|ds| ds[1])).collect()
+        };
+        assert_eq!(tags(&trust), [1, 3]);
+        trust.live().follow([]);
+        assert_eq!((begins(&trust, "test.", 0), tags(&trust)), ("nowhere".to_owned(), vec![2]));
+    }
+
+    #[test]
+    fn a_changed_option_makes_another_configuration() {
+        let one = trust();
+        assert_eq!(one, one.clone());
+        assert_ne!(one, trust(), "another life");
+        assert_ne!(one, Trust { permissive: true, ..one.clone() });
+        let mut other = one.clone();
+        other.domain_insecure(name("x."));
+        assert_ne!(one, other);
+        assert_eq!(other.insecure().len(), 3);
+    }
+}
