@@ -43,8 +43,12 @@ server:
     module-config: "iterator"
     num-threads: 1
     interface: {address}@{port}
+    root-hints: "{folder}/root.hints"
 """
-"""The lines every test file begins with; both programs read them."""
+"""The lines every test file begins with; both programs read them. `Server.write` makes the hints."""
+
+NOBODY = "127.0.0.77"
+"""An address of this machine where nobody listens on port 53: names outside forward zones end here, not outside."""
 
 
 class StartError(AssertionError):
@@ -64,6 +68,11 @@ def free_port(address: str = "127.0.0.1") -> int:
                 continue
             return port
     raise AssertionError("no free port")
+
+
+def write_hints(folder: Path, address: str = NOBODY) -> None:
+    """Writes the file of root hints that `HEAD` names."""
+    (folder / "root.hints").write_text(f". 3600 NS ns.root.\nns.root. 3600 A {address}\n")
 
 
 class Process:
@@ -165,6 +174,7 @@ class Server(Process):
             head = head.replace("{" + key + "}", str(value))
             body = body.replace("{" + key + "}", str(value))
         self.conf.write_text(head + body, encoding="latin-1")
+        write_hints(self.folder_of_conf())
 
     def folder_of_conf(self) -> Path:
         """Where the configuration and everything beside it lie."""

@@ -15,7 +15,7 @@ import dns.message
 import pytest
 
 from support.packets import Ask, exchange
-from support.servers import HEAD, RUNBOUND, Lab, Process, Resolver, free_port
+from support.servers import HEAD, RUNBOUND, Lab, Process, Resolver, free_port, write_hints
 
 if TYPE_CHECKING:
     pass
@@ -50,6 +50,7 @@ def write(folder: Path, body: str, port: int) -> Path:
     conf = folder / "unbound.conf"
     head = HEAD.replace("{folder}", str(folder)).replace("{address}", "127.0.0.1").replace("{port}", str(port))
     conf.write_text(head + body)
+    write_hints(folder)
     return conf
 
 

@@ -85,6 +85,11 @@ impl Messages<'_> {
         self.list.push(Message { severity: Severity::Error, at, length: 1, text, hint: None });
     }
 
+    fn warning(&mut self, at: &At, text: String) {
+        let at = self.place(at);
+        self.list.push(Message { severity: Severity::Warning, at, length: 1, text, hint: None });
+    }
+
     fn problem(&mut self, problem: Problem) {
         let Origin { file, line, column } = problem.origin;
         let severity = match problem.severity {
@@ -228,7 +233,8 @@ fn recursion(from: &crate::document::Recursion, out: &Outgoing, messages: &mut M
     for file in &from.root_hints {
         let text = std::fs::read_to_string(&file.value).map_err(|error| format!("{}: {error}", file.value));
         match text.and_then(|text| root_hints(&text)) {
-            Ok(hints) => match &mut root {
+            Ok(None) => messages.warning(&file.at, format!("root-hints: {}: no address in it, not used", file.value)),
+            Ok(Some(hints)) => match &mut root {
                 Some(root) => {
                     root.servers.extend(hints.servers);
                     root.hosts.extend(hints.hosts);

@@ -178,8 +178,8 @@ fn built_in() -> StubZone {
 }
 
 /// The root zone as the content of a `root-hints` file describes it: NS records of the root and the addresses of their
-/// names, one record a line as IANA publishes them. An error names the line.
-pub fn root_hints(text: &str) -> Result<StubZone, String> {
+/// names, one record a line as IANA publishes them. `None` if there is no address in it; an error names the line.
+pub fn root_hints(text: &str) -> Result<Option<StubZone>, String> {
     let mut root = StubZone { prime: true, ..StubZone::new(Name::root()) };
     let mut addrs: Vec<(Name, IpAddr)> = Vec::new();
     for (nth, line) in text.lines().enumerate() {
@@ -201,10 +201,7 @@ pub fn root_hints(text: &str) -> Result<StubZone, String> {
     }
     addrs.retain(|(name, _)| root.hosts.contains(name));
     root.servers = addrs.into_iter().map(|(_, addr)| SocketAddr::new(addr, DNS_PORT)).collect();
-    if root.servers.is_empty() {
-        return Err("no address of a root server".to_owned());
-    }
-    Ok(root)
+    Ok((!root.servers.is_empty()).then_some(root))
 }
 
 /// The address in the data of an A or AAAA record.
@@ -229,9 +226,9 @@ mod tests {
                     A.ROOT-SERVERS.NET.      3600000      A     198.41.0.4\n\
                     A.ROOT-SERVERS.NET.      3600000      AAAA  2001:503:ba3e::2:30\n\
                     other.example. 3600000 A 192.0.2.1\n";
-        let root = root_hints(text).expect("hints");
+        let root = root_hints(text).expect("hints").expect("addresses");
         assert_eq!((root.hosts.len(), root.servers.len(), root.prime), (1, 2, true));
-        assert!(root_hints(". 1 NS").is_err() && root_hints("; nothing").is_err());
+        assert!(root_hints(". 1 NS").is_err() && root_hints("; nothing").is_ok_and(|root| root.is_none()));
     }
 
     #[test]
