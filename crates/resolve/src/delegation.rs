@@ -24,7 +24,7 @@ use crate::recursion::{DNS_PORT, Recursion, StubZone, address};
 
 /// Where a delegation was learned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
+pub enum Source {
     /// From the store: the child's own word where it has spoken, else the parent's.
     Store,
     /// From the parent, just now.

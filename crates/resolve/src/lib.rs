@@ -46,6 +46,7 @@
 //! | `scrub` | what of a reply may be used and for how long |
 //! | `memory` | what is asked of the store and put into it |
 //! | `why` | what clients and the log are told about a failure |
+//! | [`trace`] | what happened to a question that somebody wants explained |
 //! | [`limits`] | every number, with its reason |
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
@@ -59,6 +60,7 @@ mod minimise;
 pub mod recursion;
 mod scrub;
 mod select;
+pub mod trace;
 pub mod trust;
 mod why;
 
@@ -69,4 +71,6 @@ pub use mesh::{ClientId, Counts, Effect, Mesh, Question, SendId, Transport};
 pub use recursion::{Family, Minimise, Recursion, StubZone, root_hints};
 pub use select::ServerView;
 pub use store::{Found, Key, Millis};
+pub use trace::Trace;
 pub use trust::{Begin, Live, Trust};
+pub use why::Fault;

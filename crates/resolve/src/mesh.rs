@@ -37,6 +37,7 @@ mod hear;
 mod probe;
 mod serve;
 mod state;
+mod steps;
 mod wait;
 mod words;
 
@@ -56,10 +57,11 @@ use crate::lame::Lame;
 use crate::limits::{CLIENTS_PER_QUERY, HEDGE_BURST, LATE_WAKE, Limits, QUERY_TIME};
 use crate::memory::{Memory, servable};
 use crate::select::{ServerView, Servers};
+use crate::trace::{Step, Trace};
 use crate::why::{Failure, Fault};
 use probe::Probe;
 use state::{State, Waiter};
-use wait::{Birth, Kin, News};
+use wait::{Birth, Kin, News, Work};
 pub use words::{ClientId, Counts, Effect, Question, SendId, Transport};
 
 #[cfg(doc)]
@@ -252,7 +254,22 @@ impl Mesh {
         client: ClientId,
         stale: Option<Found>,
     ) {
-        self.take_query(now, forwards, question, client, stale);
+        self.take_query(now, forwards, question, client, stale, None);
+        self.settle(now);
+    }
+
+    /// The same for a question that is to be explained: what happens to it is written into `trace`. It joins none in
+    /// progress, whose beginning nobody has written down.
+    pub fn explain(
+        &mut self,
+        now: Millis,
+        forwards: &Arc<Forwards>,
+        question: Question,
+        client: ClientId,
+        stale: Option<Found>,
+        trace: Arc<Trace>,
+    ) {
+        self.take_query(now, forwards, question, client, stale, Some(trace));
         self.settle(now);
     }
 
@@ -263,6 +280,7 @@ impl Mesh {
         question: Question,
         client: ClientId,
         stale: Option<Found>,
+        trace: Option<Arc<Trace>>,
     ) {
         let Question { name, qtype, qclass, cd, rd, patient } = question;
         if let Some(rcode) = unaskable(qtype, qclass) {
@@ -288,7 +306,8 @@ impl Mesh {
             return self.turn_away(client, stale.as_ref());
         }
         let waiter = Waiter { id: client, since: now, patient };
-        if let Some(mut state) = self.same(&key, forwards).and_then(|number| self.states.remove(&number)) {
+        let same = self.same(&key, forwards).filter(|_| trace.is_none());
+        if let Some(mut state) = same.and_then(|number| self.states.remove(&number)) {
             if let Some(failure) = self.hopeless(now, &state).filter(|_| stale.is_none()) {
                 match self.renewable(now, &state) {
                     Some(found) => self.tell_stale(vec![client], &found),
@@ -302,7 +321,8 @@ impl Mesh {
             return self.park(state);
         }
         if self.make_room(now) {
-            self.begin(now, forwards, key, (Some(waiter), stale), Kin::default());
+            let kin = Kin { work: Arc::new(Work::traced(trace)), ..Kin::default() };
+            self.begin(now, forwards, key, (Some(waiter), stale), kin);
         } else {
             self.turn_away(client, stale.as_ref());
         }
@@ -342,7 +362,9 @@ impl Mesh {
         let number = self.number();
         let Kin { parents, depth, work, seeks_glue } = kin;
         let refresh = client.is_none() && parents.is_empty();
-        if !seeks_glue {
+        // Who asks for an explanation does not take the place of a question that others join.
+        let aside = seeks_glue || (work.trace.is_some() && self.joined.contains_key(&key));
+        if !aside {
             self.joined.insert(key.clone(), number);
         }
         self.waiting += usize::from(client.is_some());
@@ -485,6 +507,7 @@ impl Mesh {
         let Some(mut state) = self.take(id) else { return };
         self.flights.remove(&id);
         let Some(flight) = state.take_flight(id) else { return self.park(state) };
+        state.note(now, || Step::Unreachable { server: flight.server, over: flight.over, kind });
         if let Some(target) = state.servers.get_mut(flight.index) {
             // Whoever refuses once refuses again in the same moment.
             target.tries.failures = if refuses(kind) { u8::MAX } else { target.tries.failures.saturating_add(1) };

@@ -25,6 +25,7 @@ use crate::limits::{
     DEAD_AFTER, DOWN_AFTER, EXPLORE_EVERY, FIRST_BACKOFF, HEDGE_MIN, Limits, MAX_BACKOFF, MAX_PROBE_TIME, PLAIN_VOTES,
     PROBE_TIME, RECENT_BACKOFF, RTT_BAND, STREAM_FAULTS,
 };
+use crate::trace::Choice;
 use crate::why::Fault;
 
 /// What is known of one server, for those who operate the resolver.
@@ -449,6 +450,28 @@ impl Servers {
             health.backed_off_until = health.backed_off_until.max(now + health.wait.min(unknown));
         }
         Some(index)
+    }
+
+    /// Why [`Servers::choose`] took the one at `chosen`, as far as can be seen afterwards.
+    pub(crate) fn why(&self, of: &[Candidate], chosen: usize, retry: u8) -> Choice {
+        let Some(taken) = of.get(chosen) else { return Choice::Only };
+        let wait = |addr| self.known.get(&addr).map_or(self.limits.unknown_server_time, |health| health.wait);
+        let living = of.iter().any(|candidate| !candidate.reserve && !self.dead(candidate.addr));
+        let left = |candidate: &&Candidate| candidate.tries.spent() < retry.max(1) && !(candidate.reserve && living);
+        if of.iter().filter(left).count() <= 1 {
+            return Choice::Only;
+        }
+        if self.dead(taken.addr) {
+            return Choice::Dead;
+        }
+        let alike = |candidate: &&Candidate| candidate.tries.any() == taken.tries.any() && !self.dead(candidate.addr);
+        let waits: Vec<u64> = of.iter().filter(left).filter(alike).map(|candidate| wait(candidate.addr)).collect();
+        let fastest = waits.iter().min().copied().unwrap_or(0);
+        let among = waits.iter().filter(|wait| **wait <= fastest + RTT_BAND).count();
+        match self.known.get(&taken.addr).and_then(|health| health.srtt) {
+            Some(srtt) => Choice::Fast { srtt, among },
+            None => Choice::Unmeasured { among },
+        }
     }
 
     /// A server to send a copy of a question to for its time alone, beside the one at `chosen` that answers: a dead one

@@ -10,7 +10,7 @@ use wire::{Answer, Ede, Name, Rcode};
 
 /// What went wrong with one try at one server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// Nothing came in time.
     Silent,
     /// The system could not send or receive.

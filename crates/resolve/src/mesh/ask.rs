@@ -16,6 +16,7 @@ use crate::forward::ForwardZone;
 use crate::limits::{HEDGE_BURST, HEDGE_SHARE, MAX_FLIGHTS, PLACE_CHECK, STREAM_HEDGE, TCP_TIME};
 use crate::recursion::Family;
 use crate::select::Tries;
+use crate::trace::{Step, Turn};
 use crate::why::{Failure, Fault};
 
 /// Octets of the largest query: header, a name of 255 octets, type and class, an OPT record without options.
@@ -58,6 +59,7 @@ impl Mesh {
             if !matches!(key.qtype, Rtype::CNAME | Rtype::DS | Rtype::ANY)
                 && let Some((sets, target)) = self.memory.link(target, apex, key, now)
             {
+                state.note(now, || Step::Link { to: target.clone(), remembered: true });
                 return self.follow(now, state, sets, target);
             }
         }
@@ -81,6 +83,7 @@ impl Mesh {
         if let Some(reserve) = state.forwards.fallback() {
             state.servers.extend(targets(reserve, true).filter(|target| !own(target.addr)));
         }
+        state.note(now, || super::steps::forward(&zone, &state));
         let none = state.servers.is_empty();
         state.zone = Some(zone);
         if none {
@@ -139,10 +142,15 @@ impl Mesh {
         true
     }
 
-    fn choose(&mut self, now: Millis, state: &State, others_only: bool) -> Option<usize> {
+    /// How often one server is tried for a question.
+    pub(super) fn retry(&self, state: &State) -> u8 {
         // Where another zone stands in, its servers should not have to wait for all the tries here.
         let moves_on = state.zone.as_ref().is_some_and(|zone| zone.first);
-        let retry = if moves_on { 1 } else { self.limits.msg_retry };
+        if moves_on { 1 } else { self.limits.msg_retry }
+    }
+
+    fn choose(&mut self, now: Millis, state: &State, others_only: bool) -> Option<usize> {
+        let retry = self.retry(state);
         let prefer = state.forwards.recursion().and_then(|recursion| recursion.prefer).filter(|_| state.hunt.is_some());
         let Mesh { servers, rng, .. } = self;
         if let Some(family) = prefer {
@@ -182,10 +190,12 @@ impl Mesh {
         if let Some(above) = above {
             self.say(4, || format!("forward-first: {} failed, going on with {}", zone.name, above.name));
             state.last_fault = None;
+            state.note(now, || Step::Turns { zone: zone.name.clone(), turn: Turn::ForwardFirst });
             return self.enter(now, state, above);
         }
         if zone.first && time_left && state.forwards.recursion().is_some() {
             self.say(4, || format!("forward-first: {} failed, going on from the root", zone.name));
+            state.note(now, || Step::Turns { zone: zone.name.clone(), turn: Turn::ForwardFirst });
             return self.descend_anew(now, state);
         }
         let name = zone.name.clone();
@@ -238,6 +248,7 @@ impl Mesh {
             (flight.last, flight.silent_at) = (now, silent_at);
             self.effects.push(Effect::Resend { id: flight.send });
             self.counts.resent += 1;
+            state.note(now, || Step::AsksAgain { server, wait });
             return self.say(4, || format!("sending again to {}", server.ip()));
         }
         if state.flights.len() >= MAX_FLIGHTS {
@@ -270,6 +281,7 @@ impl Mesh {
             strays: 0,
             held: false,
         };
+        state.note(now, || self.asks(now, state, index, &flight, how.is_some()));
         state.flights.push(flight);
         self.flights.insert(send, state.number);
         self.servers.asked(server, now);
@@ -352,6 +364,7 @@ impl Mesh {
         flight.hedge_at = None;
         let Flight { index, server, over, last, strays, .. } = *flight;
         let mut again = true;
+        state.note(now, || Step::Silent { server, over, after: due.saturating_sub(last) });
         if let Some(target) = state.servers.get_mut(index) {
             match over {
                 Transport::Udp => {
@@ -385,6 +398,7 @@ impl Mesh {
         if let Some(flight) = state.flight_mut(id) {
             (flight.held, flight.silent_at, flight.hedge_at) = (true, None, Some(now + PLACE_CHECK));
         }
+        state.note(now, || Step::Held { server: state.flight(id).map(|flight| flight.server) });
         self.make_place(now, &state);
         self.park(state);
     }

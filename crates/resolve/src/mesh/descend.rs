@@ -59,6 +59,7 @@ use crate::minimise::Steps;
 use crate::recursion::{Minimise, Recursion, StubZone};
 use crate::scrub::{Finding, Scope, referral};
 use crate::select::Tries;
+use crate::trace::{Step, Turn};
 use crate::why::{Failure, Fault};
 
 /// Where recursion stands for the target.
@@ -224,6 +225,7 @@ impl Mesh {
         self.leave_out_lame(now, &mut state);
         self.hedges = (self.hedges + HEDGE_SHARE).min(HEDGE_BURST * super::HEDGE_COST);
         show(&mut state, zone.as_ref());
+        state.note(now, || super::steps::delegation(&state));
         let most = recursion.fetches(state.depth);
         self.fetch(&mut state, &recursion, most);
         if recursion.harden_referral_path && state.depth == 0 {
@@ -336,6 +338,7 @@ impl Mesh {
             }
             hunt.steps.whole = true;
             state.asks = (state.target.clone(), state.key.qtype);
+            state.note(now, || Step::Turns { zone: hunt.at.zone.clone(), turn: Turn::Recursing });
             state.hunt = Some(hunt);
             return self.ask(now, state);
         }
@@ -343,6 +346,7 @@ impl Mesh {
         let zone = hunt.at.zone.clone();
         let first = hunt.at.source == Source::Stub && recursion.is_first(&zone);
         if doubted {
+            state.note(now, || Step::Turns { zone: zone.clone(), turn: Turn::DoubtsGlue });
             state.hunt = Some(hunt);
             if self.fetch(&mut state, &recursion, None) {
                 return self.park(state);
@@ -362,11 +366,13 @@ impl Mesh {
         let Some(mut hunt) = state.hunt.take() else { return };
         if may_go_on && first {
             self.say(4, || format!("stub-first: {zone} failed, going on without it"));
+            state.note(now, || Step::Turns { zone: zone.clone(), turn: Turn::StubFirst });
             hunt.passed.push(zone);
             return self.descend(now, state, *hunt);
         }
         if may_go_on && hunt.at.source == Source::Store && !zone.as_ref().is_root() && !hunt.went_up.contains(&zone) {
             self.say(4, || format!("the servers of {zone} are sought anew from its parent"));
+            state.note(now, || Step::Turns { zone: zone.clone(), turn: Turn::Parent });
             hunt.went_up.push(zone.clone());
             hunt.below = Some(zone);
             return self.descend(now, state, *hunt);
@@ -525,6 +531,10 @@ impl Mesh {
             return false;
         }
         self.ground(now, state);
+        state.note(now, || Step::Turns {
+            zone: state.apex().cloned().unwrap_or_else(Name::root),
+            turn: Turn::WholeName,
+        });
         state.hunt.iter_mut().for_each(|hunt| hunt.steps.whole = true);
         state.asks = (state.target.clone(), state.key.qtype);
         if let Some(target) =

@@ -20,13 +20,14 @@ use super::state::{Flight, How, State};
 use super::{Effect, Mesh, SendId, Transport};
 use crate::limits::MAX_STRAYS;
 use crate::select::Took;
+use crate::trace::Step;
 use crate::why::Fault;
 
 /// Octets of the fixed part of a message.
 const HEADER: usize = 12;
 
 /// What octets that came for an exchange are.
-enum Heard {
+pub(super) enum Heard {
     /// Not to the packet that was sent.
     Stray(Fault),
     /// The right name in another case.
@@ -124,6 +125,7 @@ impl Mesh {
             return false;
         };
         let heard = judge(&state, &flight, bytes);
+        state.note(now, || super::steps::hears(now, &flight, over, bytes.len(), &heard));
         if let Heard::Stray(fault) = heard {
             match over {
                 Transport::Udp => self.stray(now, state, flight, fault),
@@ -152,6 +154,7 @@ impl Mesh {
                 let mut state = state;
                 state.tcp = true;
                 state.last_fault = Some((flight.server, Fault::WrongCase));
+                state.note(now, || Step::Useless { server: flight.server, fault: Fault::WrongCase });
                 self.again(now, state, &flight, How { over: Transport::Tcp, edns: flight.edns });
             }
             Heard::Stray(fault) | Heard::Useless(fault) => self.useless(now, state, &flight, fault),
@@ -165,6 +168,7 @@ impl Mesh {
 
     /// A datagram that is not to the packet it came for.
     fn stray(&mut self, now: Millis, mut state: Box<State>, flight: Flight, fault: Fault) {
+        state.note(now, || Step::Useless { server: flight.server, fault });
         self.counts.strays += 1;
         state.last_fault = Some((flight.server, fault));
         self.servers.useless(flight.server, fault, now);
@@ -199,6 +203,7 @@ impl Mesh {
     /// A server has said its last word in this exchange, and it is of no use.
     pub(super) fn useless(&mut self, now: Millis, mut state: Box<State>, flight: &Flight, fault: Fault) {
         self.say(2, || "query response was THROWAWAY".to_owned());
+        state.note(now, || Step::Useless { server: flight.server, fault });
         self.land(&mut state, flight);
         if let Some(target) = state.servers.get_mut(flight.index) {
             let weight = if state.hunt.is_some() { weight(fault) } else { 1 };

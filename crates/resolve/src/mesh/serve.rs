@@ -16,6 +16,7 @@ use super::{ClientId, Effect, Mesh};
 use crate::limits::{FAILURE_TTL, UNREACHABLE_TTL};
 use crate::memory::stale_answer;
 use crate::scrub::{Finding, Scope, message_ttl, scrub};
+use crate::trace::Step;
 use crate::why::{Failure, Fault};
 
 /// A question as Unbound's log writes it: name, type, class.
@@ -76,6 +77,7 @@ impl Mesh {
                     let ttl = message_ttl(&answer, Rtype::CNAME, &self.limits);
                     self.memory.keep(key, &answer, state.put(now, ttl, aa));
                 }
+                state.note(now, || Step::Link { to: target.clone(), remembered: false });
                 self.follow(now, state, sets, target);
             }
         }
@@ -97,6 +99,7 @@ impl Mesh {
 
     /// ANSWER, of which the store knew the end.
     pub(super) fn finish_known(&mut self, now: Millis, state: State, known: Found) {
+        state.note(now, || super::steps::remembered(&known));
         // What is known already, fresh or stale, is of more use than a failure remembered (RFC 8767 5).
         if known.answer.rcode == Rcode::SERVFAIL && (state.refresh || state.stale.is_some()) {
             return self.fail(now, state, &Failure::RecentlyFailed);
@@ -119,6 +122,7 @@ impl Mesh {
         self.forget(now, &mut state);
         self.say(3, || format!("finishing processing for {}", Asked(&state.key)));
         let (put, all_aa) = (state.put(now, 0, aa), state.aa);
+        state.note(now, || Step::Answered { rcode: end.rcode, security: put.security });
         let State { key, clients, parents, chain, keep_from, target, .. } = state;
         let links = chain.len();
         let whole = |from: usize| {
@@ -161,6 +165,7 @@ impl Mesh {
         self.forget(now, &mut state);
         self.say(3, || format!("finishing processing for {}", Asked(&state.key)));
         let answer = failure.answer();
+        state.note(now, || Step::Failed { ede: failure.ede(), why: failure.why() });
         if failure.lasts() && state.keep_from <= state.chain.len() {
             let ttl = if failure.is_unreachable() { UNREACHABLE_TTL } else { FAILURE_TTL };
             let asked = (state.keep_from == 0).then_some(&state.key.name);
@@ -193,7 +198,9 @@ impl Mesh {
         state.clients = rest;
         self.waiting = self.waiting.saturating_sub(due.len());
         let due: Vec<ClientId> = due.iter().map(|client| client.id).collect();
-        if let Some(found) = state.stale.clone().or_else(|| self.renewable(now, state)) {
+        let known = state.stale.clone().or_else(|| self.renewable(now, state));
+        state.note(now, || Step::Late { stale: known.is_some() });
+        if let Some(found) = known {
             return self.tell_stale(due, &found);
         }
         let zone = state.apex().cloned().unwrap_or_else(Name::root);

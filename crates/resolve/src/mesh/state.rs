@@ -15,6 +15,7 @@ use super::{ClientId, SendId, Transport};
 use crate::forward::{ForwardZone, Forwards};
 use crate::limits::{Limits, PATIENT_DEADLINE};
 use crate::select::{Candidate, Tries};
+use crate::trace::Step;
 use crate::why::Fault;
 
 /// One question in progress.
@@ -151,6 +152,13 @@ impl Flight {
 }
 
 impl State {
+    /// Writes a step down if somebody wants this question explained.
+    pub(super) fn note(&self, now: Millis, step: impl FnOnce() -> Step) {
+        if let Some(trace) = &self.work.trace {
+            trace.note(now, (self.number, self.depth), (&self.target, self.key.qtype), step());
+        }
+    }
+
     /// When something is to be done if nothing happens before.
     pub(super) fn due(&self, limits: &Limits) -> Millis {
         let flights = self.flights.iter().flat_map(|flight| [flight.silent_at, flight.hedge_at]).flatten();

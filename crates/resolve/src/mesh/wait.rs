@@ -25,6 +25,7 @@ use wire::{Answer, Class, Name, Rcode, Rtype};
 use super::Mesh;
 use super::state::State;
 use crate::limits::{MAX_GLOBAL_QUOTA, MAX_TARGET_COUNT, MAX_TARGET_NX};
+use crate::trace::{Step, Trace};
 
 /// Times `num-queries-per-thread` that states may be there with those others wait for.
 const ROOM_FOR_CHILDREN: usize = 2;
@@ -73,9 +74,16 @@ pub(super) struct Work {
     packets: AtomicU32,
     targets: AtomicU32,
     missing: AtomicU32,
+    /// Where its steps are written down, if somebody wants it explained.
+    pub(super) trace: Option<Arc<Trace>>,
 }
 
 impl Work {
+    /// Of a question whose steps are written down, or not.
+    pub(super) fn traced(trace: Option<Arc<Trace>>) -> Work {
+        Work { trace, ..Work::default() }
+    }
+
     pub(super) fn may_send(&self) -> bool {
         self.packets.load(Ordering::Relaxed) < MAX_GLOBAL_QUOTA
     }
@@ -151,11 +159,13 @@ impl Mesh {
         if !state.waits.iter().any(|wait| wait.name == name && wait.qtype == qtype) {
             return;
         }
+        state.note(now, || super::steps::wants(&name, qtype, seeks_glue));
         let (forwards, depth, work) = (Arc::clone(&state.forwards), state.depth, Arc::clone(&state.work));
         let key = Key { name, qtype, qclass: Class::IN, cd: false };
         let child = match self.same(&key, &forwards).filter(|_| !seeks_glue) {
             Some(child) if child == parent || self.waits_for(child, parent) => None,
             Some(child) => {
+                state.note(now, || Step::Joined { name: key.name.clone(), qtype });
                 self.idle.remove(&child);
                 self.states.get_mut(&child).map(|state| state.parents.push(parent)).map(|()| child)
             }

@@ -7,6 +7,7 @@ mod crowd;
 mod dead;
 mod delegations;
 mod descent;
+mod explained;
 mod failures;
 mod forwarding;
 mod guard;

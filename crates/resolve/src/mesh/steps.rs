@@ -1,0 +1,87 @@
+//! What the steps of a trace are made of.
+//!
+//! It owns the reading of states for those who want a question explained ([`crate::trace`]), so that the machine itself
+//! has one line a step. It changes nothing.
+
+use std::net::SocketAddr;
+
+use store::{Found, Millis};
+use wire::{Name, Rtype};
+
+use super::hear::Heard;
+use super::state::{Flight, State};
+use super::{Mesh, Transport};
+use crate::forward::ForwardZone;
+use crate::trace::{Choice, Purpose, Said, Step};
+
+impl Mesh {
+    /// A packet leaves for the server at `index`; `again`: it has just said how it wants to be asked.
+    pub(super) fn asks(&self, now: Millis, state: &State, index: usize, flight: &Flight, again: bool) -> Step {
+        let choice = if again {
+            Choice::Same
+        } else if state.flights.iter().any(|other| other.send != flight.send && other.pending()) {
+            if self.limits.upstream_racing { Choice::Race } else { Choice::Hedge }
+        } else {
+            self.servers.why(&state.candidates(false), index, self.retry(state))
+        };
+        let (name, qtype) = state.asks.clone();
+        let Flight { server, over, edns, silent_at, .. } = *flight;
+        Step::Asks { server, over, edns, name, qtype, choice, wait: silent_at.unwrap_or(now).saturating_sub(now) }
+    }
+}
+
+/// The store knew the end.
+pub(super) fn remembered(known: &Found) -> Step {
+    Step::Remembered { rcode: known.answer.rcode, left_s: known.left, security: known.security }
+}
+
+/// Servers of a forward zone are asked.
+pub(super) fn forward(zone: &ForwardZone, state: &State) -> Step {
+    Step::Forward { zone: zone.name.clone(), servers: servers(state) }
+}
+
+/// Authoritative servers are asked.
+pub(super) fn delegation(state: &State) -> Step {
+    let lame = state.servers.iter().filter(|target| target.tries.failures == u8::MAX).count();
+    let at = state.hunt.as_ref().map(|hunt| &hunt.at);
+    Step::Delegation {
+        zone: at.map_or_else(Name::root, |at| at.zone.clone()),
+        source: at.map_or(crate::delegation::Source::Stub, |at| at.source),
+        names: at.map_or(0, |at| at.hosts.len()),
+        servers: servers(state),
+        lame,
+    }
+}
+
+fn servers(state: &State) -> Vec<SocketAddr> {
+    state.servers.iter().map(|target| target.addr).collect()
+}
+
+/// Another question has to be answered first.
+pub(super) fn wants(name: &Name, qtype: Rtype, seeks_glue: bool) -> Step {
+    let purpose = match qtype {
+        Rtype::NS => Purpose::Priming,
+        Rtype::DS => Purpose::Ds,
+        Rtype::DNSKEY => Purpose::Keys,
+        _ if seeks_glue => Purpose::Glue,
+        _ => Purpose::Address,
+    };
+    Step::Wants { name: name.clone(), qtype, purpose }
+}
+
+/// A reply came.
+pub(super) fn hears(now: Millis, flight: &Flight, over: Transport, octets: usize, heard: &Heard) -> Step {
+    let said = match heard {
+        Heard::Truncated => Said::Truncated,
+        Heard::NoEdns => Said::NoEdns,
+        Heard::Stray(_) | Heard::WrongCase | Heard::Useless(_) => Said::Wrong,
+        Heard::Reply(reply) => Said::Reply {
+            rcode: reply.rcode,
+            aa: reply.aa(),
+            answer: reply.answer.len(),
+            authority: reply.authority.len(),
+            additional: reply.additional.len(),
+        },
+    };
+    Step::Hears { server: flight.server, over, took: now.saturating_sub(flight.sent), octets, said }
+}
