@@ -15,5 +15,7 @@ mod internet;
 mod late;
 mod net;
 mod properties;
+mod signed;
+mod signer;
 mod stale;
 mod ttl;
