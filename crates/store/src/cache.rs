@@ -71,7 +71,8 @@ pub struct Found {
     pub prefetch_in: u32,
     /// Whether no refresh is to be tried now: see [`Store::pause`].
     pub paused: bool,
-    /// What is known of its truth.
+    /// What is known of its truth now: an answer that was proven of which a set has changed since is not proven any more.
+    /// `answer.ad` says the same.
     pub security: Security,
 }
 
@@ -269,8 +270,7 @@ impl Store {
             }
         }
         let ttl = expires.saturating_sub(now_s);
-        let fixed =
-            Fixed { hash, expires, ttl, rcode: answer.rcode, aa: answer.aa, ad: answer.ad, security: put.security };
+        let fixed = Fixed { hash, expires, ttl, rcode: answer.rcode, aa: answer.aa, security: put.security };
         let first = answer.answer.first().filter(|_| handles.first() != Some(&Handle::MADE));
         let named_by_first = first.is_some_and(|set| set.owner == key.name);
         let count = |sets: usize| u16::try_from(sets).unwrap_or(u16::MAX);
@@ -346,7 +346,8 @@ impl Store {
         let sets: Vec<KnownSet> = known.filter(|known| known.trust.answers()).collect();
         let left = sets.iter().map(|known| known.set.ttl).min()?;
         let security = sets.iter().map(|known| known.security).min().unwrap_or_default();
-        let answer = Answer { answer: sets.into_iter().map(|known| known.set).collect(), ..Answer::default() };
+        let ad = security == Security::Secure;
+        let answer = Answer { answer: sets.into_iter().map(|known| known.set).collect(), ad, ..Answer::default() };
         Some(Found {
             answer,
             ttl: left,
@@ -519,22 +520,25 @@ impl Store {
         if !usable(ends) {
             return Err(Unread::NotNow);
         }
-        let mut answer = Answer {
-            rcode: message.rcode,
-            aa: message.aa(),
-            ad: message.ad(),
-            ede: parts.ede.map(ede),
-            ..Answer::default()
-        };
+        let mut answer =
+            Answer { rcode: message.rcode, aa: message.aa(), ede: parts.ede.map(ede), ..Answer::default() };
+        let mut security = message.security;
         let sections = [usize::from(parts.answer), usize::from(parts.authority), parts.handles.len()];
         let mut chain = Chain::default();
         for (at, handle) in parts.handles.iter().enumerate() {
             let set = if handle == Handle::MADE {
                 chain.made(name).ok_or(Unread::Broken)?
             } else {
-                let (set, expires) = self
-                    .follow(handle, |set| Some((set.rrset(set.expires.saturating_sub(now_s))?, set.expires)))
+                let (set, expires, proven) = self
+                    .follow(handle, |set| {
+                        let left = set.expires.saturating_sub(now_s);
+                        Some((set.rrset(left)?, set.expires, set.security == Security::Secure))
+                    })
                     .ok_or(Unread::Broken)?;
+                // An expired set may have been followed by one that nobody proved.
+                if security == Security::Secure && !proven && at < usize::from(parts.authority) {
+                    security = Security::Unchecked;
+                }
                 if at == 0 && parts.name.is_none() && set.owner != name {
                     // Another question with the same hash.
                     return Err(Unread::NotNow);
@@ -555,6 +559,7 @@ impl Store {
         if !usable(ends) {
             return Err(Unread::NotNow);
         }
+        answer.ad = security == Security::Secure;
         let left = ends.saturating_sub(now_s);
         let due = message.expires - message.ttl / 10;
         Ok(Found {
@@ -565,7 +570,7 @@ impl Store {
             prefetch: left > 0 && now_s >= due,
             prefetch_in: if left > 0 { due.saturating_sub(now_s) } else { 0 },
             paused: now_s < parts.paused_until,
-            security: message.security,
+            security,
         })
     }
 

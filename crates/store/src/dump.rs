@@ -96,7 +96,7 @@ impl Store {
         let parts = message.parts()?;
         let mut flags = FLAGS | message.rcode.low();
         flags |= if message.aa() { FLAG_AA } else { 0 };
-        flags |= if message.ad() { FLAG_AD } else { 0 };
+        flags |= if message.security == Security::Secure { FLAG_AD } else { 0 };
         let [answer, authority] = [parts.answer, parts.authority];
         let total = u16::try_from(parts.handles.len()).ok()?;
         self.asked(message, |name, _| {
@@ -213,7 +213,6 @@ impl Store {
                 section.push(known.set);
             }
         }
-        answer.ad = flags & FLAG_AD != 0 && security == Security::Secure;
         // A set of the type asked for that is reached is the answer, even if it is a link itself.
         let asked = |set: &Rrset| set.rtype == qtype || qtype == Rtype::ANY;
         let unfinished = answer.answer.last().is_some_and(|set| !asked(set));

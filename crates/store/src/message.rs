@@ -18,7 +18,8 @@ pub struct Key {
     pub qtype: Rtype,
     /// The class asked for.
     pub qclass: Class,
-    /// Whether the client switched checking off (CD): such answers are kept apart, for they were not validated.
+    /// Whether the client switched checking off (CD). Where nothing validates, such answers are kept apart: the forwarder may
+    /// tell them apart. Where this resolver validates it is false: what is known of an answer says its [`Security`].
     pub cd: bool,
 }
 
@@ -60,8 +61,7 @@ impl Handle {
 
 /// Bits of [`Message::bits`].
 const AA: u8 = 1;
-const AD: u8 = 2;
-const CD: u8 = 4;
+const CD: u8 = 2;
 
 /// A message in its slot.
 pub(crate) struct Message {
@@ -199,7 +199,6 @@ pub(crate) struct Fixed {
     pub(crate) ttl: u32,
     pub(crate) rcode: Rcode,
     pub(crate) aa: bool,
-    pub(crate) ad: bool,
     pub(crate) security: Security,
 }
 
@@ -218,7 +217,7 @@ impl Message {
             qtype: key.qtype,
             qclass: key.qclass,
             rcode: fixed.rcode,
-            bits: bit(fixed.aa, AA) | bit(fixed.ad, AD) | bit(key.cd, CD),
+            bits: bit(fixed.aa, AA) | bit(key.cd, CD),
             security: fixed.security,
             body,
         }
@@ -256,10 +255,6 @@ impl Message {
 
     pub(crate) fn aa(&self) -> bool {
         self.bits & AA != 0
-    }
-
-    pub(crate) fn ad(&self) -> bool {
-        self.bits & AD != 0
     }
 
     pub(crate) fn cd(&self) -> bool {

@@ -247,7 +247,10 @@ impl Set {
         }
         // What only stood beside an answer does not speak where the answer itself did, not even when that is stale.
         let beside = self.trust.answers() && !new.trust.answers();
-        if !equal && (beside || contradicts(rtype)) { Verdict::Succeed } else { Verdict::Replace }
+        // Nor what nobody proved where signatures did: a stale answer would say it (a wildcard's records under a name that
+        // has its own, CVE-2026-46582).
+        let unproven = self.security == Security::Secure && new.security != Security::Secure;
+        if !equal && (beside || unproven || contradicts(rtype)) { Verdict::Succeed } else { Verdict::Replace }
     }
 
     /// Takes over what `new` has. The generation stays.
