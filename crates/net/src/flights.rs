@@ -105,15 +105,14 @@ impl Worker {
         packet: Vec<u8>,
         deadline: u64,
     ) {
-        let left = deadline.saturating_sub(sys::clock::monotonic_ms());
+        let left = deadline.saturating_sub(self.at.get().monotonic_ms());
         let deadline = Instant::now() + Duration::from_millis(left);
         let ask = Rc::new(Ask { server, packet, socket: OnceCell::new() });
         let (worker, asked) = (Rc::clone(self), Rc::clone(&ask));
         let task = tokio::task::spawn_local(async move {
             let outcome = tokio::time::timeout_at(deadline, worker.exchange(id, over, &asked)).await;
             worker.flights.flying.borrow_mut().remove(&id);
-            let now = sys::clock::monotonic_ms();
-            worker.tell_mesh(|mesh| match &outcome {
+            worker.tell_mesh(|mesh, now| match &outcome {
                 Err(_) => mesh.timeout(now, id),
                 Ok(Err(e)) => mesh.failed(now, id, e.kind()),
                 Ok(Ok(bytes)) => {
@@ -138,7 +137,7 @@ impl Worker {
         };
         if let Some(e) = failed {
             self.flights.cancel(id);
-            self.with_mesh(|mesh| mesh.failed(sys::clock::monotonic_ms(), id, e.kind()));
+            self.with_mesh(|mesh| mesh.failed(self.at.get().monotonic_ms(), id, e.kind()));
         }
     }
 
@@ -153,9 +152,9 @@ impl Worker {
         let _place = match places.try_acquire() {
             Ok(place) => place,
             Err(_) => {
-                self.tell_mesh(|mesh| mesh.held(sys::clock::monotonic_ms(), id));
+                self.tell_mesh(|mesh, now| mesh.held(now, id));
                 let place = places.acquire().await.map_err(io::Error::other)?;
-                self.tell_mesh(|mesh| mesh.left(sys::clock::monotonic_ms(), id));
+                self.tell_mesh(|mesh, now| mesh.left(now, id));
                 if self.flights.over(id) {
                     std::future::pending::<()>().await; // the mesh has ended this task by Cancel
                 }
@@ -171,9 +170,8 @@ impl Worker {
         let mut reply = vec![0; usize::from(snapshot.serve.limits.edns_buffer_size).max(UDP_REPLY_MIN)];
         loop {
             let n = socket.recv(&mut reply).await?;
-            let now = sys::clock::monotonic_ms();
             let mut taken = false;
-            self.tell_mesh(|mesh| taken = mesh.reply(now, id, reply.get(..n).unwrap_or_default(), over));
+            self.tell_mesh(|mesh, now| taken = mesh.reply(now, id, reply.get(..n).unwrap_or_default(), over));
             if !taken {
                 self.unwanted(snapshot.serve.unwanted_reply_threshold);
             }

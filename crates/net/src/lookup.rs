@@ -40,23 +40,21 @@ impl Worker {
         let now_us = self.tick();
         let snapshot = self.snapshot();
         let name = question.name.as_ref();
-        let stale =
-            match known(self, &snapshot, name, question.qtype, question.qclass, question.cd, self.cache_ms.get()) {
-                Known::Answer(found) => {
-                    let limits = &snapshot.serve.limits;
-                    let answer = if found.stale { stale_answer(&found, limits) } else { found.answer };
-                    let looked =
-                        Looked { answer, cached: true, stale: found.stale, security: found.security, why: None };
-                    let _ = tell.send(looked);
-                    return;
-                }
-                Known::Maybe(stale) => stale,
-            };
+        let stale = match known(self, &snapshot, name, question.qtype, question.qclass, question.cd, self.cache_ms()) {
+            Known::Answer(found) => {
+                let limits = &snapshot.serve.limits;
+                let answer = if found.stale { stale_answer(&found, limits) } else { found.answer };
+                let looked = Looked { answer, cached: true, stale: found.stale, security: found.security, why: None };
+                let _ = tell.send(looked);
+                return;
+            }
+            Known::Maybe(stale) => stale,
+        };
         let flags = (if question.rd { flag::RD } else { 0 }) | (if question.cd { flag::CD } else { 0 });
         let mut pending = self.pending.borrow_mut();
         if !pending.has_room() {
             let answer = Answer { ede: Some(Ede::new(Ede::OTHER, FULL)), ..Answer::new(Rcode::SERVFAIL) };
-            let _ = tell.send(Looked::fresh(answer, Some(FULL.to_owned())));
+            let _ = tell.send(Looked::fresh(answer, Some(FULL.to_owned()), Security::Unchecked));
             return;
         }
         let id = pending.insert(Waiting {
@@ -86,12 +84,12 @@ const FULL: &str = "too many clients wait for answers";
 
 impl Looked {
     /// What the mesh found.
-    pub(crate) fn fresh(answer: Answer, why: Option<String>) -> Looked {
-        Looked { answer, cached: false, stale: false, security: Security::Unchecked, why }
+    pub(crate) fn fresh(answer: Answer, why: Option<String>, security: Security) -> Looked {
+        Looked { answer, cached: false, stale: false, security, why }
     }
 
     /// A defect of ours is why there is nothing.
     pub(crate) fn broken() -> Looked {
-        Looked::fresh(internal_error(), Some("internal error".to_owned()))
+        Looked::fresh(internal_error(), Some("internal error".to_owned()), Security::Unchecked)
     }
 }

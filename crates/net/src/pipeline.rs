@@ -2,7 +2,8 @@
 //!
 //! THE TEN STEPS, in the order of this file. 1: `udp` or `stream` hands over a packet. 2: access control, by source,
 //! before anything is read. 3: the question, EDNS, cookies. 4: the worker's own first level, replies rendered a moment ago.
-//! 5: the rules of policy. 6: the cache. 7: the mesh, where the client waits. 8: (validation comes inside `resolve`.) 9:
+//! 5: the rules of policy. 6: the cache. 7: the mesh, where the client waits. 8: (validation: it comes inside `resolve`, and what it found stands
+//! beside each answer in the cache.) 9:
 //! the answer is rendered. 10: `udp` or `stream` sends it; counters and log lines are written here.
 //!
 //! Owns the order of the rooms and what belongs to none of them: which clients without RD are served, what is kept in the
@@ -16,7 +17,7 @@ use crate::reply::{Asked, Lasts, aliased, broken, by_mesh, cookies, render, repl
 use crate::snapshot::Snapshot;
 use crate::worker::Worker;
 use policy::{AclAction, Verdict};
-use resolve::{ClientId, Millis, Question, servable, stale_answer};
+use resolve::{ClientId, Fit, Millis, Question, refused_answer, servable, stale_answer};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use store::Found;
@@ -103,13 +104,14 @@ fn steps(w: &Worker, snapshot: &Snapshot, p: &Packet<'_>, out: &mut [u8]) -> Out
     }
 
     // 4. The first level. What rules a client has is its action; a view of the client will belong here too.
-    let now_s = w.cache_ms.get() / 1_000;
+    let now_s = w.cache_ms() / 1_000;
     let key = ask.shape(serve, action as u8).map(|shape| w.answers.borrow().ask(q.qname.as_ref(), shape));
     if let Some(key) = &key {
         let mut answers = w.answers.borrow_mut();
         answers.current(w.applied.get(), w.store.epoch());
-        if let Some(len) = answers.get(key, q.id, w.rotation(serve, q.id), now_s, out) {
+        if let Some((len, secure)) = answers.get(key, q.id, w.rotation(serve, q.id), now_s, out) {
             w.stats.first_level_hits.add(1);
+            w.stats.secure.add(u64::from(secure));
             sent(w, serve, p.route, client, Some(&ask.q), 0, true, out.get(..len).unwrap_or_default());
             return Outcome::Reply(len);
         }
@@ -152,11 +154,12 @@ fn steps(w: &Worker, snapshot: &Snapshot, p: &Packet<'_>, out: &mut [u8]) -> Out
     let name = target.as_ref().map_or(q.qname.as_ref(), |target| target.as_ref());
 
     // 6. The cache.
-    let now = w.cache_ms.get();
+    let now = w.cache_ms();
     let limits = &serve.limits;
     let stale = match known(w, snapshot, name, q.qtype, q.qclass, q.cd(), now) {
         Known::Maybe(stale) => stale,
         Known::Answer(found) => {
+            w.stats.proven(found.security, found.answer.rcode);
             if !found.paused && (found.stale || (found.prefetch && limits.prefetch)) {
                 refresh(w, snapshot, p, &ask, name.lower().to_name());
             }
@@ -191,7 +194,8 @@ pub(crate) enum Known {
     Maybe(Option<Found>),
 }
 
-/// Step 6 for a question. Zones that keep nothing (`forward-no-cache`) are not answered from what was kept either. An
+/// Step 6 for a question. Zones that keep nothing (`forward-no-cache`) are not answered from what was kept either. What is
+/// bogus is told as SERVFAIL, and what nobody checked is none, unless the client has said that it does not care (CD). An
 /// answer after its time is given at once if it is not to be waited for (`serve-expired-client-timeout: 0`), or if the
 /// servers failed a moment ago.
 pub(crate) fn known(
@@ -208,7 +212,19 @@ pub(crate) fn known(
         return Known::Maybe(None);
     }
     let stale = limits.serve_expired.then_some(limits.serve_expired_ttl_s);
-    match w.store.get(name, qtype, qclass, cd, now, stale) {
+    let forwards = &snapshot.forwards;
+    let mut found = w.store.get(name, qtype, qclass, forwards.key_cd(cd), now, stale);
+    match found.as_ref().map(|found| Fit::of(found, forwards.trust().map(|trust| &**trust), cd)) {
+        Some(Fit::Unproven) => return Known::Maybe(None),
+        // Stale ones are none: `servable`.
+        Some(Fit::Bogus) => {
+            if let Some(found) = &mut found {
+                found.answer = refused_answer(&found.answer);
+            }
+        }
+        _ => {}
+    }
+    match found {
         Some(found) if !found.stale => Known::Answer(found),
         Some(found) if !servable(&found) => Known::Maybe(None),
         Some(found) if found.paused || limits.serve_expired_client_timeout_ms == 0 => Known::Answer(found),

@@ -46,7 +46,7 @@ pub(crate) fn udp_limit(serve: &Serve, p: &Packet<'_>, q: &Query) -> usize {
 pub(crate) fn cookies(w: &Worker, serve: &Serve, client: IpAddr, ask: &mut Asked) -> bool {
     let Some(theirs) = ask.q.edns.and_then(|edns| edns.cookie) else { return false };
     let (true, Some(secret)) = (serve.answer_cookie, serve.cookie_secrets.first()) else { return false };
-    let now = w.unix_s.get();
+    let now = w.unix_s();
     let state = cookie::verify(&serve.cookie_secrets, &theirs, client, now);
     let counter = match state {
         CookieState::Valid { .. } => &w.stats.cookie_valid,
@@ -86,8 +86,9 @@ pub(crate) fn replied(
     let len = render(w, serve, p.route, ask, answer, out);
     let message = out.get(..len).unwrap_or_default();
     if let Some((key, life_s, counts_down)) = lasts.keep {
-        let now_s = w.cache_ms.get() / 1_000;
-        let life = Life { now_s, life_s, counts_down, rotate: w.rotation(serve, ask.q.id) };
+        let now_s = w.cache_ms() / 1_000;
+        let rotate = w.rotation(serve, ask.q.id);
+        let life = Life { now_s, life_s, counts_down, rotate, secure: answer.ad };
         let mut answers = w.answers.borrow_mut();
         answers.put(key, message, &life);
         w.stats.first_level_entries.set(answers.usage().entries);
@@ -237,6 +238,6 @@ impl Worker {
     /// Which record of a set comes first under `rrset-roundrobin`: Unbound's sum, seen by asking it. The same id gets the
     /// next order each second.
     pub(crate) fn rotation(&self, serve: &Serve, id: u16) -> Option<u32> {
-        serve.rrset_roundrobin.then(|| self.unix_s.get().wrapping_add(u32::from(id)))
+        serve.rrset_roundrobin.then(|| self.unix_s().wrapping_add(u32::from(id)))
     }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use store::Security;
 use wire::types::flag;
 use wire::{Class, Opcode, Query, Rcode, Rtype};
 
@@ -18,6 +19,13 @@ const OPCODES: usize = 16;
 const RCODES: usize = 16;
 /// Buckets of the histogram of resolving times: from 1 µs to 524,288 s. Unbound's.
 const BUCKETS: usize = 40;
+
+/// Parts an octave of the histogram of turns has: a tenth more must be seen in it.
+const TURN_PARTS: usize = 16;
+/// Nanoseconds below which turns are not told apart.
+const TURN_LEAST: u64 = 1 << 10;
+/// Octaves above [`TURN_LEAST`], to two seconds.
+const TURN_OCTAVES: usize = 21;
 
 /// A number one worker adds to and everyone reads.
 #[derive(Debug, Default)]
@@ -87,6 +95,11 @@ pub struct WorkerStats {
     pub udp_out: Counter,
     pub edns: Counter,
     pub edns_do: Counter,
+    pub secure: Counter,
+    pub bogus: Counter,
+    pub rrset_bogus: Counter,
+    pub aggressive_noerror: Counter,
+    pub aggressive_nxdomain: Counter,
     pub nodata: Counter,
     pub unwanted_queries: Counter,
     pub unwanted_replies: Counter,
@@ -103,6 +116,8 @@ pub struct WorkerStats {
     opcodes: Box<[Counter]>,
     rcodes: Box<[Counter]>,
     histogram: Box<[Counter]>,
+    turn_ns: Counter,
+    turns: Box<[Counter]>,
 }
 
 /// Header flags in the order of `flags`, with Unbound's names.
@@ -151,6 +166,11 @@ impl Default for WorkerStats {
             udp_out: c(),
             edns: c(),
             edns_do: c(),
+            secure: c(),
+            bogus: c(),
+            rrset_bogus: c(),
+            aggressive_noerror: c(),
+            aggressive_nxdomain: c(),
             nodata: c(),
             unwanted_queries: c(),
             unwanted_replies: c(),
@@ -167,6 +187,8 @@ impl Default for WorkerStats {
             opcodes: counters(OPCODES),
             rcodes: counters(RCODES),
             histogram: counters(BUCKETS),
+            turn_ns: c(),
+            turns: counters(1 + TURN_OCTAVES * TURN_PARTS),
         }
     }
 }
@@ -214,12 +236,34 @@ impl WorkerStats {
         }
     }
 
+    /// Counts what is known of the truth of an answer: proven, whether or not the client is told; or proven wrong, and
+    /// therefore refused.
+    pub fn proven(&self, security: Security, rcode: Rcode) {
+        match security {
+            Security::Secure => self.secure.add(1),
+            Security::Bogus if rcode == Rcode::SERVFAIL => self.bogus.add(1),
+            _ => {}
+        }
+    }
+
     /// Counts an answer that had to be resolved, and the time it took.
     pub fn resolved(&self, us: u64) {
         self.recursive_replies.add(1);
         self.recursion_us.add(us);
         let bucket = (0..BUCKETS).find(|&i| us < edge_us(i + 1)).unwrap_or(BUCKETS - 1);
         if let Some(counter) = self.histogram.get(bucket) {
+            counter.add(1);
+        }
+    }
+
+    /// Counts a turn in which answers left that were there at once, by its time in nanoseconds: from when the worker last
+    /// could have looked at its sockets to when these answers were sent.
+    pub fn turn(&self, ns: u64) {
+        self.turn_ns.add(ns);
+        let octave = ns.max(TURN_LEAST).ilog2() - TURN_LEAST.ilog2();
+        let part = (ns >> (octave + TURN_LEAST.ilog2() - TURN_PARTS.ilog2())) as usize % TURN_PARTS;
+        let bucket = if ns < TURN_LEAST { 0 } else { 1 + octave as usize * TURN_PARTS + part };
+        if let Some(counter) = self.turns.get(bucket.min(self.turns.len() - 1)) {
             counter.add(1);
         }
     }
@@ -281,13 +325,20 @@ pub fn total(workers: &[std::sync::Arc<WorkerStats>], extended: bool) -> BTreeMa
     put("total.recursion.time.avg", sum(|w| &w.recursion_us).checked_div(replies).unwrap_or(0));
     let histogram: Vec<u64> =
         (0..BUCKETS).map(|i| workers.iter().filter_map(|w| w.histogram.get(i)).map(Counter::get).sum()).collect();
-    put("total.recursion.time.median", median_us(&histogram));
+    put("total.recursion.time.median", within(&histogram, edge_us, 50));
     put("total.tcpusage", sum(|w| &w.tcp_usage));
     // Ours: what Unbound has no name for.
     put("total.num.panics", sum(|w| &w.panics));
     put("total.num.answers_not_sent", sum(|w| &w.send_failed));
     put("total.requestlist.current.clients", sum(|w| &w.list_current_clients));
     put("total.num.answers_hits", sum(|w| &w.first_level_hits));
+    let turns: Vec<u64> = (0..1 + TURN_OCTAVES * TURN_PARTS)
+        .map(|i| workers.iter().filter_map(|w| w.turns.get(i)).map(Counter::get).sum())
+        .collect();
+    put("total.num.turns", turns.iter().sum());
+    put("total.turn.ns.sum", sum(|w| &w.turn_ns));
+    put("total.turn.ns.median", within(&turns, turn_edge_ns, 50));
+    put("total.turn.ns.p99", within(&turns, turn_edge_ns, 99));
     if !extended {
         return out;
     }
@@ -301,6 +352,11 @@ pub fn total(workers: &[std::sync::Arc<WorkerStats>], extended: bool) -> BTreeMa
     put("num.query.edns.present", sum(|w| &w.edns));
     put("num.query.edns.DO", sum(|w| &w.edns_do));
     put("num.answer.rcode.nodata", sum(|w| &w.nodata));
+    put("num.answer.secure", sum(|w| &w.secure));
+    put("num.answer.bogus", sum(|w| &w.bogus));
+    put("num.rrset.bogus", sum(|w| &w.rrset_bogus));
+    put("num.query.aggressive.NOERROR", sum(|w| &w.aggressive_noerror));
+    put("num.query.aggressive.NXDOMAIN", sum(|w| &w.aggressive_nxdomain));
     put("unwanted.queries", sum(|w| &w.unwanted_queries));
     put("unwanted.replies", sum(|w| &w.unwanted_replies));
     for (i, (name, _)) in FLAGS.iter().enumerate() {
@@ -332,7 +388,22 @@ pub fn total(workers: &[std::sync::Arc<WorkerStats>], extended: bool) -> BTreeMa
     for (i, n) in histogram.iter().enumerate() {
         out.insert(format!("histogram.{}.to.{}", bucket_edge(i), bucket_edge(i + 1)), *n);
     }
+    for (i, n) in turns.iter().enumerate().filter(|(_, n)| **n > 0) {
+        out.insert(format!("histogram.turn.{}.to.{}", in_ns(turn_edge_ns(i)), in_ns(turn_edge_ns(i + 1))), *n);
+    }
     out
+}
+
+/// The lower edge of bucket `i` of the histogram of turns, in nanoseconds.
+fn turn_edge_ns(i: usize) -> u64 {
+    let Some(nth) = i.checked_sub(1) else { return 0 };
+    let (octave, part) = (nth / TURN_PARTS, nth % TURN_PARTS);
+    ((TURN_PARTS + part) as u64) << (octave as u32 + TURN_LEAST.ilog2() - TURN_PARTS.ilog2())
+}
+
+/// Nanoseconds in the form of Unbound's buckets, with nine digits behind the second.
+fn in_ns(ns: u64) -> String {
+    format!("{:06}.{:09}", ns / 1_000_000_000, ns % 1_000_000_000)
 }
 
 /// The lower edge of bucket `i` in microseconds: 0, then powers of two of a microsecond below a second, then powers of
@@ -351,18 +422,15 @@ fn bucket_edge(i: usize) -> String {
     format!("{:06}.{:06}", us / 1_000_000, us % 1_000_000)
 }
 
-/// The median of a histogram, by interpolation inside its bucket.
-fn median_us(histogram: &[u64]) -> u64 {
+/// What so many percent of a histogram lie below, by interpolation inside a bucket.
+fn within(histogram: &[u64], edge: fn(usize) -> u64, percent: u64) -> u64 {
     let all: u64 = histogram.iter().sum();
-    if all == 0 {
-        return 0;
-    }
     let mut before = 0;
     for (i, n) in histogram.iter().enumerate() {
-        if *n > 0 && (before + n) * 2 >= all {
-            let low = edge_us(i);
-            let width = edge_us(i + 1) - low;
-            let inside = (all / 2).saturating_sub(before);
+        if *n > 0 && (before + n) * 100 >= all * percent {
+            let low = edge(i);
+            let width = edge(i + 1) - low;
+            let inside = (all * percent / 100).saturating_sub(before);
             return low + width * inside / n;
         }
         before += n;
@@ -405,5 +473,23 @@ mod tests {
         }
         assert!(!t.contains_key("num.answer.rcode.YXDOMAIN"));
         assert!(!total(&[], false).contains_key("num.query.type.A"));
+    }
+
+    #[test]
+    fn a_turn_falls_into_a_bucket_of_a_sixteenth_of_its_octave() {
+        for ns in [0, 1, 1_023, 1_024, 1_087, 1_088, 5_000, 123_456, 1_000_000_000, 1 << 40] {
+            let stats = Arc::new(WorkerStats::default());
+            stats.turn(ns);
+            let bucket = stats.turns.iter().position(|counter| counter.get() == 1).unwrap();
+            let (low, high) = (turn_edge_ns(bucket), turn_edge_ns(bucket + 1));
+            assert!(low <= ns && (ns < high || bucket + 1 == stats.turns.len()), "{ns}: {low} to {high}");
+            assert!(ns < TURN_LEAST || (high - low) * TURN_PARTS as u64 <= low, "{ns}: {low} to {high}");
+            let t = total(&[stats], true);
+            assert_eq!((t["total.num.turns"], t["total.turn.ns.sum"]), (1, ns));
+        }
+        let stats = Arc::new(WorkerStats::default());
+        stats.turn(5_000);
+        let name = "histogram.turn.000000.000004864.to.000000.000005120";
+        assert_eq!(total(&[stats], true).get(name), Some(&1));
     }
 }

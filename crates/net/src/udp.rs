@@ -75,9 +75,10 @@ fn turn(worker: &Rc<Worker>, listener: &Rc<UdpListener>, readiness: Readiness) -
         }
         let received_us = worker.tick();
         let queue_limit_us = u64::from(snapshot.serve.sock_queue_timeout_ms) * 1_000;
-        let unix_us = if queue_limit_us > 0 { sys::clock::unix().as_micros() as u64 } else { 0 };
+        let unix_us = worker.at.get().unix_us;
         worker.aim(listener);
         let mut out = worker.send.borrow_mut();
+        let mut answered = false;
         for i in 0..taken {
             let Some(datagram) = batch.get(i) else { continue };
             if datagram.truncated {
@@ -98,12 +99,14 @@ fn turn(worker: &Rc<Worker>, listener: &Rc<UdpListener>, readiness: Readiness) -
             let route = Route::Udp { listener: Rc::clone(listener), local: datagram.local };
             let packet = Packet { bytes: datagram.bytes, peer: datagram.peer, route: &route, received_us };
             if let Outcome::Reply(len) = pipeline::handle(worker, &snapshot, &packet, slot) {
+                answered = true;
                 out.commit(len, datagram.peer, datagram.local);
             }
         }
         if !out.is_empty() {
             worker.count_sent(out.send(listener.socket.as_fd()));
         }
+        worker.end_turn(answered);
         taken
     };
     worker.pump();

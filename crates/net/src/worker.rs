@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 use store::{Answers, Store};
+use sys::clock::Moment;
 use sys::log::{Level, Logger};
 use sys::udp::{RecvBatch, SendBatch, Sent};
 use tokio::sync::{Notify, mpsc};
@@ -36,6 +37,11 @@ pub(crate) const MAX_MESSAGE: usize = 65_535;
 /// Rounds of effects performed for one event before the rest waits for the next: effects answer effects only when
 /// sending fails at once, and a mesh in error must not hold the thread.
 const MAX_ROUNDS: usize = 64;
+
+thread_local! {
+    /// When this worker's thread had something to do again, nanoseconds of the monotonic clock.
+    static AWAKE_NS: Cell<u64> = const { Cell::new(0) };
+}
 
 /// What the pool tells a worker. Each is acknowledged, or the sender is dropped with the worker.
 pub(crate) enum Command {
@@ -89,10 +95,10 @@ pub(crate) struct Worker {
     pub(crate) stats: Arc<WorkerStats>,
     pub(crate) connections: Arc<ConnectionCounts>,
     snapshot: RefCell<Arc<Snapshot>>,
-    /// Seconds since 1970, read by `tick`; modulo 2^32, as cookies have it (RFC 9018 4.3).
-    pub(crate) unix_s: Cell<u32>,
-    /// The cache's time in milliseconds, read by `tick`.
-    pub(crate) cache_ms: Cell<store::Millis>,
+    /// When the last batch of answers left, nanoseconds of the monotonic clock.
+    turn_ended_ns: Cell<u64>,
+    /// What the clocks said when `tick` read them last.
+    pub(crate) at: Cell<Moment>,
     mesh: RefCell<Mesh>,
     /// A panic left the mesh in a state that is not to be trusted.
     mesh_broken: Cell<bool>,
@@ -132,7 +138,9 @@ pub(crate) fn run(setup: Setup, ready: &Sender<io::Result<()>>) {
         // Not being pinned costs speed, not correctness: containers may forbid it.
         let _ = sys::affinity::pin_current_thread(cpu);
     }
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().on_thread_unpark(|| AWAKE_NS.set(sys::clock::monotonic_ns()));
+    let runtime = match runtime.build() {
         Ok(runtime) => runtime,
         Err(e) => {
             let _ = ready.send(Err(e));
@@ -157,8 +165,8 @@ impl Worker {
             stats: setup.stats,
             connections: setup.connections,
             snapshot: RefCell::new(setup.snapshot),
-            unix_s: Cell::new(0),
-            cache_ms: Cell::new(sys::clock::cache_ms()),
+            turn_ended_ns: Cell::new(0),
+            at: Cell::new(Moment::now()),
             mesh: RefCell::new(mesh),
             mesh_broken: Cell::new(false),
             pending: RefCell::new(Pending::default()),
@@ -240,11 +248,21 @@ impl Worker {
         Arc::clone(&self.snapshot.borrow())
     }
 
-    /// Reads the clocks, once a batch or event. Returns microseconds of the monotonic one.
+    /// Reads the clocks, once a batch or event, for all that happens in it. Returns microseconds of the monotonic one.
     pub(crate) fn tick(&self) -> u64 {
-        self.unix_s.set(sys::clock::unix().as_secs() as u32);
-        self.cache_ms.set(sys::clock::cache_ms());
-        sys::clock::monotonic_us()
+        let at = Moment::now();
+        self.at.set(at);
+        at.monotonic_ns / 1_000
+    }
+
+    /// Seconds since 1970 as of the last `tick`; modulo 2^32, as cookies have it (RFC 9018 4.3).
+    pub(crate) fn unix_s(&self) -> u32 {
+        (self.at.get().unix_us / 1_000_000) as u32
+    }
+
+    /// The cache's time in milliseconds as of the last `tick`.
+    pub(crate) fn cache_ms(&self) -> store::Millis {
+        self.at.get().cache_ms
     }
 
     fn apply(&self, snapshot: Arc<Snapshot>) {
@@ -285,6 +303,17 @@ impl Worker {
         self.stats.stream_wait.set(n as u64);
     }
 
+    /// A batch is done; `answered` says whether answers of it left that were there at once. What they waited for, as far as
+    /// it was for this worker, began when the batch before had left or, if there was nothing to do since, when there was
+    /// again: so whatever else the worker did meanwhile is in it.
+    pub(crate) fn end_turn(&self, answered: bool) {
+        let now = sys::clock::monotonic_ns();
+        let began = self.turn_ended_ns.replace(now).max(AWAKE_NS.get());
+        if answered {
+            self.stats.turn(now.saturating_sub(began));
+        }
+    }
+
     pub(crate) fn count_sent(&self, sent: Sent) {
         self.stats.send_failed.add(sent.failed as u64);
     }
@@ -312,6 +341,7 @@ impl Worker {
         if self.mesh_broken.take() {
             self.abandon();
         }
+        let mut told_us = None;
         for _ in 0..MAX_ROUNDS {
             let effects: Vec<Effect> = self.mesh.borrow_mut().effects().collect();
             if effects.is_empty() {
@@ -325,9 +355,10 @@ impl Worker {
                     Effect::Resend { id } => self.resend(id),
                     Effect::Cancel { id } => self.flights.cancel(id),
                     Effect::Log { level, text } => self.log.line(word(level), self.id, &text),
-                    Effect::Answer { clients, answer, why, stale } => {
+                    Effect::Answer { clients, answer, why, stale, security } => {
                         let snapshot = self.snapshot();
-                        let now_us = self.tick();
+                        // The mesh has been at work since the last look at the clock.
+                        let now_us = *told_us.get_or_insert_with(|| self.tick());
                         let mut logged = !snapshot.serve.log_servfail;
                         for client in clients {
                             let Some(waiting) = self.pending.borrow_mut().take(client.0) else { continue };
@@ -338,10 +369,11 @@ impl Worker {
                                 logged = true;
                             }
                             if let Route::Inside(tell) = &waiting.route {
-                                let looked = Looked::fresh((*answer).clone(), why.clone());
+                                let looked = Looked::fresh((*answer).clone(), why.clone(), security);
                                 let _ = tell.send(Looked { cached: stale, stale, ..looked });
                             } else {
                                 self.stats.expired.add(u64::from(stale));
+                                self.stats.proven(security, answer.rcode);
                                 self.answer(&snapshot, &waiting, &answer, now_us);
                             }
                         }
@@ -360,6 +392,9 @@ impl Worker {
         let counts = mesh.counts();
         self.stats.list_overwritten.set(counts.jostled);
         self.stats.list_exceeded_mesh.set(counts.exceeded);
+        self.stats.rrset_bogus.set(counts.bogus_sets);
+        self.stats.aggressive_noerror.set(counts.implied_noerror);
+        self.stats.aggressive_nxdomain.set(counts.implied_nxdomain);
         if mesh.next_wake().is_some_and(|next| self.armed.get().is_none_or(|armed| next < armed)) {
             self.rearm.notify_one();
         }
@@ -404,7 +439,8 @@ impl Worker {
     /// Lets `event` happen to the mesh. A panic inside is contained: what the mesh was doing is abandoned by the next
     /// `pump`.
     pub(crate) fn with_mesh(&self, event: impl FnOnce(&mut Mesh)) {
-        let ahead = sys::clock::cache_ms() as i64 - sys::clock::monotonic_ms() as i64;
+        let at = self.at.get();
+        let ahead = at.cache_ms as i64 - at.monotonic_ms() as i64;
         let happens = AssertUnwindSafe(|| {
             let mut mesh = self.mesh.borrow_mut();
             mesh.set_cache_time(ahead);
@@ -444,18 +480,19 @@ impl Worker {
             tokio::select! {
                 () = self.rearm.notified() => {}
                 () = tokio::time::sleep(Duration::from_millis(left)) => {
-                    self.tell_mesh(|mesh| mesh.wake(sys::clock::monotonic_ms()));
+                    self.tell_mesh(Mesh::wake);
                 }
             }
         }
     }
 
-    /// Gives the mesh an event and performs what follows.
-    pub(crate) fn tell_mesh(self: &Rc<Self>, event: impl FnOnce(&mut Mesh)) {
+    /// Gives the mesh an event, which happens now, and performs what follows.
+    pub(crate) fn tell_mesh(self: &Rc<Self>, event: impl FnOnce(&mut Mesh, Millis)) {
+        let now = self.tick() / 1_000;
         self.with_mesh(|mesh| {
             #[cfg(test)]
             assert!(!tests::PANIC.swap(false, std::sync::atomic::Ordering::Relaxed), "asked to");
-            event(mesh);
+            event(mesh, now);
         });
         self.pump();
     }

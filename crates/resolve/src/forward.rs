@@ -149,6 +149,12 @@ impl Forwards {
         !self.do_not_query.iter().any(|net| net.contains(&ip))
     }
 
+    /// The CD bit that is part of the keys of the store: none where this resolver validates, for then one answer serves all
+    /// and says itself what is known of its truth.
+    pub fn key_cd(&self, cd: bool) -> bool {
+        cd && self.trust.is_none()
+    }
+
     /// Who is asked while every server of a zone is dead (`resolv-fallback`).
     pub fn fallback(&self) -> Option<&Arc<ForwardZone>> {
         self.fallback.as_ref()

@@ -66,7 +66,7 @@ mod why;
 
 pub use forward::{ForwardZone, Forwards, ForwardsBuilder, PrivateAddresses, Server};
 pub use limits::Limits;
-pub use memory::{servable, stale_answer};
+pub use memory::{Fit, refused_answer, servable, stale_answer};
 pub use mesh::{ClientId, Counts, Effect, Mesh, Question, SendId, Transport};
 pub use recursion::{Family, Minimise, Recursion, StubZone, root_hints};
 pub use select::ServerView;

@@ -5,11 +5,12 @@
 
 use std::sync::Arc;
 
-use store::{Found, Key, KnownSet, Millis, Put, Security, Store, Trust};
+use store::{Found, Key, KnownSet, Millis, Put, Security, Store};
 use wire::{Answer, Class, Ede, Name, NameRef, Rcode, Rrset, Rtype};
 
 use crate::limits::{FAILURE_TTL, Limits, REFERRAL_NAMES};
 use crate::scrub::{alias, made_cname};
+use crate::trust::Trust;
 
 /// The store, as the mesh sees it.
 pub(crate) struct Memory {
@@ -80,7 +81,7 @@ impl Memory {
     }
 
     /// Remembers one set that came with a delegation.
-    pub(crate) fn learn(&self, set: &Rrset, trust: Trust, put: Put) {
+    pub(crate) fn learn(&self, set: &Rrset, trust: store::Trust, put: Put) {
         self.store.learn(set, trust, Put { now: self.time(put.now), ..put });
     }
 
@@ -147,6 +148,35 @@ impl Memory {
 /// Seconds after its time an answer may still be served when a search has failed; 0 is no bound.
 fn oldest(limits: &Limits) -> u32 {
     if limits.serve_expired_ttl_reset { 0 } else { limits.serve_expired_ttl_s }
+}
+
+/// Of what use an answer that is remembered is to a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// It is its answer.
+    Good,
+    /// It is to be proven first.
+    Unproven,
+    /// It is proven to be wrong: the client is told so.
+    Bogus,
+}
+
+impl Fit {
+    /// What is known and what the client's CD bit asks for, under what this resolver trusts. Failures need no proof: there
+    /// is nothing in them that could be wrong.
+    pub fn of(found: &Found, trust: Option<&Trust>, cd: bool) -> Fit {
+        let Some(trust) = trust.filter(|trust| trust.checks(cd)) else { return Fit::Good };
+        match found.security {
+            Security::Bogus if !trust.permissive => Fit::Bogus,
+            Security::Unchecked if found.answer.rcode != Rcode::SERVFAIL => Fit::Unproven,
+            _ => Fit::Good,
+        }
+    }
+}
+
+/// What is told of an answer that is proven to be wrong: nothing of it but why (RFC 4035 5.5, RFC 8914).
+pub fn refused_answer(answer: &Answer) -> Answer {
+    Answer { ede: answer.ede.clone(), ..Answer::new(Rcode::SERVFAIL) }
 }
 
 /// Whether an answer may be served after its time: never a failure, nor what validation found to be forged.

@@ -175,6 +175,11 @@ impl Trust {
         Begin::Nowhere
     }
 
+    /// Whether a client with this CD bit gets only what is not known to be wrong (RFC 4035 3.2.2).
+    pub fn checks(&self, cd: bool) -> bool {
+        !cd || self.ignore_cd
+    }
+
     /// The anchor at exactly this name, if there is one.
     pub fn anchor(&self, name: NameRef<'_>) -> Option<Arc<Anchor>> {
         let live = self.live.read();

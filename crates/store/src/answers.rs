@@ -91,6 +91,8 @@ pub struct Life {
     pub counts_down: bool,
     /// Which record each RRset was begun with, as [`wire::Render::rotate`] had it.
     pub rotate: Option<u32>,
+    /// Whether what it says is proven: told with each use, whether or not this client hears of it (AD).
+    pub secure: bool,
 }
 
 /// What the table holds.
@@ -124,6 +126,7 @@ struct Head {
     records: u8,
     runs: u8,
     counts_down: bool,
+    secure: bool,
     /// Where the TTLs stand.
     ttls: [u16; MAX_RECORDS],
     moving: [Run; MAX_RUNS],
@@ -184,8 +187,15 @@ impl Answers {
     }
 
     /// The reply to a question, written into `out` with this id and, under `rrset-roundrobin`, in the order that `rotate`
-    /// gives. Returns its octets.
-    pub fn get(&mut self, ask: &Ask<'_>, id: u16, rotate: Option<u32>, now_s: u64, out: &mut [u8]) -> Option<usize> {
+    /// gives. Returns its octets, and [`Life::secure`].
+    pub fn get(
+        &mut self,
+        ask: &Ask<'_>,
+        id: u16,
+        rotate: Option<u32>,
+        now_s: u64,
+        out: &mut [u8],
+    ) -> Option<(usize, bool)> {
         let found = self.find(ask, now_s).and_then(|(set, way)| {
             let at = set * WAYS + way;
             let head = self.heads.get(at)?;
@@ -207,13 +217,13 @@ impl Answers {
                     run.octets(out)?.rotate_left(run.first(rotate));
                 }
             }
-            Some((set, way, len))
+            Some((set, way, (len, head.secure)))
         });
-        let (set, way, len) = found?;
+        let (set, way, told) = found?;
         if let Some(used) = self.used.get_mut(set).filter(|used| **used & 1 << way == 0) {
             *used |= 1 << way;
         }
-        Some(len)
+        Some(told)
     }
 
     /// Keeps a reply that was just rendered for `ask`. Not kept is one that is too large, truncated, or has an RRset whose
@@ -229,7 +239,7 @@ impl Answers {
         head.stored_s = life.now_s;
         head.until_s = life.now_s + u64::from(life_s);
         head.generation = self.generation;
-        head.counts_down = life.counts_down;
+        (head.counts_down, head.secure) = (life.counts_down, life.secure);
         let (set, way) = self.room(ask, life.now_s);
         let at = set * WAYS + way;
         let (Some(slot), Some(room)) = (

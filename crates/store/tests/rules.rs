@@ -543,3 +543,36 @@ fn rfc8767_5_what_is_served_stale_stays_while_failures_of_other_names_pour_in() 
     }
     assert!(store.usage().messages.evictions > 1_000 && store.usage().rrsets.evictions > 1_000);
 }
+
+#[test]
+fn cve_2026_46582_a_proven_answer_is_not_proven_any_more_when_what_nobody_proved_follows_in_it() {
+    let proven = |store: &Store| {
+        let fill = Fill { security: Security::Secure, ..Fill::new(store, NOW) };
+        fill.put("www.example.", Rtype::A, "www.example. 10 A 192.0.2.1", 10);
+    };
+    let seen = |store: &Store| {
+        let found = store.get(name("www.example.").as_ref(), Rtype::A, Class::IN, false, at(NOW, 18), Some(0));
+        found.map(|found| (found.security, found.answer.ad, answer_of(&found.answer)))
+    };
+    let store = empty();
+    proven(&store);
+    let stale = "NOERROR [www.example. 0 A 192.0.2.1] [] []".to_owned();
+    assert_eq!(seen(&store), Some((Security::Secure, true, stale)));
+
+    // The same records, but this time nobody has looked at their signatures.
+    for security in [Security::Unchecked, Security::Bogus, Security::Insecure] {
+        let store = empty();
+        proven(&store);
+        let alias = "alias.test. 60 CNAME www.example. | www.example. 60 A 192.0.2.1";
+        Fill { security, ..Fill::new(&store, at(NOW, 18)) }.put("alias.test.", Rtype::A, alias, 60);
+        let now = "NOERROR [www.example. 60 A 192.0.2.1] [] []".to_owned();
+        assert_eq!(seen(&store), Some((Security::Unchecked, false, now)), "{security:?}");
+    }
+
+    // A wildcard's records, rightly signed, under a name that has its own.
+    let store = empty();
+    proven(&store);
+    let alias = "alias.test. 60 CNAME www.example. | www.example. 60 A 192.0.2.33";
+    Fill { security: Security::Bogus, ..Fill::new(&store, at(NOW, 18)) }.put("alias.test.", Rtype::A, alias, 60);
+    assert_eq!(seen(&store), None);
+}

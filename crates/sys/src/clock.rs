@@ -16,15 +16,15 @@ static CALENDAR_TO_CACHE: AtomicI64 = AtomicI64::new(i64::MIN);
 
 /// Microseconds of the monotonic clock (CLOCK_MONOTONIC), which never goes back and starts anywhere.
 pub fn monotonic_us() -> u64 {
-    read_us(libc::CLOCK_MONOTONIC)
+    read_ns(libc::CLOCK_MONOTONIC) / 1_000
 }
 
-/// Microseconds of one of the clocks that are always there: CLOCK_MONOTONIC, CLOCK_BOOTTIME.
-fn read_us(clock: libc::clockid_t) -> u64 {
+/// Nanoseconds of one of the clocks that are always there: CLOCK_MONOTONIC, CLOCK_BOOTTIME.
+fn read_ns(clock: libc::clockid_t) -> u64 {
     let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `ts` is a valid, writable timespec for the duration of the call, and both clocks always exist.
     unsafe { libc::clock_gettime(clock, &mut ts) };
-    (ts.tv_sec as u64).wrapping_mul(1_000_000).wrapping_add(ts.tv_nsec as u64 / 1_000)
+    (ts.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(ts.tv_nsec as u64)
 }
 
 /// Milliseconds of the monotonic clock: the time of `resolve`, for deadlines.
@@ -32,13 +32,47 @@ pub fn monotonic_ms() -> u64 {
     monotonic_us() / 1_000
 }
 
+/// One moment, by all clocks; each is read once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moment {
+    /// Nanoseconds of the monotonic clock.
+    pub monotonic_ns: u64,
+    /// Microseconds since 1970 by the system's clock.
+    pub unix_us: u64,
+    /// Milliseconds of the cache's time: see [`cache_ms`].
+    pub cache_ms: u64,
+}
+
+impl Moment {
+    /// Reads the clocks.
+    pub fn now() -> Moment {
+        let unix_us = u64::try_from(unix().as_micros()).unwrap_or(u64::MAX);
+        Moment { monotonic_ns: read_ns(libc::CLOCK_MONOTONIC), unix_us, cache_ms: cache_at(unix_us / 1_000) }
+    }
+
+    /// Milliseconds of the monotonic clock.
+    pub fn monotonic_ms(&self) -> u64 {
+        self.monotonic_ns / 1_000_000
+    }
+}
+
+/// Nanoseconds of the monotonic clock, for what is shorter than a microsecond or few of them.
+pub fn monotonic_ns() -> u64 {
+    read_ns(libc::CLOCK_MONOTONIC)
+}
+
 /// Milliseconds of the cache's time, by which TTLs are counted: the same for all threads.
 ///
 /// It goes as the system's clock goes, also while the machine is suspended, which the monotonic clock leaves out; but
 /// where that clock is set by more than ten seconds the cache's time goes on as if it had not been.
 pub fn cache_ms() -> u64 {
-    let calendar = i64::try_from(unix().as_millis()).unwrap_or(0);
-    let running = i64::try_from(read_us(libc::CLOCK_BOOTTIME) / 1_000).unwrap_or(0);
+    cache_at(u64::try_from(unix().as_millis()).unwrap_or(0))
+}
+
+/// The cache's time when the calendar says this.
+fn cache_at(unix_ms: u64) -> u64 {
+    let calendar = i64::try_from(unix_ms).unwrap_or(0);
+    let running = i64::try_from(read_ns(libc::CLOCK_BOOTTIME) / 1_000_000).unwrap_or(0);
     let before = CALENDAR_TO_CACHE.load(Ordering::Relaxed);
     let shift = without_leaps(calendar, running, before);
     if shift != before {
@@ -119,7 +153,7 @@ mod tests {
             assert_eq!(calendar + leap + after, running, "set by {leap} ms: goes on as if it had not been");
         }
         assert_eq!(without_leaps(calendar + 300_000, running + 300_000, shift), shift, "time that passed for both");
-        assert!(cache_ms().abs_diff(read_us(libc::CLOCK_BOOTTIME) / 1_000) <= LEAP_MS);
+        assert!(cache_ms().abs_diff(read_ns(libc::CLOCK_BOOTTIME) / 1_000_000) <= LEAP_MS);
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub struct Setup {
     pub tcp_only: bool,
     pub no_cache: bool,
     pub forwards: Vec<(&'static str, Vec<SocketAddr>)>,
+    pub trust: Option<resolve::Trust>,
     pub serve: Serve,
     pub log: Options,
     pub options: SocketOptions,
@@ -44,6 +45,7 @@ impl Default for Setup {
             tcp_only: false,
             no_cache: false,
             forwards: Vec::new(),
+            trust: None,
             serve: Serve { extended_statistics: true, tcp_clients_per_worker: 100, ..Serve::default() },
             log: Options::default(),
             options: SocketOptions::default(),
@@ -76,6 +78,9 @@ impl Setup {
                 no_cache: self.no_cache,
                 first: false,
             });
+        }
+        if let Some(trust) = self.trust.clone() {
+            forwards.trust(trust);
         }
         Arc::new(Snapshot {
             revision,
@@ -121,12 +126,25 @@ pub struct Resolver {
 impl Resolver {
     /// Puts one address for a name into the cache, as if it had come `age_s` seconds ago with a TTL of `ttl`.
     pub fn remember(&self, name: &str, address: [u8; 4], ttl: u32, age_s: u64) {
+        self.remember_as(store::Security::Unchecked, None, name, address, ttl, age_s);
+    }
+
+    /// The same, with what is known of its truth.
+    pub fn remember_as(
+        &self,
+        security: store::Security,
+        ede: Option<wire::Ede>,
+        name: &str,
+        address: [u8; 4],
+        ttl: u32,
+        age_s: u64,
+    ) {
         let owner = Name::from_text(name).unwrap().lower();
         let key = store::Key { name: owner.clone(), qtype: Rtype::A, qclass: Class::IN, cd: false };
         let set = Rrset::new(owner, Rtype::A, Class::IN, ttl, RdataSet::one(&address));
-        let answer = Answer { answer: vec![set], ..Answer::new(Rcode::NOERROR) };
+        let answer = Answer { answer: vec![set], ede, ..Answer::new(Rcode::NOERROR) };
         let now = sys::clock::cache_ms() - age_s * 1_000;
-        let (security, epoch) = (store::Security::Unchecked, self.store.epoch());
+        let epoch = self.store.epoch();
         self.store.put(key, &answer, store::Put { now, ttl, authoritative: false, security, epoch, leeway_s: 0 });
     }
 

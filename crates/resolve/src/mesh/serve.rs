@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use store::{Found, Key, Millis, Put};
+use store::{Found, Key, Millis, Put, Security};
 use wire::{Answer, Name, Rcode, Reply, Rrset, Rtype};
 
 use super::state::{Link, State};
@@ -231,13 +231,14 @@ impl Mesh {
         if !clients.is_empty() {
             self.counts.expired += clients.len() as u64;
             let answer = Arc::new(stale_answer(found, &self.limits));
-            self.effects.push(Effect::Answer { clients, answer, why: None, stale: true });
+            self.effects.push(Effect::Answer { clients, answer, why: None, stale: true, security: found.security });
         }
     }
 
     pub(super) fn tell(&mut self, clients: Vec<ClientId>, answer: Answer, why: Option<String>) {
         if !clients.is_empty() {
-            self.effects.push(Effect::Answer { clients, answer: Arc::new(answer), why, stale: false });
+            let security = Security::Unchecked;
+            self.effects.push(Effect::Answer { clients, answer: Arc::new(answer), why, stale: false, security });
         }
     }
 

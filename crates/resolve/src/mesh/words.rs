@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use store::Millis;
+use store::{Millis, Security};
 use wire::{Answer, Class, Name, Rtype};
 
 #[cfg(doc)]
@@ -94,6 +94,9 @@ pub enum Effect {
         why: Option<String>,
         /// Served after its time.
         stale: bool,
+        /// What is known of its truth. `answer.ad` says whether it is [`Security::Secure`]; [`Security::Bogus`] beside
+        /// SERVFAIL is why there is nothing else.
+        security: Security,
     },
 }
 
@@ -120,4 +123,11 @@ pub struct Counts {
     pub strays: u64,
     /// Clients told of a failure because the client deadline came.
     pub late: u64,
+    /// Record sets that were found to be bogus (`num.rrset.bogus`).
+    pub bogus_sets: u64,
+    /// Denials and records out of wildcards that were told because of NSEC or NSEC3 records known before
+    /// (`num.query.aggressive.NXDOMAIN`, `num.query.aggressive.NOERROR`).
+    pub implied_nxdomain: u64,
+    /// See `implied_nxdomain`.
+    pub implied_noerror: u64,
 }

@@ -121,7 +121,7 @@ impl FakeNet {
                 }
                 Effect::Log { level, text } => self.lines.push((level, text)),
                 Effect::Cancel { id } => assert!(self.open.remove(&id).is_some(), "what is cancelled was open"),
-                Effect::Answer { clients, answer, why, stale } => {
+                Effect::Answer { clients, answer, why, stale, .. } => {
                     assert_eq!(why.is_some(), answer.rcode == Rcode::SERVFAIL, "SERVFAIL has a reason");
                     for client in clients {
                         let told = Told { answer: Arc::clone(&answer), why: why.clone(), at: self.now, stale };
