@@ -93,5 +93,5 @@ pub use nsec::Nsec;
 pub use nsec3::Nsec3;
 pub use reason::Reason;
 pub use rules::{Date, Iterations, Rules};
-pub use sig::{Rrsig, signer};
+pub use sig::{Rrsig, is_expanded, signer};
 pub use verify::{Outcome, Secure, verify};

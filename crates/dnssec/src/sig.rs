@@ -139,6 +139,14 @@ pub fn signer(set: &Rrset) -> Option<NameRef<'_>> {
         .map(|sig| sig.signer)
 }
 
+/// Whether the set says that it was made from a wildcard: its first signature counts fewer labels than its owner has.
+pub fn is_expanded(set: &Rrset) -> bool {
+    let owner = set.owner.as_ref();
+    let own = owner.label_count() - usize::from(owner.is_wildcard());
+    let first = set.sigs.first().and_then(Rrsig::parse);
+    first.is_some_and(|sig| usize::from(sig.labels) < own)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

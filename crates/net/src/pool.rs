@@ -62,6 +62,7 @@ impl Pool {
         }
         let cpus = sys::affinity::usable_cpus().unwrap_or_default();
         let connections = Arc::new(ConnectionCounts::default());
+        let keys = Arc::new(resolve::KeyCache::default());
         log.background(); // from here on a log that nobody reads would stop packets
         let (ready, started) = channel();
         let mut pool = Pool {
@@ -81,6 +82,7 @@ impl Pool {
                 seed,
                 snapshot: Arc::clone(&snapshot),
                 store: Arc::clone(&store),
+                keys: Arc::clone(&keys),
                 log: Arc::clone(&log),
                 stats: Arc::clone(stats),
                 connections: Arc::clone(&connections),

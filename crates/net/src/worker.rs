@@ -14,7 +14,7 @@ use crate::snapshot::Snapshot;
 use crate::stats::WorkerStats;
 use crate::stream::{self, ConnectionCounts};
 use crate::udp::{self, UdpListener};
-use resolve::{Effect, Forwards, Mesh, Millis, Question, ServerView};
+use resolve::{Effect, Forwards, KeyCache, Mesh, Millis, Question, ServerView};
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
@@ -82,6 +82,7 @@ pub(crate) struct Setup {
     pub(crate) seed: [u8; 32],
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) store: Arc<Store>,
+    pub(crate) keys: Arc<KeyCache>,
     pub(crate) log: Arc<Logger>,
     pub(crate) stats: Arc<WorkerStats>,
     pub(crate) connections: Arc<ConnectionCounts>,
@@ -155,7 +156,7 @@ impl Worker {
     async fn live(setup: Setup, ready: &Sender<io::Result<()>>) {
         let mut commands = setup.commands;
         let serve = Arc::clone(&setup.snapshot.serve);
-        let mut mesh = Mesh::new(serve.limits, setup.seed, Arc::clone(&setup.store));
+        let mut mesh = Mesh::new(serve.limits, setup.seed, Arc::clone(&setup.store), setup.keys);
         mesh.set_verbosity(setup.log.verbosity());
         let keeps_nothing = keeps_nothing(&setup.snapshot.forwards);
         let worker = Rc::new(Worker {
@@ -444,6 +445,7 @@ impl Worker {
         let happens = AssertUnwindSafe(|| {
             let mut mesh = self.mesh.borrow_mut();
             mesh.set_cache_time(ahead);
+            mesh.set_date((at.unix_us / 1000) as i64 - at.monotonic_ms() as i64);
             event(&mut mesh);
         });
         if catch_unwind(happens).is_err() {

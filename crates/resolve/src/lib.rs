@@ -33,6 +33,7 @@
 //! | `mesh::serve` | who is told what, what is remembered, stale answers |
 //! | `mesh::descend` | recursion: from the root to who knows |
 //! | `mesh::wait` | questions that wait for other questions |
+//! | `mesh::prove` | answers that wait for their proof, and what becomes of those that have none |
 //! | `mesh::probe` | packets that only measure a server |
 //! | `mesh::state` | one question in progress, as data |
 //! | `mesh::words` | what the mesh and its driver say to each other |
@@ -40,6 +41,8 @@
 //! | [`recursion`] | where recursion begins: root hints, stub zones, switches |
 //! | [`trust`] | where validation begins: anchors, and what is excused from it |
 //! | `delegation` | a zone's servers, and what a reply of one of them is |
+//! | `validate` | what of an answer is to be proven, in which order, with which keys |
+//! | [`keycache`] | zones whose keys are proven |
 //! | `minimise` | how much of a name a server gets to see |
 //! | `lame` | which servers do not serve which zones |
 //! | `select` | which server next, how long to wait, who is dead |
@@ -52,6 +55,7 @@
 
 mod delegation;
 pub mod forward;
+pub mod keycache;
 mod lame;
 pub mod limits;
 mod memory;
@@ -62,9 +66,11 @@ mod scrub;
 mod select;
 pub mod trace;
 pub mod trust;
+mod validate;
 mod why;
 
 pub use forward::{ForwardZone, Forwards, ForwardsBuilder, PrivateAddresses, Server};
+pub use keycache::KeyCache;
 pub use limits::Limits;
 pub use memory::{Fit, refused_answer, servable, stale_answer};
 pub use mesh::{ClientId, Counts, Effect, Mesh, Question, SendId, Transport};

@@ -141,6 +141,9 @@ pub const MAX_REFERRALS: u16 = 130;
 pub const MAX_TARGET_COUNT: u32 = 64;
 /// Name servers of such a question that turn out to have no address before it is given up (Unbound's MAX_TARGET_NX).
 pub const MAX_TARGET_NX: u32 = 5;
+/// DS and DNSKEY sets asked for on behalf of one client's question: two for each label of the names of its chain, far more
+/// than real chains need; `dnssec::budget` bounds what is made of them.
+pub const MAX_KEY_QUESTIONS: u32 = 128;
 /// Packets sent on behalf of one client's question, at all depths together (`max-global-quota`). Bounds what all other
 /// limits multiply to: a chain of links, each with its own delegations, each with its own glueless servers (CAMP).
 pub const MAX_GLOBAL_QUOTA: u32 = 200;

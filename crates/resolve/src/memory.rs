@@ -11,6 +11,7 @@ use wire::{Answer, Class, Ede, Name, NameRef, Rcode, Rrset, Rtype};
 use crate::limits::{FAILURE_TTL, Limits, REFERRAL_NAMES};
 use crate::scrub::{alias, made_cname};
 use crate::trust::Trust;
+use crate::validate::Part;
 
 /// The store, as the mesh sees it.
 pub(crate) struct Memory {
@@ -30,7 +31,7 @@ impl Memory {
     }
 
     /// The store's time.
-    fn time(&self, now: Millis) -> Millis {
+    pub(crate) fn time(&self, now: Millis) -> Millis {
         now.saturating_add_signed(self.ahead)
     }
 
@@ -52,26 +53,36 @@ impl Memory {
 
     /// The link at `name`, and where it leads, if one is known and may still be used: a CNAME of its own, or a DNAME above it
     /// that is not above `apex`, whose servers are the ones to ask.
-    pub(crate) fn link(
-        &self,
-        name: NameRef<'_>,
-        apex: NameRef<'_>,
-        key: &Key,
-        now: Millis,
-    ) -> Option<(Vec<Rrset>, Name)> {
+    pub(crate) fn link(&self, name: NameRef<'_>, apex: NameRef<'_>, key: &Key, now: Millis) -> Option<(Part, Name)> {
         let set = |owner, rtype| {
             let known = self.store.rrset(owner, rtype, key.qclass, key.cd, self.time(now))?;
-            known.trust.answers().then_some(known.set)
+            (known.trust.answers() && known.security != Security::Bogus).then_some(known)
         };
-        if let Some(cname) = set(name, Rtype::CNAME) {
+        let part = |sets, security| {
+            let answer = Answer { answer: sets, ..Answer::default() };
+            Part::new(name.lower().to_name(), Rtype::CNAME, answer, security)
+        };
+        if let Some(KnownSet { set: cname, security, .. }) = set(name, Rtype::CNAME) {
             let target = alias(&cname)?;
-            return Some((vec![cname], target));
+            if !dnssec::is_expanded(&cname) {
+                return Some((part(vec![cname], security), target));
+            }
+            // Out of a wildcard it is worth something with its proof alone.
+            let found = self.store.get(name, Rtype::CNAME, key.qclass, key.cd, self.time(now), None)?;
+            let security = found.security;
+            return Some((Part { answer: found.answer, ..part(vec![], security) }, target));
         }
         let above = name.ancestors().skip(1).take_while(|above| above.is_subdomain_of(apex));
-        let dname = above.filter_map(|above| set(above, Rtype::DNAME)).next()?;
+        let KnownSet { set: dname, security, .. } = above.filter_map(|above| set(above, Rtype::DNAME)).next()?;
         let cname = made_cname(&dname, name)?.ok()?;
         let target = alias(&cname)?;
-        Some((vec![dname, cname], target))
+        Some((part(vec![dname, cname], security), target))
+    }
+
+    /// The answer to a question for a DS or DNSKEY set, whatever is known of its truth, and what referrals said.
+    pub(crate) fn key(&self, name: &Name, rtype: Rtype, now: Millis) -> Option<Found> {
+        let get = |cd| self.store.get(name.as_ref(), rtype, Class::IN, cd, self.time(now), None);
+        get(false).or_else(|| if rtype == Rtype::DS { get(true) } else { None })
     }
 
     /// One set of what delegations are made of, whatever its rank. Delegations are the same for all questions, so they are

@@ -35,6 +35,7 @@ mod ask;
 mod descend;
 mod hear;
 mod probe;
+mod prove;
 mod serve;
 mod state;
 mod steps;
@@ -50,9 +51,10 @@ use hashbrown::HashMap;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use store::{Found, Key, Millis, Store};
-use wire::{Answer, Class, Rcode, Rtype};
+use wire::{Answer, Class, Name, Rcode, Rtype};
 
 use crate::forward::Forwards;
+use crate::keycache::KeyCache;
 use crate::lame::Lame;
 use crate::limits::{CLIENTS_PER_QUERY, HEDGE_BURST, LATE_WAKE, Limits, QUERY_TIME};
 use crate::memory::{Memory, servable};
@@ -77,9 +79,14 @@ pub struct Mesh {
     rng: ChaCha8Rng,
     servers: Servers,
     lame: Lame,
+    keys: Arc<KeyCache>,
+    /// Milliseconds that unix time is ahead of the mesh's.
+    date_ahead: i64,
+    /// States whose proof gave way to others.
+    busy: VecDeque<u64>,
     states: HashMap<u64, Box<State>>,
-    /// Which state answers which question.
-    joined: HashMap<Key, u64>,
+    /// Which state answers which question; raw ones prove nothing and stand apart.
+    joined: HashMap<(Key, bool), u64>,
     /// Which state waits for which exchange.
     flights: HashMap<SendId, u64>,
     probes: HashMap<SendId, Probe>,
@@ -118,6 +125,12 @@ fn unaskable(qtype: Rtype, qclass: Class) -> Option<Rcode> {
     }
 }
 
+/// The key under which an answer is remembered. Where answers are validated one serves all, and what is known of its truth
+/// stands beside it; else those of CD questions are kept apart, for nobody has validated them upstream either.
+fn key(forwards: &Forwards, name: Name, qtype: Rtype, qclass: Class, cd: bool) -> Key {
+    Key { name, qtype, qclass, cd: forwards.key_cd(cd) }
+}
+
 /// Whether an error tells something of the server or the way to it. What this machine lacks (descriptors, ports, memory,
 /// a transport that is switched off) must not make a healthy server look dead.
 fn is_the_servers(kind: ErrorKind) -> bool {
@@ -135,13 +148,16 @@ fn refuses(kind: ErrorKind) -> bool {
 impl Mesh {
     /// A mesh without questions. `seed` must come from the system's random source: message ids and the choice of servers
     /// follow from it.
-    pub fn new(limits: Limits, seed: [u8; 32], store: Arc<Store>) -> Mesh {
+    pub fn new(limits: Limits, seed: [u8; 32], store: Arc<Store>, keys: Arc<KeyCache>) -> Mesh {
         Mesh {
             limits,
             memory: Memory::new(store),
             rng: ChaCha8Rng::from_seed(seed),
             servers: Servers::new(limits),
             lame: Lame::default(),
+            keys,
+            date_ahead: 0,
+            busy: VecDeque::new(),
             states: HashMap::new(),
             joined: HashMap::new(),
             flights: HashMap::new(),
@@ -166,6 +182,11 @@ impl Mesh {
     /// The cache's time, by which TTLs are counted, is so many milliseconds ahead of the time that events come with.
     pub fn set_cache_time(&mut self, ahead: i64) {
         self.memory.set_ahead(ahead);
+    }
+
+    /// How far unix time is ahead of the mesh's from now on, in milliseconds: signatures have dates.
+    pub fn set_date(&mut self, ahead_ms: i64) {
+        self.date_ahead = ahead_ms;
     }
 
     /// Other limits from now on. Questions in progress go on under them.
@@ -193,6 +214,7 @@ impl Mesh {
         self.effects.clear();
         self.births.clear();
         self.news.clear();
+        self.busy.clear();
         self.servers.forget();
         (self.waiting, self.running_on) = (0, 0);
     }
@@ -288,7 +310,7 @@ impl Mesh {
         }
         let stale = stale.filter(|found| self.limits.serve_expired && servable(found));
         let at_once = |found: &Found| found.paused || self.limits.serve_expired_client_timeout_ms == 0;
-        let key = Key { name, qtype, qclass, cd };
+        let key = key(forwards, name, qtype, qclass, cd);
         if let Some(found) = stale.as_ref().filter(|found| at_once(found)) {
             self.tell_stale(vec![client], found);
             if rd && !found.paused {
@@ -305,8 +327,9 @@ impl Mesh {
         if self.waiting >= self.limits.max_queries.saturating_mul(CLIENTS_PER_QUERY) {
             return self.turn_away(client, stale.as_ref());
         }
-        let waiter = Waiter { id: client, since: now, patient };
-        let same = self.same(&key, forwards).filter(|_| trace.is_none());
+        let cd = forwards.trust().is_some_and(|trust| !trust.checks(cd));
+        let waiter = Waiter { id: client, since: now, patient, cd };
+        let same = self.same(&key, false, forwards).filter(|_| trace.is_none());
         if let Some(mut state) = same.and_then(|number| self.states.remove(&number)) {
             if let Some(failure) = self.hopeless(now, &state).filter(|_| stale.is_none()) {
                 match self.renewable(now, &state) {
@@ -333,21 +356,21 @@ impl Mesh {
     pub fn prefetch(&mut self, now: Millis, forwards: &Arc<Forwards>, question: Question) {
         let Question { name, qtype, qclass, cd, .. } = question;
         if unaskable(qtype, qclass).is_none() {
-            self.refresh(now, forwards, Key { name, qtype, qclass, cd });
+            self.refresh(now, forwards, key(forwards, name, qtype, qclass, cd));
             self.settle(now);
         }
     }
 
     fn refresh(&mut self, now: Millis, forwards: &Arc<Forwards>, key: Key) {
-        if self.same(&key, forwards).is_none() && self.states.len() < self.limits.max_queries {
+        if self.same(&key, false, forwards).is_none() && self.states.len() < self.limits.max_queries {
             self.counts.prefetches += 1;
             self.begin(now, forwards, key, (None, None), Kin::default());
         }
     }
 
     /// The state that answers this question already, if there is one under the same forward zones.
-    fn same(&self, key: &Key, forwards: &Arc<Forwards>) -> Option<u64> {
-        let number = self.joined.get(key)?;
+    fn same(&self, key: &Key, raw: bool, forwards: &Arc<Forwards>) -> Option<u64> {
+        let number = self.joined.get(&(key.clone(), raw))?;
         self.states.get(number).filter(|state| Arc::ptr_eq(&state.forwards, forwards)).map(|_| *number)
     }
 
@@ -360,12 +383,13 @@ impl Mesh {
         kin: Kin,
     ) {
         let number = self.number();
-        let Kin { parents, depth, work, seeks_glue } = kin;
+        let Kin { parents, depth, work, seeks_glue, raw } = kin;
         let refresh = client.is_none() && parents.is_empty();
         // Who asks for an explanation does not take the place of a question that others join.
-        let aside = seeks_glue || (work.trace.is_some() && self.joined.contains_key(&key));
+        let joined = (key.clone(), raw);
+        let aside = seeks_glue || (work.trace.is_some() && self.joined.contains_key(&joined));
         if !aside {
-            self.joined.insert(key.clone(), number);
+            self.joined.insert(joined, number);
         }
         self.waiting += usize::from(client.is_some());
         // Unbound's two halves: the first runs on to the end, the other gives way when it gets old.
@@ -397,6 +421,9 @@ impl Mesh {
             stale,
             key,
             chain: Vec::new(),
+            proof: None,
+            raw,
+            cd: client.is_some_and(|client| client.cd),
             aa: true,
             keep_from: 0,
             zone: None,
@@ -441,13 +468,14 @@ impl Mesh {
 
     /// When [`Mesh::wake`] is to be called next, unless something else happens before; it may lie in the past.
     pub fn next_wake(&self) -> Option<Millis> {
-        self.timers.first().map(|(at, _)| *at)
+        if self.is_busy() { Some(0) } else { self.timers.first().map(|(at, _)| *at) }
     }
 
     /// Time has passed: what is due is done.
     pub fn wake(&mut self, now: Millis) {
         self.wake_due(now);
         self.settle(now);
+        self.work(now);
     }
 
     fn wake_due(&mut self, now: Millis) {
@@ -569,8 +597,9 @@ impl Mesh {
         self.doomed.remove(&state.number);
         self.jostle.remove(&state.number);
         self.running_on -= usize::from(state.runs_on);
-        if self.joined.get(&state.key) == Some(&state.number) {
-            self.joined.remove(&state.key);
+        let joined = (state.key.clone(), state.raw);
+        if self.joined.get(&joined) == Some(&state.number) {
+            self.joined.remove(&joined);
         }
     }
 

@@ -20,8 +20,8 @@ use crate::limits::{FAILURE_TTL, Limits, MAX_SIGS, NO_RECORD_TTL};
 pub(crate) enum Finding {
     /// The end: records, NODATA, NXDOMAIN or YXDOMAIN.
     Answer(Answer),
-    /// One link, and the name to go on with.
-    Link(Vec<Rrset>, Name),
+    /// One link, the proofs beside it (of one out of a wildcard), and the name to go on with.
+    Link(Vec<Rrset>, Vec<Rrset>, Name),
 }
 
 /// What a reply is held against.
@@ -57,7 +57,7 @@ pub(crate) fn scrub(mut reply: Reply, qname: NameRef<'_>, qtype: Rtype, scope: &
     }
     let asked = |set: &Rrset| set.owner.as_ref() == qname && (set.rtype == qtype || qtype == Rtype::ANY);
     if !reply.answer.iter().any(asked)
-        && let Some(found) = link(&mut reply.answer, qname, qtype)
+        && let Some(found) = link(&mut reply.answer, &mut reply.authority, qname, qtype)
     {
         return Some(found);
     }
@@ -143,7 +143,7 @@ fn answers(set: &Rrset, qname: NameRef<'_>) -> bool {
 }
 
 /// The first link that leads on from `qname`, taken out of the answer section.
-fn link(section: &mut Vec<Rrset>, qname: NameRef<'_>, qtype: Rtype) -> Option<Finding> {
+fn link(section: &mut Vec<Rrset>, authority: &mut Vec<Rrset>, qname: NameRef<'_>, qtype: Rtype) -> Option<Finding> {
     let above = |set: &Rrset| {
         set.rtype == Rtype::DNAME && set.owner.as_ref() != qname && qname.is_subdomain_of(set.owner.as_ref())
     };
@@ -153,7 +153,7 @@ fn link(section: &mut Vec<Rrset>, qname: NameRef<'_>, qtype: Rtype) -> Option<Fi
             return Some(Finding::Answer(Answer { answer: vec![dname], ..Answer::new(Rcode::YXDOMAIN) }));
         };
         let target = alias(&cname)?;
-        return Some(Finding::Link(vec![dname, cname], target));
+        return Some(Finding::Link(vec![dname, cname], Vec::new(), target));
     }
     if qtype == Rtype::CNAME {
         return None;
@@ -166,7 +166,8 @@ fn link(section: &mut Vec<Rrset>, qname: NameRef<'_>, qtype: Rtype) -> Option<Fi
     let mut links = take(section, of_cname);
     // RFC 2181 10.1: there is one canonical name; of several the first is believed.
     links.iter_mut().filter(|set| set.rtype == Rtype::CNAME).for_each(|set| set.make_mut().rdata = first.clone());
-    Some(Finding::Link(links, target))
+    let proofs = take(authority, |set| matches!(set.rtype, Rtype::NSEC | Rtype::NSEC3));
+    Some(Finding::Link(links, proofs, target))
 }
 
 /// Takes private addresses out of a set, which may leave it empty (`private-address`, `private-domain`). A service binding

@@ -60,10 +60,14 @@ pub struct Trust {
     /// What is logged of a failed validation (`val-log-level`): 0 nothing, 1 one line, 2 a line with the reason and the
     /// server.
     pub log_level: u8,
+    id: u64,
     anchors: HashMap<Name, Arc<Anchor>>,
     insecure: HashSet<Name>,
     live: Arc<Live>,
 }
+
+/// The number of the last [`Trust`] that was made.
+static LAST: AtomicU64 = AtomicU64::new(0);
 
 /// Where validation of a name begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +108,7 @@ impl PartialEq for Trust {
             anchors,
             insecure,
             live,
+            id: _,
         } = self;
         *rules == other.rules
             && *permissive == other.permissive
@@ -143,6 +148,7 @@ impl Trust {
             prefetch_key: false,
             no_lame_check: false,
             log_level: 0,
+            id: LAST.fetch_add(1, Ordering::Relaxed),
             anchors: anchors.iter().map(|anchor| (anchor.owner.clone(), Arc::new(anchor.clone()))).collect(),
             insecure: HashSet::new(),
             live,
@@ -200,6 +206,11 @@ impl Trust {
         let mut names: Vec<&Name> = self.insecure.iter().collect();
         names.sort_by(|a, b| a.as_ref().cmp(&b.as_ref()));
         names
+    }
+
+    /// A number of its own: what was concluded under another one may be wrong.
+    pub fn id(&self) -> u64 {
+        self.id
     }
 
     /// What changes while this configuration is in force.

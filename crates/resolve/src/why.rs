@@ -6,7 +6,11 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 
+use dnssec::Reason;
+use store::Key;
 use wire::{Answer, Ede, Name, Rcode};
+
+use crate::validate::Why;
 
 /// What went wrong with one try at one server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +101,10 @@ pub(crate) enum Failure {
     Late(Name, SocketAddr, Option<Fault>),
     /// The forwarders of a zone with `forward-first` failed, and there is no zone above to go on with.
     NoneAbove(Name, SocketAddr, Fault),
+    /// Validation has found the answer to be bogus: the extended error, and what Unbound logs.
+    Bogus(Ede, String),
+    /// To prove the answer would take more work than a question may cause.
+    OverBudget,
     /// A newer question took its place.
     Jostled,
     /// Too many links, or links in a circle; this is where it stopped.
@@ -110,6 +118,15 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// An answer that is bogus: why, as far as that is known still, and what was remembered of it.
+    pub(crate) fn bogus(key: &Key, why: Option<&Why>, remembered: Option<&Ede>) -> Failure {
+        let ede = why.map(Why::ede).or_else(|| remembered.cloned());
+        let ede = ede.unwrap_or(Ede::new(Ede::DNSSEC_BOGUS, ""));
+        let Key { name, qtype, qclass, .. } = key;
+        let text = format!("validation failure <{name} {qtype} {qclass}>: {}", ede.text);
+        Failure::Bogus(ede, text)
+    }
+
     /// The answer for the client.
     pub(crate) fn answer(&self) -> Answer {
         Answer { ede: Some(self.ede()), ..Answer::new(Rcode::SERVFAIL) }
@@ -198,6 +215,8 @@ impl Failure {
                 );
                 ede(fault.code(), text)
             }
+            Failure::Bogus(ede, _) => ede.clone(),
+            Failure::OverBudget => Ede::new(Ede::DNSSEC_INDETERMINATE, Reason::OverBudget.text()),
             Failure::Jostled => {
                 Ede::new(Ede::OTHER, "a newer question took its place (num-queries-per-thread, outgoing-range)")
             }
@@ -232,6 +251,8 @@ impl Failure {
                 format!("{ALL} {zone} no server to query nameserver addresses not usable have no nameserver names")
             }
             Failure::Down(zone, ..) | Failure::Late(zone, _, None) => format!("{ALL} {zone} upstream server timeout"),
+            Failure::Bogus(_, why) => why.clone(),
+            Failure::OverBudget => Reason::OverBudget.text().into(),
             Failure::Jostled => "a newer question took its place (jostle-timeout)".into(),
             Failure::AllFailed(zone, server, fault)
             | Failure::TimeUp(zone, server, fault)

@@ -50,17 +50,19 @@ impl Mesh {
         let past = first && (state.refresh || state.seeks_glue);
         if zone.as_ref().is_none_or(|zone| !zone.no_cache) && !past {
             let (target, key) = (state.target.as_ref(), &state.key);
-            let known = if first && state.depth == 0 { None } else { self.memory.known(target, key, now) };
+            // What a client asks, the driver has looked for; but it passes by what is not proven.
+            let trusts = state.forwards.trust().is_some();
+            let known = if first && state.depth == 0 && !trusts { None } else { self.memory.known(target, key, now) };
             if let Some(known) = known.or_else(|| self.memory.implied(target, key, now, &self.limits)) {
-                return self.finish_known(now, *state, known);
+                return self.finish_known(now, state, known);
             }
             let root = Name::root();
             let apex = zone.as_ref().map_or(root.as_ref(), |zone| zone.name.as_ref());
             if !matches!(key.qtype, Rtype::CNAME | Rtype::DS | Rtype::ANY)
-                && let Some((sets, target)) = self.memory.link(target, apex, key, now)
+                && let Some((link, target)) = self.memory.link(target, apex, key, now)
             {
                 state.note(now, || Step::Link { to: target.clone(), remembered: true });
-                return self.follow(now, state, sets, target);
+                return self.follow(now, state, link, target);
             }
         }
         (state.sends, state.last_fault) = (0, None);
@@ -109,6 +111,9 @@ impl Mesh {
 
     /// ASK: if nobody who was asked is still in time, the next server, if there is one and time is left.
     pub(super) fn ask(&mut self, now: Millis, mut state: Box<State>) {
+        if state.proof.is_some() {
+            return self.wait_for_proof(now, state);
+        }
         if now >= state.ends {
             return self.give_up(now, state);
         }
@@ -297,7 +302,7 @@ impl Mesh {
         let id = (self.rng.next_u32() >> 16) as u16;
         // An authority is asked for what it has; one that only recurses, as a last resort, to recurse.
         let recurse = state.hunt.as_ref().is_none_or(|hunt| hunt.recursing);
-        let flags = if recurse { flag::RD } else { 0 } | if state.key.cd { flag::CD } else { 0 };
+        let flags = if recurse { flag::RD } else { 0 } | if self.passes_cd(state) { flag::CD } else { 0 };
         let edns = how.edns.then_some((self.limits.edns_buffer_size, true));
         let name = cased.unwrap_or(&state.asks.0).as_ref();
         let mut buffer = [0; MAX_QUERY];

@@ -47,7 +47,7 @@
 
 use std::sync::Arc;
 
-use store::{Millis, Put, Trust};
+use store::{Millis, Put, Security, Trust};
 use wire::{Answer, Name, NameRef, Rcode, Reply, Rrset, Rtype};
 
 use super::Mesh;
@@ -471,6 +471,7 @@ impl Mesh {
             // Whatever the flag says: the parent's NS records are not its own (RFC 2181 5.4.1).
             self.memory.learn(&found.ns, Trust::AuthorityNoAa, put);
             found.proofs.iter().for_each(|set| self.memory.learn(set, above, put));
+            self.keep_ds(now, &state, &found.ns.owner, &found.proofs, aa);
             found.glue.iter().for_each(|set| self.memory.learn(set, beside, put));
         }
         if state.key.qtype == Rtype::DS && found.ns.owner.as_ref() == state.target.as_ref() {
@@ -485,7 +486,7 @@ impl Mesh {
             // Glue is no answer for anybody else.
             state.keep_from = usize::MAX;
             let end = Answer { answer: vec![glue.clone()], ..Answer::new(Rcode::NOERROR) };
-            return self.finish(now, *state, end, false, None, None);
+            return self.conclude(now, state, end, false, None, Security::Unchecked);
         }
         let mut at = Delegation::of_reply(&found.ns, &found.glue, Source::Parent, &state.forwards, &recursion);
         at.no_cache = no_cache;
@@ -503,7 +504,7 @@ impl Mesh {
             Finding::Answer(answer) if rcode == Rcode::NXDOMAIN && answer.answer.is_empty() && strict => {
                 return self.use_reply(now, state, useful);
             }
-            Finding::Link(sets, _) if whole_name && rcode == Rcode::NOERROR => {
+            Finding::Link(sets, ..) if whole_name && rcode == Rcode::NOERROR => {
                 let cname = sets.iter().all(|set| set.rtype == Rtype::CNAME);
                 if cname && !matches!(state.key.qtype, Rtype::CNAME | Rtype::ANY) {
                     return self.use_reply(now, state, useful);
@@ -513,7 +514,7 @@ impl Mesh {
         }
         self.ground(now, &mut state);
         let dname =
-            matches!(&useful.finding, Finding::Link(sets, _) if sets.iter().any(|set| set.rtype == Rtype::DNAME));
+            matches!(&useful.finding, Finding::Link(sets, ..) if sets.iter().any(|set| set.rtype == Rtype::DNAME));
         if let Some(hunt) = &mut state.hunt {
             hunt.steps.whole |= rcode != Rcode::NOERROR || dname;
             hunt.steps.silences = 0;

@@ -9,14 +9,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use store::{Found, Key, Millis, Put, Security};
-use wire::{Answer, Name, Rcode, Reply, Rrset, Rtype};
+use wire::{Answer, Name, Rcode, Reply, Rtype};
 
-use super::state::{Link, State};
+use super::state::State;
 use super::{ClientId, Effect, Mesh};
 use crate::limits::{FAILURE_TTL, UNREACHABLE_TTL};
 use crate::memory::stale_answer;
 use crate::scrub::{Finding, Scope, message_ttl, scrub};
 use crate::trace::Step;
+use crate::validate::{Part, Why, least};
 use crate::why::{Failure, Fault};
 
 /// A question as Unbound's log writes it: name, type, class.
@@ -68,95 +69,138 @@ impl Mesh {
         state.aa &= aa;
         self.say(2, || format!("query response was {}", kind(&finding)));
         match finding {
-            Finding::Answer(answer) => self.finish(now, *state, answer, aa, None, None),
-            Finding::Link(sets, target) => {
+            Finding::Answer(answer) => self.conclude(now, state, answer, aa, None, Security::Unchecked),
+            Finding::Link(answer, authority, target) => {
+                let answer = Answer { answer, authority, ..Answer::default() };
+                let link = Part::new(state.target.clone(), Rtype::CNAME, answer, Security::Unchecked);
                 let keep = state.keep_from <= state.chain.len();
-                if keep && sets.first().is_some_and(|set| set.rtype == Rtype::CNAME) {
+                if keep && link.answer.answer.first().is_some_and(|set| set.rtype == Rtype::CNAME) {
                     let key = Key { name: state.target.clone(), qtype: Rtype::CNAME, ..state.key.clone() };
-                    let answer = Answer { answer: sets.clone(), ..Answer::default() };
-                    let ttl = message_ttl(&answer, Rtype::CNAME, &self.limits);
-                    self.memory.keep(key, &answer, state.put(now, ttl, aa));
+                    let ttl = message_ttl(&link.answer, Rtype::CNAME, &self.limits);
+                    self.memory.keep(key, &link.answer, state.put(now, ttl, aa));
                 }
                 state.note(now, || Step::Link { to: target.clone(), remembered: false });
-                self.follow(now, state, sets, target);
+                self.follow(now, state, link, target);
             }
         }
     }
 
     /// A link leads on, unless it leads in a circle or one too far.
-    pub(super) fn follow(&mut self, now: Millis, mut state: Box<State>, sets: Vec<Rrset>, target: Name) {
+    pub(super) fn follow(&mut self, now: Millis, mut state: Box<State>, link: Part, target: Name) {
         self.ground(now, &mut state);
         let circle = target == state.target || state.chain.iter().any(|link| link.name == target);
         if circle || state.chain.len() >= usize::from(self.limits.max_restarts) {
             let stop = if circle { target } else { state.target.clone() };
             return self.fail(now, *state, &Failure::TooManyLinks(stop));
         }
-        let name = std::mem::replace(&mut state.target, target);
-        state.chain.push(Link { name, sets });
+        state.target = target;
+        state.chain.push(link);
         self.say(2, || format!("resolving {}", Asked(&state.key)));
         self.seek(now, state);
     }
 
     /// ANSWER, of which the store knew the end.
-    pub(super) fn finish_known(&mut self, now: Millis, state: State, known: Found) {
+    pub(super) fn finish_known(&mut self, now: Millis, state: Box<State>, known: Found) {
         state.note(now, || super::steps::remembered(&known));
-        // What is known already, fresh or stale, is of more use than a failure remembered (RFC 8767 5).
-        if known.answer.rcode == Rcode::SERVFAIL && (state.refresh || state.stale.is_some()) {
-            return self.fail(now, state, &Failure::RecentlyFailed);
+        if known.answer.rcode != Rcode::SERVFAIL {
+            return self.conclude(now, state, known.answer, false, Some(known.left), known.security);
         }
-        let why = (known.answer.rcode == Rcode::SERVFAIL).then(|| Failure::RecentlyFailed.why());
-        self.finish(now, state, known.answer, false, why, Some(known.left));
+        // What is known already, fresh or stale, is of more use than a failure remembered (RFC 8767 5).
+        if state.refresh || state.stale.is_some() {
+            return self.fail(now, *state, &Failure::RecentlyFailed);
+        }
+        let end = Part::new(state.target.clone(), state.key.qtype, known.answer, Security::Indeterminate);
+        self.finish(now, *state, end, false, Some(Failure::RecentlyFailed.why()), Some(known.left));
     }
 
     /// ANSWER: `end` answers the last target. Everyone is told, and each part of the chain that leads to the end is
-    /// remembered as an answer of its own. `left` is set when the end came from the store, where it has so many seconds.
+    /// remembered as an answer of its own, with the least of what is known of its own parts. `left` is set when the end came
+    /// from the store, where it has so many seconds.
     pub(super) fn finish(
         &mut self,
         now: Millis,
         mut state: State,
-        end: Answer,
+        end: Part,
         aa: bool,
         why: Option<String>,
         left: Option<u32>,
     ) {
         self.forget(now, &mut state);
         self.say(3, || format!("finishing processing for {}", Asked(&state.key)));
+        let trust = state.forwards.trust().filter(|_| !state.raw && why.is_none()).cloned();
+        let security = |from: usize| match &trust {
+            Some(trust) => match least(state.chain.iter().skip(from).chain(std::iter::once(&end))) {
+                Security::Bogus if trust.permissive => Security::Indeterminate,
+                security => security,
+            },
+            None => Security::Unchecked,
+        };
+        let bogus = security(0) == Security::Bogus;
+        state.note(now, || Step::Answered { rcode: end.answer.rcode, security: security(0) });
+        let whys = || state.chain.iter().chain(std::iter::once(&end)).find_map(|part| part.why.as_ref());
+        let failure = bogus.then(|| Failure::bogus(&state.key, whys(), end.answer.ede.as_ref()));
+        let known = match &failure {
+            Some(_) if state.keep_from == 0 && (self.limits.serve_expired || state.refresh) => {
+                self.memory.fall_back(&state.key, now, &self.limits)
+            }
+            _ => None,
+        };
+        let found = security(0);
+        self.counts.bogus_sets += u64::from(bogus);
         let (put, all_aa) = (state.put(now, 0, aa), state.aa);
-        state.note(now, || Step::Answered { rcode: end.rcode, security: put.security });
-        let State { key, clients, parents, chain, keep_from, target, .. } = state;
-        let links = chain.len();
+        let links = state.chain.len();
         let whole = |from: usize| {
-            let mut answer = end.clone();
-            answer.answer = chain
-                .iter()
-                .skip(from)
-                .flat_map(|link| link.sets.iter().cloned())
-                .chain(end.answer.iter().cloned())
-                .collect();
+            let parts = || state.chain.iter().skip(from).chain(std::iter::once(&end));
+            let mut answer = Answer { rcode: end.answer.rcode, aa: end.answer.aa, ..Answer::default() };
+            answer.answer = parts().flat_map(|part| part.answer.answer.iter().cloned()).collect();
+            answer.authority = parts().flat_map(|part| part.answer.authority.iter().cloned()).collect();
+            answer.additional = end.answer.additional.clone();
+            answer.ede = parts().find_map(|part| part.answer.ede.clone());
+            answer.ad = security(from) == Security::Secure;
+            if security(from) == Security::Bogus || trust.as_ref().is_some_and(|trust| trust.permissive) {
+                answer.ede = whys().map(Why::ede).or(answer.ede);
+            }
             answer
         };
         let mut told = None;
-        for from in keep_from..=links {
-            let name = match chain.get(from) {
+        for from in state.keep_from..=links {
+            let name = match state.chain.get(from) {
                 Some(link) => &link.name,
-                None if left.is_some() => break,
-                None => &target,
+                None if left.is_some() && trust.is_none() => break,
+                None => &state.target,
             };
-            let answer = whole(from);
-            let ttl = message_ttl(&answer, key.qtype, &self.limits).min(left.unwrap_or(u32::MAX));
+            if from == 0 && known.is_some() {
+                continue;
+            }
+            let mut answer = whole(from);
+            // What is bogus, or was tolerated, is soon looked at again; who is told it now sees the TTLs that came.
+            if let Some(trust) = trust.as_ref().filter(|_| whys().is_some()) {
+                let sets = answer.answer.iter_mut().chain(&mut answer.authority).chain(&mut answer.additional);
+                sets.for_each(|set| set.ttl = set.ttl.min(trust.bogus_ttl_s));
+            }
+            let most = state.chain.iter().skip(from).map(|part| part.most).fold(end.most, u32::min);
+            let ttl = message_ttl(&answer, state.key.qtype, &self.limits).min(left.unwrap_or(u32::MAX)).min(most);
             let authoritative = if from == links { aa } else { all_aa };
-            let of_it = Key { name: name.clone(), ..key.clone() };
-            let known = self.memory.keep(of_it, &answer, Put { ttl, authoritative, ..put });
-            told = if from == 0 { known } else { told };
+            let of_it = Key { name: name.clone(), ..state.key.clone() };
+            let put = Put { ttl, authoritative, security: security(from), ..put };
+            let known = self.memory.keep(of_it, &answer, put);
+            told = if from == 0 { known.filter(|_| whys().is_none()) } else { told };
         }
-        let answer = match told {
-            Some(answer) => answer,
-            None if links == 0 => end,
-            None => whole(0),
+        let answer = told.unwrap_or_else(|| whole(0));
+        let parents = std::mem::take(&mut state.parents);
+        let clients = std::mem::take(&mut state.clients);
+        let Some(failure) = failure else {
+            self.tell_parents(parents, &state.key, &answer, left.is_some());
+            return self.tell_as(found, clients.iter().map(|client| client.id).collect(), answer, why);
         };
-        self.tell_parents(parents, &key, &answer, left.is_some());
-        let clients = clients.iter().map(|client| client.id).collect();
-        self.tell(clients, answer, why);
+        self.tell_parents(parents, &state.key, &failure.answer(), left.is_some());
+        let (bold, others): (Vec<_>, Vec<_>) = clients.into_iter().partition(|client| client.cd);
+        self.tell_as(found, bold.iter().map(|client| client.id).collect(), Answer { ede: None, ..answer }, None);
+        let others = others.iter().map(|client| client.id).collect();
+        match state.stale.as_ref().or(known.as_ref()) {
+            Some(found) => self.tell_stale(others, found),
+            None => self.tell_as(found, others, failure.answer(), Some(failure.why())),
+        }
     }
 
     /// FAIL: stale data if there is any (RFC 8767 5), else SERVFAIL, for everyone; remembered for the name that was asked and
@@ -236,8 +280,11 @@ impl Mesh {
     }
 
     pub(super) fn tell(&mut self, clients: Vec<ClientId>, answer: Answer, why: Option<String>) {
+        self.tell_as(Security::Unchecked, clients, answer, why);
+    }
+
+    fn tell_as(&mut self, security: Security, clients: Vec<ClientId>, answer: Answer, why: Option<String>) {
         if !clients.is_empty() {
-            let security = Security::Unchecked;
             self.effects.push(Effect::Answer { clients, answer: Arc::new(answer), why, stale: false, security });
         }
     }

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use store::{Found, Key, Millis, Put, Security};
-use wire::{Class, Name, NameRef, Reply, Rrset, Rtype};
+use wire::{Class, Name, NameRef, Reply, Rtype};
 
 use super::descend::Hunt;
 use super::wait::{Wait, Work};
@@ -16,6 +16,7 @@ use crate::forward::{ForwardZone, Forwards};
 use crate::limits::{Limits, PATIENT_DEADLINE};
 use crate::select::{Candidate, Tries};
 use crate::trace::Step;
+use crate::validate::{Part, Proof};
 use crate::why::Fault;
 
 /// One question in progress.
@@ -40,7 +41,13 @@ pub(super) struct State {
     /// What to serve if nothing better is found in time.
     pub(super) stale: Option<Found>,
     /// The links found so far, first to last.
-    pub(super) chain: Vec<Link>,
+    pub(super) chain: Vec<Part>,
+    /// The answer, as soon as it is there, while it is being proven.
+    pub(super) proof: Option<Box<Proof>>,
+    /// Asked on behalf of another question that proves what it needs itself: nothing of it is proven here.
+    pub(super) raw: bool,
+    /// The client that asked first set CD, so forwarders see it.
+    pub(super) cd: bool,
     /// Whether each reply of the chain was authoritative.
     pub(super) aa: bool,
     /// Links before this one came by way of a zone that must not be remembered.
@@ -82,6 +89,8 @@ pub(super) struct Waiter {
     pub(super) since: Millis,
     /// Told later than at the client deadline.
     pub(super) patient: bool,
+    /// It wants the data even if they are bogus (CD).
+    pub(super) cd: bool,
 }
 
 /// A server of the zone, and how the question fared with it.
@@ -98,12 +107,6 @@ pub(super) struct Target {
     /// Of its zone: only over TCP, nothing remembered.
     pub(super) tcp_only: bool,
     pub(super) no_cache: bool,
-}
-
-/// A CNAME, or a DNAME and the CNAME made from it; and the name that was asked when it came.
-pub(super) struct Link {
-    pub(super) name: Name,
-    pub(super) sets: Vec<Rrset>,
 }
 
 /// An exchange under way: a socket that is open, and what is expected on it.

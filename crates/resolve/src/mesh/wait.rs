@@ -19,12 +19,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use dnssec::Budget;
+use parking_lot::Mutex;
 use store::{Key, Millis};
 use wire::{Answer, Class, Name, Rcode, Rtype};
 
 use super::Mesh;
 use super::state::State;
-use crate::limits::{MAX_GLOBAL_QUOTA, MAX_TARGET_COUNT, MAX_TARGET_NX};
+use crate::limits::{MAX_GLOBAL_QUOTA, MAX_KEY_QUESTIONS, MAX_TARGET_COUNT, MAX_TARGET_NX};
 use crate::trace::{Step, Trace};
 
 /// Times `num-queries-per-thread` that states may be there with those others wait for.
@@ -66,6 +68,7 @@ pub(super) struct Kin {
     pub(super) depth: u8,
     pub(super) work: Arc<Work>,
     pub(super) seeks_glue: bool,
+    pub(super) raw: bool,
 }
 
 /// What a client's question has cost so far, at all depths.
@@ -76,6 +79,9 @@ pub(super) struct Work {
     missing: AtomicU32,
     /// Where its steps are written down, if somebody wants it explained.
     pub(super) trace: Option<Arc<Trace>>,
+    keys: AtomicU32,
+    /// What proofs may cost. Never renewed (CVE-2026-50045).
+    pub(super) budget: Mutex<Budget>,
 }
 
 impl Work {
@@ -97,6 +103,11 @@ impl Work {
         self.targets.fetch_add(1, Ordering::Relaxed) < MAX_TARGET_COUNT
     }
 
+    /// One more DS or DNSKEY set is asked for; false when it is one too many.
+    fn key(&self) -> bool {
+        self.keys.fetch_add(1, Ordering::Relaxed) < MAX_KEY_QUESTIONS
+    }
+
     /// One more name server has no address.
     pub(super) fn one_missing(&self) {
         self.missing.fetch_add(1, Ordering::Relaxed);
@@ -109,6 +120,11 @@ impl Work {
     pub(super) fn too_many_targets(&self) -> bool {
         self.targets.load(Ordering::Relaxed) >= MAX_TARGET_COUNT
     }
+}
+
+/// Whether a question is for a link of a chain of trust.
+pub(super) fn is_key(qtype: Rtype) -> bool {
+    matches!(qtype, Rtype::DS | Rtype::DNSKEY)
 }
 
 impl Mesh {
@@ -126,7 +142,8 @@ impl Mesh {
         if state.waits.iter().any(|wait| wait.name == *name && wait.qtype == qtype) {
             return true;
         }
-        if !state.work.target() {
+        let may = if is_key(qtype) { state.work.key() } else { state.work.target() };
+        if !may {
             return false;
         }
         state.waits.push(Wait { name: name.clone(), qtype, child: None });
@@ -144,7 +161,11 @@ impl Mesh {
                 if state.waits.len() == before {
                     self.park(state);
                 } else {
-                    self.hear_news(now, state, (&name, qtype), &answer, known);
+                    if is_key(qtype) {
+                        self.hear_key(now, state, (&name, qtype), &answer);
+                    } else {
+                        self.hear_news(now, state, (&name, qtype), &answer, known);
+                    }
                 }
             } else if let Some(birth) = self.births.pop_front() {
                 self.bear(now, birth);
@@ -162,7 +183,10 @@ impl Mesh {
         state.note(now, || super::steps::wants(&name, qtype, seeks_glue));
         let (forwards, depth, work) = (Arc::clone(&state.forwards), state.depth, Arc::clone(&state.work));
         let key = Key { name, qtype, qclass: Class::IN, cd: false };
-        let child = match self.same(&key, &forwards).filter(|_| !seeks_glue) {
+        let raw = forwards.trust().is_some();
+        // Keys are asked for where the question stands; addresses one step deeper, for those may go on without end.
+        let depth = if is_key(qtype) { depth } else { depth.saturating_add(1) };
+        let child = match self.same(&key, raw, &forwards).filter(|_| !seeks_glue) {
             Some(child) if child == parent || self.waits_for(child, parent) => None,
             Some(child) => {
                 state.note(now, || Step::Joined { name: key.name.clone(), qtype });
@@ -171,7 +195,7 @@ impl Mesh {
             }
             None if self.states.len() >= self.limits.max_queries.saturating_mul(ROOM_FOR_CHILDREN) => None,
             None => {
-                let kin = Kin { parents: vec![parent], depth: depth.saturating_add(1), work, seeks_glue };
+                let kin = Kin { parents: vec![parent], depth, work, seeks_glue, raw };
                 // Its number is the next one; it may be over before `begin` returns, and then the news are on their way.
                 let child = self.last + 1;
                 self.tie(parent, &key, child);

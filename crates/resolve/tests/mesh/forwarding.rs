@@ -32,7 +32,7 @@ fn rfc4035_3_2_2_cd_is_passed_on_and_remembered_apart() {
 fn rfc5452_9_2_ids_are_not_predictable_and_differ_with_the_seed() {
     let ids = |seed: u8| {
         let store = Arc::new(store::Store::new(store::Sizes { messages: 0, rrsets: 0 }));
-        let mut mesh = resolve::Mesh::new(Limits::default(), [seed; 32], store);
+        let mut mesh = resolve::Mesh::new(Limits::default(), [seed; 32], store, Arc::default());
         let table = Arc::new(forwards([zone(".", &[1])]));
         for n in 0..200 {
             mesh.query(0, &table, question(&format!("n{n}."), Rtype::A), ClientId(n), None);

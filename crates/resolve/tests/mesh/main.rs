@@ -19,3 +19,4 @@ mod signed;
 mod signer;
 mod stale;
 mod ttl;
+mod validation;

@@ -8,7 +8,10 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use resolve::{ClientId, Effect, ForwardZone, Forwards, Limits, Mesh, Millis, Question, SendId, Server, Transport};
+use resolve::{
+    ClientId, Effect, Fit, ForwardZone, Forwards, Limits, Mesh, Millis, Question, SendId, Server, Transport,
+    refused_answer,
+};
 use store::Store;
 use wire::{Answer, Class, Ede, EdnsOut, Name, Query, Rcode, RdataSet, Render, Rrset, Rtype};
 
@@ -42,6 +45,9 @@ pub(crate) struct Told {
     pub(crate) stale: bool,
 }
 
+/// The mesh's time when a test begins.
+const BEGIN: Millis = 1_000_000;
+
 type Upstream = Box<dyn FnMut(&Asked) -> Vec<(Millis, Fate)>>;
 
 pub(crate) struct FakeNet {
@@ -72,11 +78,13 @@ impl FakeNet {
         upstream: impl FnMut(&Asked) -> Vec<(Millis, Fate)> + 'static,
     ) -> FakeNet {
         let store = Arc::new(Store::new(store::Sizes { messages: 4 << 20, rrsets: 4 << 20 }));
+        let mut mesh = Mesh::new(limits, [7; 32], Arc::clone(&store), Arc::default());
+        mesh.set_date((crate::signer::BEGIN_S * 1000).cast_signed() - BEGIN.cast_signed());
         FakeNet {
-            mesh: Mesh::new(limits, [7; 32], Arc::clone(&store)),
+            mesh,
             store,
             forwards: Arc::new(forwards),
-            now: 1_000_000,
+            now: BEGIN,
             limits,
             sent: Vec::new(),
             told: BTreeMap::new(),
@@ -195,8 +203,15 @@ impl FakeNet {
     }
 
     pub(crate) fn resolve_as(&mut self, q: Question) -> Told {
-        if let Some(known) = self.store.get(q.name.as_ref(), q.qtype, q.qclass, q.cd, self.now, None) {
-            return Told { answer: Arc::new(known.answer), why: None, at: self.now, stale: false };
+        let cd = self.forwards.key_cd(q.cd);
+        if let Some(known) = self.store.get(q.name.as_ref(), q.qtype, q.qclass, cd, self.now, None) {
+            let fit = Fit::of(&known, self.forwards.trust().map(|trust| &**trust), q.cd);
+            let told = |answer| Told { answer: Arc::new(answer), why: None, at: self.now, stale: false };
+            match fit {
+                Fit::Good => return told(known.answer),
+                Fit::Bogus => return told(refused_answer(&known.answer)),
+                Fit::Unproven => {}
+            }
         }
         self.counter += 1;
         let client = self.counter | 1 << 40;

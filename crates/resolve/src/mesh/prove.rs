@@ -1,0 +1,181 @@
+//! PROVE: an answer is there, but for the proof that it is true.
+//!
+//! ```text
+//!   ANSWER ──▶ PROVE ──▶ finish: told, remembered, each suffix of the chain with what is known of it
+//!               │  ▲
+//!    DS, DNSKEY │  │ from the store at once, or by a question of its own (`wait`), which proves nothing itself
+//!               ▼  │
+//!              WAIT ── its share is done ──▶ busy ──▶ work ──▶ PROVE
+//! ```
+//!
+//! It owns the ties between a state and its [`Proof`]: who gets what it needs, when others come first, and what is done with
+//! answers for which there is no proof. What is to be proven, and how, is `validate`'s.
+
+use store::{Key, Millis, Security};
+use wire::{Answer, Class, Name, Rcode, Rtype};
+
+use super::Mesh;
+use super::serve::Asked;
+use super::state::State;
+use crate::keycache::Stamp;
+use crate::validate::{Env, Next, OverBudget, Part, Proof, Why};
+use crate::why::Failure;
+
+impl Mesh {
+    /// The answer is there; if it is to be proven, that comes first. `left` is set when it came from the store, where it has so
+    /// many seconds.
+    pub(super) fn conclude(
+        &mut self,
+        now: Millis,
+        mut state: Box<State>,
+        answer: Answer,
+        aa: bool,
+        left: Option<u32>,
+        security: Security,
+    ) {
+        let end = Part::new(state.target.clone(), state.key.qtype, answer, security);
+        if state.raw || state.forwards.trust().is_none() {
+            return self.finish(now, *state, end, aa, None, left);
+        }
+        self.ground(now, &mut state);
+        self.release(&mut state);
+        state.proof = Some(Box::new(Proof::new(end, aa, left)));
+        self.prove(now, state);
+    }
+
+    /// PROVE, as far as that goes without waiting.
+    fn prove(&mut self, now: Millis, mut state: Box<State>) {
+        loop {
+            let next = self.with_proof(now, &mut state, |proof, links, env| proof.next(links, env));
+            match next {
+                Some(Next::Need(name, rtype)) => {
+                    let Some(known) = self.memory.key(&name, rtype, now) else {
+                        if !self.want(&mut state, &name, rtype) {
+                            return self.fail(now, *state, &Failure::TooMuch("exceeded the maximum of keys", name));
+                        }
+                        return self.park(state);
+                    };
+                    if !self.hear_now(now, &mut state, &name, rtype, &known.answer) {
+                        return self.over_budget(now, state);
+                    }
+                }
+                Some(Next::Later) => {
+                    self.busy.push_back(state.number);
+                    return self.park(state);
+                }
+                Some(Next::OverBudget) => return self.over_budget(now, state),
+                Some(Next::Done) => return self.proven(now, state),
+                None => return self.park(state),
+            }
+        }
+    }
+
+    /// Lets the proof of a state do something. `None` if it has none.
+    fn with_proof<T>(
+        &self,
+        now: Millis,
+        state: &mut State,
+        work: impl FnOnce(&mut Proof, &mut [Part], &mut Env<'_>) -> T,
+    ) -> Option<T> {
+        let State { forwards, proof, chain, work: shared, epoch, .. } = state;
+        let (trust, proof) = (forwards.trust()?, proof.as_deref_mut()?);
+        let stamp = Stamp { trust: trust.id(), version: trust.live().version(), epoch: *epoch };
+        let date = now.saturating_add_signed(self.date_ahead) / 1000;
+        let mut budget = shared.budget.lock();
+        let mut env = Env { trust, keys: &self.keys, stamp, now: self.memory.time(now), date, budget: &mut budget };
+        Some(work(proof, chain, &mut env))
+    }
+
+    /// False if the work is used up.
+    fn hear_now(&mut self, now: Millis, state: &mut State, name: &Name, rtype: Rtype, answer: &Answer) -> bool {
+        let heard = self.with_proof(now, state, |proof, _, env| proof.hear(name, rtype, answer, env));
+        !matches!(heard, Some(Err(OverBudget)))
+    }
+
+    /// A DS or DNSKEY set that was wanted is there, or is not to be had.
+    pub(super) fn hear_key(
+        &mut self,
+        now: Millis,
+        mut state: Box<State>,
+        (name, rtype): (&Name, Rtype),
+        answer: &Answer,
+    ) {
+        if !state.proof.as_ref().is_some_and(|proof| proof.needs(name, rtype)) {
+            return self.park(state);
+        }
+        if !self.hear_now(now, &mut state, name, rtype, answer) {
+            return self.over_budget(now, state);
+        }
+        self.prove(now, state);
+    }
+
+    fn over_budget(&mut self, now: Millis, state: Box<State>) {
+        self.fail(now, *state, &Failure::OverBudget);
+    }
+
+    /// Time passes while the proof waits.
+    pub(super) fn wait_for_proof(&mut self, now: Millis, state: Box<State>) {
+        if now >= state.ends {
+            let zone = state.target.clone();
+            return self.fail(now, *state, &Failure::OutOfTime(zone));
+        }
+        self.park(state);
+    }
+
+    /// Whether a proof gave way to others and wants to go on.
+    pub fn is_busy(&self) -> bool {
+        !self.busy.is_empty()
+    }
+
+    /// Goes on with one proof that gave way, for its share. To be called between batches while [`Mesh::is_busy`];
+    /// [`Mesh::wake`] does it too.
+    pub fn work(&mut self, now: Millis) {
+        let Some(state) = self.busy.pop_front().and_then(|number| self.states.remove(&number)) else { return };
+        self.prove(now, state);
+        self.settle(now);
+    }
+
+    /// Every part is proven, or one is bogus.
+    fn proven(&mut self, now: Millis, mut state: Box<State>) {
+        let Some(proof) = state.proof.take() else { return self.park(state) };
+        let Proof { end, aa, left, .. } = *proof;
+        let bogus = state.chain.iter().chain(std::iter::once(&end)).find(|part| part.security == Security::Bogus);
+        if let Some(why) = bogus.and_then(|part| part.why.clone()) {
+            self.log_bogus(&state, &why);
+        }
+        self.finish(now, *state, end, aa, None, left);
+    }
+
+    fn log_bogus(&mut self, state: &State, why: &Why) {
+        let level = state.forwards.trust().map_or(0, |trust| trust.log_level);
+        let asked = Asked(&state.key);
+        match level {
+            0 => {}
+            1 => self.say(0, || format!("validation failure {asked}")),
+            _ => self.say(0, || format!("validation failure <{asked}>: {why}")),
+        }
+    }
+
+    /// Whether a forwarder is asked with CD: where nothing is validated, as the client wants; else when the client did, and
+    /// when a forwarder has failed, which may be because it validates and finds what it got to be bogus.
+    pub(super) fn passes_cd(&self, state: &State) -> bool {
+        if state.forwards.trust().is_none() {
+            return state.key.cd;
+        }
+        state.hunt.is_none() && (state.cd || state.servers.iter().any(|target| target.tries.failures > 0))
+    }
+
+    /// What a referral says of the DS set of the zone below is an answer to the question for it.
+    pub(super) fn keep_ds(&mut self, now: Millis, state: &State, child: &Name, proofs: &[wire::Rrset], aa: bool) {
+        if state.forwards.trust().is_none() || proofs.is_empty() {
+            return;
+        }
+        let (answer, authority): (Vec<_>, Vec<_>) = proofs.iter().cloned().partition(|set| set.rtype == Rtype::DS);
+        let ttl = proofs.iter().map(|set| set.ttl).min().unwrap_or(0);
+        let answer = Answer { answer, authority, ..Answer::new(Rcode::NOERROR) };
+        // Without the SOA record of a real answer a denial is for our own proofs alone.
+        let cd = answer.answer.is_empty();
+        let key = Key { name: child.clone(), qtype: Rtype::DS, qclass: Class::IN, cd };
+        self.memory.keep(key, &answer, state.put(now, ttl, aa));
+    }
+}
