@@ -73,12 +73,12 @@ def _read(case: Case, root: str, write: int) -> None:
 
     from runbound import engine
     from runbound.config import load, report
-    from runbound.ops.source import check_in_engine
+    from runbound.ops.source import checker
 
     pwd.getpwall()
     os.chroot(root)
     os.chdir(case["cwd"])
-    loaded = load.load(case["main"], case["cwd"], engine.scan, check_in_engine)
+    loaded = load.load(case["main"], case["cwd"], engine.scan, checker(os.path.join(case["cwd"], case["main"])))
     names = ("port", "verbosity", "identity", "do-ip6", "cache-max-ttl", "msg-cache-size", "private-address")
     more = ("access-control", "interface", "control-port", "edns-buffer-size", "tcp-idle-timeout")
     rest = ("max-client-subnet-ipv4", "statistics-interval")

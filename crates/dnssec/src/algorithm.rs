@@ -29,8 +29,12 @@ pub struct Algorithm(pub u8);
 impl Algorithm {
     /// RSA/MD5 (RFC 2537): not to be used, and its key tag is computed in its own way.
     pub const RSAMD5: Algorithm = Algorithm(1);
+    /// DSA (RFC 2536): not to be used, and not verified.
+    pub const DSA: Algorithm = Algorithm(3);
     /// RSA/SHA-1 (RFC 3110).
     pub const RSASHA1: Algorithm = Algorithm(5);
+    /// DSA in zones with NSEC3 (RFC 5155).
+    pub const DSA_NSEC3: Algorithm = Algorithm(6);
     /// RSA/SHA-1 in zones with NSEC3 (RFC 5155).
     pub const RSASHA1_NSEC3: Algorithm = Algorithm(7);
     /// RSA/SHA-256 (RFC 5702).
@@ -50,7 +54,8 @@ impl Algorithm {
     /// not signed with it (RFC 4035 5.2).
     pub fn is_supported(self, rules: &Rules) -> bool {
         match self {
-            Algorithm::RSASHA1 | Algorithm::RSASHA1_NSEC3 => rules.rsasha1,
+            Algorithm::DSA | Algorithm::DSA_NSEC3 => rules.fake_sha1 || rules.fake_dsa,
+            Algorithm::RSASHA1 | Algorithm::RSASHA1_NSEC3 => rules.rsasha1 || rules.fake_sha1,
             Algorithm::RSASHA256
             | Algorithm::RSASHA512
             | Algorithm::ECDSAP256
@@ -70,6 +75,17 @@ impl Algorithm {
             | Algorithm::RSASHA512 => rsa_parts(key).map(|(_, modulus)| bits(modulus)),
             Algorithm::ECDSAP256 | Algorithm::ECDSAP384 => u32::try_from(key.len() * 4).ok(),
             _ => u32::try_from(key.len() * 8).ok(),
+        }
+    }
+
+    /// Whether a test switch says that signatures of such a key are valid, since nothing here can verify them.
+    pub(crate) fn is_faked(self, bits: Option<u32>, rules: &Rules) -> bool {
+        match self {
+            Algorithm::DSA | Algorithm::DSA_NSEC3 => rules.fake_sha1 || rules.fake_dsa,
+            Algorithm::RSASHA1 | Algorithm::RSASHA1_NSEC3 => {
+                rules.fake_sha1 && bits.is_none_or(|bits| !self.verifies_size(bits))
+            }
+            _ => false,
         }
     }
 
@@ -106,7 +122,9 @@ impl fmt::Display for Algorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match *self {
             Algorithm::RSAMD5 => "RSAMD5",
+            Algorithm::DSA => "DSA",
             Algorithm::RSASHA1 => "RSASHA1",
+            Algorithm::DSA_NSEC3 => "DSA-NSEC3-SHA1",
             Algorithm::RSASHA1_NSEC3 => "RSASHA1-NSEC3-SHA1",
             Algorithm::RSASHA256 => "RSASHA256",
             Algorithm::RSASHA512 => "RSASHA512",

@@ -5,6 +5,9 @@
 
 use std::fmt;
 
+use crate::ds;
+use crate::key::Dnskey;
+use crate::rules::Rules;
 use wire::{Class, Name, NameRef, RdataSet, Rtype, parse_record};
 
 /// The root's key signing keys, as IANA publishes them: KSK-2017 and KSK-2024 (RFC 9718).
@@ -22,6 +25,14 @@ pub struct Anchor {
     pub ds: RdataSet,
     /// DNSKEY records of keys that are trusted.
     pub dnskey: RdataSet,
+}
+
+impl Anchor {
+    /// Whether a key in it can be of use under these rules. If not, all at and below its name is insecure.
+    pub fn is_usable(&self, rules: &Rules) -> bool {
+        let key = |rdata| Dnskey::parse(rdata).is_some_and(|key| key.algorithm.is_supported(rules));
+        self.dnskey.iter().any(key) || ds::usable(self.ds.iter(), rules).is_ok()
+    }
 }
 
 /// Why text holds no trust anchors.

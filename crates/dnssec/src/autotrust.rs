@@ -329,6 +329,9 @@ impl Autotrust {
                 continue;
             }
             let record = parse_record(record, 0).map_err(|why| error(&why.to_string()))?;
+            if record.rtype != Rtype::DS && record.rtype != Rtype::DNSKEY {
+                continue; // signatures that came with the keys, say: Unbound passes them over too
+            }
             let auto = auto.get_or_insert_with(|| {
                 let (ds, dnskey) = (RdataSet::new(), RdataSet::new());
                 Autotrust::new(&Anchor { owner: record.owner.clone(), ds, dnskey })
@@ -347,7 +350,7 @@ impl Autotrust {
                         auto.keys.push(Tracked { rdata: record.rdata, ttl, state, count, changed });
                     }
                 }
-                _ => return Err(error("only DS and DNSKEY records are trust anchors")),
+                _ => {}
             }
         }
         let mut auto = match (auto, head.owner) {

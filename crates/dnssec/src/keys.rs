@@ -98,7 +98,10 @@ fn prove(keys: &Rrset, ds: &[Ds<'_>], trusted: &[Dnskey<'_>], rules: &Rules, now
         Err(OverBudget) => return Keys::OverBudget,
     };
     // What the parent means and cannot be verified for its size alone is like an unsupported algorithm.
-    if entry.iter().all(|key| key.bits().is_some_and(|bits| !key.algorithm.verifies_size(bits))) {
+    let out_of_size = |key: &Dnskey<'_>| {
+        key.bits().is_some_and(|bits| !key.algorithm.verifies_size(bits)) && !key.algorithm.is_faked(key.bits(), rules)
+    };
+    if entry.iter().all(out_of_size) {
         return Keys::Insecure(Reason::UnsupportedKeySize);
     }
     entry.dedup();

@@ -16,6 +16,11 @@ pub struct Rules {
     /// Whether algorithms 5 and 7 (RSASHA1, RSASHA1-NSEC3-SHA1) are verified. Off, zones that have nothing else are
     /// insecure, never bogus (RFC 9905 2). On by default, as Unbound does.
     pub rsasha1: bool,
+    /// `fake-sha1`: for tests with keys of algorithms and sizes that nobody verifies any more. RSASHA1 is verified as if
+    /// `rsasha1` were on, but for keys too small for that, whose signatures count as valid, as those of DSA do.
+    pub fake_sha1: bool,
+    /// `fake-dsa`: for tests. Signatures of DSA count as valid.
+    pub fake_dsa: bool,
     /// `val-sig-skew-min`, seconds.
     pub skew_min_s: u32,
     /// `val-sig-skew-max`, seconds.
@@ -33,6 +38,8 @@ impl Default for Rules {
     fn default() -> Rules {
         Rules {
             rsasha1: true,
+            fake_sha1: false,
+            fake_dsa: false,
             skew_min_s: SKEW_MIN_S,
             skew_max_s: SKEW_MAX_S,
             date: Date::Now,

@@ -175,7 +175,12 @@ impl<'a> Signers<'a> {
             if let Some(more) = data.len().checked_sub(FREE_OCTETS) {
                 budget.octets(more)?;
             }
-            match key.algorithm.verify(key.key, &data, sig.signature) {
+            let verified = if key.algorithm.is_faked(key.bits(), rules) {
+                Ok(())
+            } else {
+                key.algorithm.verify(key.key, &data, sig.signature)
+            };
+            match verified {
                 Ok(()) => {
                     search.met.push(sig.algorithm);
                     let ttl = set.ttl.min(sig.original_ttl).min(left);

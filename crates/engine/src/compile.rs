@@ -9,18 +9,21 @@ use std::sync::Arc;
 
 use conf::{BulkKind, Message, Scan, Severity};
 use net::outbound::{PermittedPorts, PortSet};
-use net::snapshot::{ConnectionLimit, Serve, Snapshot, SourceAddr, Upstream};
+use net::snapshot::{ClientString, ConnectionLimit, Serve, Snapshot, SourceAddr, Upstream};
 use policy::{Acl, Chaos, Defaults, LocalZones, LocalZonesBuilder, Origin, Policy, Problem};
-use resolve::{Family, ForwardZone, Forwards, Minimise, Recursion, Server, StubZone, root_hints};
+use resolve::{Family, ForwardZone, Forwards, Live, Minimise, Recursion, Server, StubZone, Trust, root_hints};
 use wire::{CookieSecret, Name};
 
 use crate::document::{At, Document, Outgoing, Placed};
 use crate::surroundings::Surroundings;
+use crate::trust::{AutoFile, Trusted, texts, trusted};
 
 /// A snapshot and what was said on the way; the snapshot is missing if any message is an error.
 pub struct Compiled {
     /// What packets will read.
     pub snapshot: Option<Snapshot>,
+    /// Anchors that follow RFC 5011, as their files have them.
+    pub(crate) autos: Vec<AutoFile>,
     /// Every warning and error, in the order of the rooms.
     pub messages: Vec<Message>,
 }
@@ -31,24 +34,27 @@ pub struct Compiled {
 /// The document itself cannot be read.
 pub fn check(document: &[u8], scan: Option<&Scan>) -> Result<Vec<Message>, crate::Failure> {
     let document = Document::decode(document).map_err(crate::Failure::new)?;
-    Ok(compile(&document, scan, CookieSecret([0; 16]), &Surroundings::default()).messages)
+    Ok(compile(&document, scan, CookieSecret([0; 16]), &Surroundings::default(), &Arc::default()).messages)
 }
 
 /// Builds the snapshot of a document and the bulk statements of a scan. `cookie_secret` is what cookies are made with
 /// when the document brings none: random, the same for the life of the process, so that a reload keeps cookies valid.
-/// `found` is what the system and the DNS add to the file.
+/// `found` is what the system and the DNS add to the file, `live` what has changed in trust anchors while it runs.
 pub fn compile(
     document: &Document,
     scan: Option<&Scan>,
     cookie_secret: CookieSecret,
     found: &Surroundings,
+    live: &Arc<Live>,
 ) -> Compiled {
     let mut messages = Messages { scan, list: Vec::new() };
-    let forwards = forwards(document, found, &mut messages);
+    let nothing = Trusted { trust: None, autos: Vec::new() };
+    let Trusted { trust, autos } = document.trust.as_ref().map_or(nothing, |from| trusted(from, live, &mut messages));
+    let forwards = forwards(document, found, trust.as_ref(), &mut messages);
     let policy = Policy {
         acl: acl(document, &mut messages),
         local: local(document, scan, &forwards, &mut messages),
-        chaos: chaos(document),
+        chaos: chaos(document, trust.as_ref()),
         deny_any: document.serve.deny_any,
     };
     let serve = serve(document, cookie_secret, &mut messages);
@@ -59,11 +65,11 @@ pub fn compile(
         forwards: Arc::new(forwards),
         serve: Arc::new(serve),
     };
-    Compiled { snapshot: (!refused).then_some(snapshot), messages: messages.list }
+    Compiled { snapshot: (!refused).then_some(snapshot), autos, messages: messages.list }
 }
 
 /// Collects messages and turns places by name into places by number.
-struct Messages<'a> {
+pub(crate) struct Messages<'a> {
     scan: Option<&'a Scan>,
     list: Vec<Message>,
 }
@@ -80,14 +86,17 @@ impl Messages<'_> {
         Origin { file: at.file, line: at.line, column: at.column }
     }
 
-    fn error(&mut self, at: &At, text: String) {
-        let at = self.place(at);
-        self.list.push(Message { severity: Severity::Error, at, length: 1, text, hint: None });
+    pub(crate) fn error(&mut self, at: &At, text: String) {
+        self.tell(Severity::Error, at, text);
     }
 
-    fn warning(&mut self, at: &At, text: String) {
+    pub(crate) fn warning(&mut self, at: &At, text: String) {
+        self.tell(Severity::Warning, at, text);
+    }
+
+    fn tell(&mut self, severity: Severity, at: &At, text: String) {
         let at = self.place(at);
-        self.list.push(Message { severity: Severity::Warning, at, length: 1, text, hint: None });
+        self.list.push(Message { severity, at, length: 1, text, hint: None });
     }
 
     fn problem(&mut self, problem: Problem) {
@@ -137,17 +146,23 @@ fn local(document: &Document, scan: Option<&Scan>, forwards: &Forwards, messages
     zones
 }
 
-fn chaos(document: &Document) -> Chaos {
+/// `trust` is asked for its anchors once: those that follow RFC 5011 are told as they were then.
+fn chaos(document: &Document, trust: Option<&Arc<Trust>>) -> Chaos {
     let chaos = &document.chaos;
     Chaos {
         identity: (!chaos.hide_identity).then(|| chaos.identity.clone()),
         version: (!chaos.hide_version).then(|| chaos.version.clone()),
-        trust_anchors: (!chaos.hide_trustanchor).then(Vec::new),
+        trust_anchors: (!chaos.hide_trustanchor).then(|| texts(trust)),
     }
 }
 
 /// Whom to ask about what. `found` adds what stands in no file of the operator's.
-fn forwards(document: &Document, found: &Surroundings, messages: &mut Messages<'_>) -> Forwards {
+fn forwards(
+    document: &Document,
+    found: &Surroundings,
+    trust: Option<&Arc<Trust>>,
+    messages: &mut Messages<'_>,
+) -> Forwards {
     let out = &document.outgoing;
     let tcp_only = out.tcp_upstream || !out.udp;
     let mut builder = Forwards::builder();
@@ -178,6 +193,9 @@ fn forwards(document: &Document, found: &Surroundings, messages: &mut Messages<'
     }
     if let Some(recursion) = document.recursion.as_ref().map(|recursion| self::recursion(recursion, out, messages)) {
         builder.recursion(recursion);
+    }
+    if let Some(trust) = trust {
+        builder.trust(Arc::clone(trust));
     }
     if !found.resolvers.is_empty() {
         let servers = found.resolvers.iter().map(|addr| Server { addr: *addr, tls_name: None }).collect();
@@ -268,13 +286,13 @@ fn recursion(from: &crate::document::Recursion, out: &Outgoing, messages: &mut M
     recursion
 }
 
-/// The same of a document that was compiled before, so that there is nothing to say.
-pub(crate) fn forwards_of(document: &Document, found: &Surroundings) -> Forwards {
-    forwards(document, found, &mut Messages { scan: None, list: Vec::new() })
+/// The same of a document that was compiled before, so that there is nothing to say; `trust` is what it made then.
+pub(crate) fn forwards_of(document: &Document, found: &Surroundings, trust: Option<&Arc<Trust>>) -> Forwards {
+    forwards(document, found, trust, &mut Messages { scan: None, list: Vec::new() })
 }
 
 /// A name of the file; what is wrong with it is said.
-fn name(option: &str, text: &str, at: &At, messages: &mut Messages<'_>) -> Option<Name> {
+pub(crate) fn name(option: &str, text: &str, at: &At, messages: &mut Messages<'_>) -> Option<Name> {
     match Name::from_text(text) {
         Ok(name) => Some(name),
         Err(error) => {
@@ -323,6 +341,17 @@ fn serve(document: &Document, cookie_secret: CookieSecret, messages: &mut Messag
             }
         }
     }
+    let mut client_strings = Vec::with_capacity(out.client_strings.len());
+    for string in &out.client_strings {
+        match network(&string.net) {
+            Some(net) => client_strings.push(ClientString {
+                addr: net.addr(),
+                prefix: net.prefix_len(),
+                text: string.text.as_bytes().into(),
+            }),
+            None => messages.error(&string.at, format!("edns-client-string: \"{}\" is not a network", string.net)),
+        }
+    }
     Serve {
         edns_buffer_size: d.edns_buffer_size,
         max_udp_size: d.max_udp_size,
@@ -364,6 +393,8 @@ fn serve(document: &Document, cookie_secret: CookieSecret, messages: &mut Messag
             tcp_reuse_timeout_ms: out.tcp_reuse_timeout,
             tcp_mss: out.tcp_mss,
             dscp: document.socket.dscp,
+            client_strings: client_strings.into(),
+            client_string_opcode: out.client_string_opcode,
         },
         limits: limits_of(document),
     }
@@ -392,6 +423,13 @@ fn limits_of(document: &Document) -> resolve::Limits {
         caps_for_id: out.caps_for_id,
         harden_below_nxdomain: cache.harden_below_nxdomain,
         scrub_promiscuous: cache.scrub_promiscuous,
+        scrub_ns: cache.scrub_ns as usize,
+        scrub_cname: cache.scrub_cname as usize,
+        scrub_rrsig: cache.scrub_rrsig as usize,
+        harden_unknown_additional: cache.harden_unknown_additional,
+        harden_unverified_glue: cache.harden_unverified_glue,
+        max_global_quota: out.max_global_quota,
+        edns_do: out.edns_do,
         prefetch: cache.prefetch,
         client_deadline_ms: u64::from(document.serve.discard_timeout),
         jostle_timeout_ms: u64::from(out.jostle_timeout),
@@ -462,7 +500,7 @@ mod tests {
     }
 
     fn compiled(document: &Document, found: &Surroundings) -> Snapshot {
-        compile(document, None, CookieSecret([0; 16]), found).snapshot.expect("no mistakes")
+        compile(document, None, CookieSecret([0; 16]), found, &Arc::default()).snapshot.expect("no mistakes")
     }
 
     fn servers(zone: &ForwardZone) -> Vec<String> {
@@ -482,7 +520,8 @@ mod tests {
         document.outgoing.do_not_query.push(placed("here", 24));
         document.outgoing.interfaces.push(placed("there", 25));
         let scan = scan("server:\nlocal-zone: x. statik\nlocal-data: \"y. A 1\"\n");
-        let compiled = compile(&document, Some(&scan), CookieSecret([0; 16]), &Surroundings::default());
+        let compiled =
+            compile(&document, Some(&scan), CookieSecret([0; 16]), &Surroundings::default(), &Arc::default());
         let mut lines: Vec<u32> = compiled.messages.iter().map(|m| m.at.line).collect();
         lines.sort_unstable();
         assert_eq!(lines, [2, 3, 7, 9, 11, 21, 22, 23, 24, 25]);
@@ -537,7 +576,7 @@ mod tests {
         assert_eq!((recursion.ip4, recursion.ip6, recursion.fetch_policy.as_slice()), (true, true, &[-1, 0][..]));
         let from = document.recursion.as_mut().expect("recursion");
         from.root_hints.push(Placed { value: "/nowhere/named.root".to_owned(), at: at(3) });
-        let compiled = compile(&document, None, CookieSecret([0; 16]), &Surroundings::default());
+        let compiled = compile(&document, None, CookieSecret([0; 16]), &Surroundings::default(), &Arc::default());
         assert!(compiled.messages.iter().any(|message| message.text.starts_with("root-hints: /nowhere/named.root")));
     }
 
@@ -588,6 +627,8 @@ mod tests {
         (out.caps_for_id, out.infra_keep_probing, out.upstream_racing) = (true, true, true);
         (cache.serve_expired, cache.serve_expired_ttl_reset, cache.ede_serve_expired) = (true, true, true);
         (cache.prefetch, cache.harden_below_nxdomain, cache.scrub_promiscuous) = (true, false, false);
+        (cache.scrub_ns, cache.scrub_cname, cache.scrub_rrsig, out.max_global_quota) = (21, 22, 23, 24);
+        (cache.harden_unknown_additional, cache.harden_unverified_glue, out.edns_do) = (true, true, false);
         (cache.serve_expired_ttl, cache.serve_expired_reply_ttl, cache.serve_expired_client_timeout) = (13, 14, 15);
         (cache.max_ttl, cache.min_ttl, cache.max_negative_ttl, cache.min_negative_ttl) = (16, 17, 18, 19);
         (document.serve.discard_timeout, document.serve.edns_buffer_size) = (20, 512);
@@ -609,6 +650,13 @@ mod tests {
             caps_for_id: true,
             harden_below_nxdomain: false,
             scrub_promiscuous: false,
+            scrub_ns: 21,
+            scrub_cname: 22,
+            scrub_rrsig: 23,
+            harden_unknown_additional: true,
+            harden_unverified_glue: true,
+            max_global_quota: 24,
+            edns_do: false,
             prefetch: true,
             client_deadline_ms: 20,
             jostle_timeout_ms: 2,
@@ -646,7 +694,7 @@ mod tests {
     fn a_short_cookie_secret_is_refused() {
         let mut document = document();
         document.serve.cookie_secrets.push(serde_bytes::ByteBuf::from(vec![1; 15]));
-        let compiled = compile(&document, None, CookieSecret([0; 16]), &Surroundings::default());
+        let compiled = compile(&document, None, CookieSecret([0; 16]), &Surroundings::default(), &Arc::default());
         assert!(compiled.messages.iter().any(|m| m.text.starts_with("cookie-secret: ")));
     }
 }

@@ -7,10 +7,10 @@
 use serde::Deserialize;
 
 /// Version of the shape. Any other is refused: the two halves of a wheel always come together.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Where a value stands in the operator's files; line 0 means "not in a file".
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct At {
     /// Path as the scanner names it.
     pub file: String,
@@ -128,8 +128,17 @@ pub struct Serve {
     pub log_destaddr: bool,
 }
 
-/// A value of an option that adds up, as it was written.
+/// One `edns-client-string:`.
 #[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "explained in document.py")]
+pub struct ClientString {
+    pub net: String,
+    pub text: String,
+    pub at: At,
+}
+
+/// A value of an option that adds up, as it was written.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[expect(missing_docs, reason = "explained in document.py")]
 pub struct Placed {
     pub value: String,
@@ -187,6 +196,42 @@ pub struct Recursion {
     pub harden_referral_path: bool,
 }
 
+/// What is believed, and how strictly. Missing where nothing is validated.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[expect(missing_docs, reason = "explained in document.py")]
+pub struct Trust {
+    pub anchors: Vec<Placed>,
+    pub anchor_files: Vec<Placed>,
+    pub bind_files: Vec<Placed>,
+    pub auto_files: Vec<Placed>,
+    pub insecure: Vec<Placed>,
+    pub built_in: bool,
+    pub date: Option<i64>,
+    pub skew_min_s: u32,
+    pub skew_max_s: u32,
+    pub bogus_ttl_s: u32,
+    pub max_restart: u32,
+    pub iterations: Vec<(u32, u32)>,
+    pub sha1: bool,
+    pub fake_sha1: bool,
+    pub fake_dsa: bool,
+    pub permissive: bool,
+    pub clean_additional: bool,
+    pub ignore_cd: bool,
+    pub harden_dnssec_stripped: bool,
+    pub harden_algo_downgrade: bool,
+    pub lame_check: bool,
+    pub aggressive_nsec: bool,
+    pub prefetch_key: bool,
+    pub sentinel: bool,
+    pub signal: bool,
+    pub log_level: u32,
+    pub add_holddown_s: u64,
+    pub del_holddown_s: u64,
+    pub keep_missing_s: u64,
+    pub small_holddown: bool,
+}
+
 /// How upstreams are asked.
 #[derive(Debug, Clone, Deserialize)]
 #[expect(missing_docs, reason = "explained in document.py")]
@@ -224,6 +269,10 @@ pub struct Outgoing {
     pub unwanted_reply_threshold: u32,
     pub upstream_racing: bool,
     pub resolv_conf: String,
+    pub max_global_quota: u32,
+    pub edns_do: bool,
+    pub client_strings: Vec<ClientString>,
+    pub client_string_opcode: u16,
 }
 
 /// Memory and TTL policy.
@@ -245,6 +294,13 @@ pub struct Cache {
     pub prefetch: bool,
     pub harden_below_nxdomain: bool,
     pub scrub_promiscuous: bool,
+    pub scrub_ns: u32,
+    pub scrub_cname: u32,
+    pub scrub_rrsig: u32,
+    pub harden_unknown_additional: bool,
+    pub harden_unverified_glue: bool,
+    pub keys: u64,
+    pub negatives: u64,
 }
 
 /// The whole.
@@ -263,6 +319,7 @@ pub struct Document {
     pub serve: Serve,
     pub forwards: Vec<Forward>,
     pub recursion: Option<Recursion>,
+    pub trust: Option<Trust>,
     pub outgoing: Outgoing,
     pub cache: Cache,
 }
@@ -354,6 +411,7 @@ pub(crate) mod tests {
             },
             forwards: Vec::new(),
             recursion: None,
+            trust: None,
             outgoing: Outgoing {
                 ip4: true,
                 ip6: true,
@@ -388,6 +446,10 @@ pub(crate) mod tests {
                 unwanted_reply_threshold: 0,
                 upstream_racing: false,
                 resolv_conf: String::new(),
+                max_global_quota: 200,
+                edns_do: true,
+                client_strings: Vec::new(),
+                client_string_opcode: 65001,
             },
             cache: Cache {
                 messages: 4 << 20,
@@ -405,7 +467,50 @@ pub(crate) mod tests {
                 prefetch: false,
                 harden_below_nxdomain: true,
                 scrub_promiscuous: true,
+                scrub_ns: 20,
+                scrub_cname: 11,
+                scrub_rrsig: 8,
+                harden_unknown_additional: false,
+                harden_unverified_glue: false,
+                keys: 4 << 20,
+                negatives: 1 << 20,
             },
+        }
+    }
+
+    /// Validation with nothing to begin at, at Unbound's defaults.
+    pub(crate) fn trust() -> Trust {
+        Trust {
+            anchors: Vec::new(),
+            anchor_files: Vec::new(),
+            bind_files: Vec::new(),
+            auto_files: Vec::new(),
+            insecure: Vec::new(),
+            built_in: false,
+            date: None,
+            skew_min_s: 3600,
+            skew_max_s: 86_400,
+            bogus_ttl_s: 60,
+            max_restart: 5,
+            iterations: vec![(1024, 150), (2048, 150), (4096, 150)],
+            sha1: true,
+            fake_sha1: false,
+            fake_dsa: false,
+            permissive: false,
+            clean_additional: true,
+            ignore_cd: false,
+            harden_dnssec_stripped: true,
+            harden_algo_downgrade: false,
+            lame_check: true,
+            aggressive_nsec: true,
+            prefetch_key: false,
+            sentinel: true,
+            signal: true,
+            log_level: 0,
+            add_holddown_s: 30 * 86_400,
+            del_holddown_s: 30 * 86_400,
+            keep_missing_s: 366 * 86_400,
+            small_holddown: false,
         }
     }
 

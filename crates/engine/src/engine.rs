@@ -15,7 +15,7 @@ use conf::Scan;
 use net::listen::ListenerSet;
 use net::pool::Pool;
 use net::snapshot::Snapshot;
-use resolve::{ForwardZone, Forwards};
+use resolve::{ForwardZone, Forwards, Live};
 use store::{Sizes, Store};
 use sys::log::{Level, Logger, Options, Shape, Target, TimeStyle};
 use wire::{CookieSecret, Name, Rtype};
@@ -24,7 +24,7 @@ use crate::compile::{self, Compiled, compile};
 use crate::document::{Document, Log};
 use crate::surroundings::{self, Hosts, Stamp, Surroundings};
 use crate::watch::Watch;
-use crate::{Failure, listening, lookup};
+use crate::{Failure, listening, lookup, trust};
 
 /// Longest time one look-up of a `forward-host` may take: as long as a client waits.
 const HOST_LOOKUP: Duration = Duration::from_secs(2);
@@ -112,6 +112,8 @@ struct State {
 pub struct Engine {
     log: Arc<Logger>,
     cookie_secret: CookieSecret,
+    /// What changes in trust anchors while it runs.
+    live: Arc<Live>,
     state: Arc<Mutex<State>>,
     /// There while the document refers to something that changes by itself.
     watch: Mutex<Option<Watch>>,
@@ -166,6 +168,7 @@ impl Engine {
         Ok(Self {
             log: Arc::new(log),
             cookie_secret: CookieSecret(secret),
+            live: Arc::default(),
             state: Arc::default(),
             watch: Mutex::default(),
         })
@@ -229,7 +232,11 @@ impl Engine {
         let addrs: Vec<SocketAddr> = state.bound.iter().map(|bound| bound.addr).collect();
         let stamp = stamp(&document);
         let found = look_around(&document, &addrs, &Surroundings::default(), &self.log);
-        let snapshot = accepted(compile(&document, scan, self.cookie_secret.clone(), &found))?;
+        let mut compiled = compile(&document, scan, self.cookie_secret.clone(), &found, &self.live);
+        let autos = std::mem::take(&mut compiled.autos);
+        let snapshot = accepted(compiled)?;
+        self.live.follow(autos.iter().filter_map(|file| file.auto.anchor()));
+        self.log.line(Level::Notice, 0, &trust::summary(document.trust.as_ref(), snapshot.forwards.trust()));
         let store = Arc::new(Store::new(sizes(&document)));
         let wanted = descriptors(&document, state.workers);
         match sys::limits::raise_descriptors(wanted) {
@@ -279,7 +286,9 @@ impl Engine {
         let running = state.running.as_mut().ok_or_else(|| Failure::new("the engine does not run"))?;
         let stamp = stamp(&next);
         let found = look_around(&next, &running.listening, &running.found, &self.log);
-        let snapshot = accepted(compile(&next, scan, self.cookie_secret.clone(), &found))?;
+        let mut compiled = compile(&next, scan, self.cookie_secret.clone(), &found, &self.live);
+        let autos = std::mem::take(&mut compiled.autos);
+        let snapshot = accepted(compiled)?;
         let mut changes = Vec::new();
         let mut changed = |what: String, effect| changes.push(Change { what, effect });
 
@@ -315,6 +324,11 @@ impl Engine {
         }
         running.store.resize(sizes(&next));
         let outdated = outdated(&running.pool.snapshot().forwards, &snapshot.forwards);
+        let summary = trust::summary(next.trust.as_ref(), snapshot.forwards.trust());
+        if next.trust != running.document.trust {
+            self.log.line(Level::Notice, 0, &summary);
+        }
+        self.live.follow(autos.iter().filter_map(|file| file.auto.anchor()));
         let applied = running.pool.apply(Arc::new(snapshot));
         // Even if a worker takes long: the snapshot is in force, and the next reload finds nothing outdated any more.
         if let Some(what) = flush(&running.store, &outdated) {
@@ -502,7 +516,7 @@ fn look_around(document: &Document, listening: &[SocketAddr], known: &Surroundin
         }
         Ok(resolvers) => {
             found.resolvers = resolvers;
-            if compile::forwards_of(document, &found).fallback().is_none() {
+            if compile::forwards_of(document, &found, None).fallback().is_none() {
                 let text = format!(
                     "resolv-fallback: {} may not be asked, see do-not-query-localhost",
                     listed(&found.resolvers)
@@ -563,7 +577,7 @@ impl Running {
     /// Puts into force what was found: everything stays but whom to ask.
     fn surround(&mut self, found: Surroundings, log: &Logger) {
         let old = self.pool.snapshot();
-        let forwards = compile::forwards_of(&self.document, &found);
+        let forwards = compile::forwards_of(&self.document, &found, old.forwards.trust());
         let next = Snapshot {
             revision: old.revision,
             policy: Arc::clone(&old.policy),
@@ -588,8 +602,8 @@ fn listed(addrs: &[SocketAddr]) -> String {
 /// What may not be said any more once other forwarders are asked.
 #[derive(Debug, PartialEq, Eq)]
 enum Outdated {
-    /// Addresses were filtered otherwise when all of it was stored.
-    All,
+    /// Addresses were filtered otherwise when all of it was stored, or answers judged otherwise: this is why.
+    All(&'static str),
     /// Names at and below these were asked of other servers.
     Zones(Vec<Name>),
 }
@@ -599,7 +613,15 @@ enum Outdated {
 /// `reload_keep_cache`.
 fn outdated(old: &Forwards, next: &Forwards) -> Outdated {
     if old.private() != next.private() {
-        return Outdated::All;
+        return Outdated::All("other private addresses");
+    }
+    let same = match (old.trust(), next.trust()) {
+        (Some(old), Some(next)) => old.judges_as(next),
+        (None, None) => true,
+        _ => false,
+    };
+    if !same {
+        return Outdated::All("other trust anchors or rules of validation");
     }
     let servers = |zone: &ForwardZone| zone.servers.iter().map(|server| server.addr).collect::<BTreeSet<_>>();
     let of = |table: &Forwards| -> HashMap<Name, (BTreeSet<SocketAddr>, bool)> {
@@ -623,9 +645,9 @@ fn outdated(old: &Forwards, next: &Forwards) -> Outdated {
 /// Forgets what is outdated; says what that was, for the report.
 fn flush(store: &Store, outdated: &Outdated) -> Option<String> {
     match outdated {
-        Outdated::All => {
+        Outdated::All(why) => {
             let removed = store.flush_all();
-            Some(format!("cache emptied for other private addresses ({removed} entries)"))
+            Some(format!("cache emptied for {why} ({removed} entries)"))
         }
         Outdated::Zones(names) if names.is_empty() => None,
         Outdated::Zones(names) if names.len() > MAX_SWEEPS => {
@@ -691,11 +713,11 @@ mod tests {
             let mut document = document();
             document.forwards = vec![forward(".", &["192.0.2.1"]), forward("a.", &["192.0.2.2", "192.0.2.3"])];
             change(&mut document);
-            compile::forwards_of(&document, &Surroundings::default())
+            compile::forwards_of(&document, &Surroundings::default(), None)
         };
         let old = table(&|_| {});
         let names = |change: &dyn Fn(&mut Document)| match outdated(&old, &table(change)) {
-            Outdated::All => vec!["all".to_owned()],
+            Outdated::All(_) => vec!["all".to_owned()],
             Outdated::Zones(names) => names.iter().map(ToString::to_string).collect(),
         };
         assert!(names(&|_| {}).is_empty());

@@ -13,6 +13,7 @@ mod failure;
 mod listening;
 pub mod lookup;
 pub mod surroundings;
+mod trust;
 pub mod upstreams;
 mod watch;
 

@@ -168,7 +168,7 @@ mod tests {
         document.forwards = vec![forward(".", &["192.0.2.1", "192.0.2.2"]), forward("a.", &["192.0.2.1"])];
         document.forwards[1].tcp = true;
         let resolvers = vec!["192.0.2.9:53".parse().expect("an address")];
-        let forwards = forwards_of(&document, &Surroundings { resolvers, ..Surroundings::default() });
+        let forwards = forwards_of(&document, &Surroundings { resolvers, ..Surroundings::default() }, None);
         let slow = ServerView { srtt_ms: Some(40), queries: 4, answers: 3, wait_ms: 200, ..view("192.0.2.1:53") };
         let fast = ServerView { srtt_ms: Some(20), queries: 1, answers: 1, wins: 1, ..view("192.0.2.1:53") };
         let rows = rows(&forwards, &[slow, fast], 500, 0);
@@ -193,7 +193,7 @@ mod tests {
     fn a_server_is_down_when_every_worker_that_asked_it_says_so() {
         let mut document = document();
         document.forwards = vec![forward(".", &["192.0.2.1"])];
-        let forwards = forwards_of(&document, &Surroundings::default());
+        let forwards = forwards_of(&document, &Surroundings::default(), None);
         let fault = Some("did not answer".to_owned());
         let dead = ServerView { queries: 3, dead: true, backed_off_until: Some(5_000), ..view("192.0.2.1:53") };
         let dead = ServerView { silences: 3, timeouts: 3, last_fault: fault, ..dead };

@@ -9,6 +9,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use wire::CookieSecret;
 
+/// Default of `edns-client-string-opcode`: the first number for local use (RFC 6891 9).
+const CLIENT_STRING_OPCODE: u16 = 65_001;
+
 /// Everything the answer to a packet depends on, except what is remembered (`store`).
 pub struct Snapshot {
     /// Counts up with each change; answers remembered under another revision are not used.
@@ -127,6 +130,17 @@ pub struct Serve {
     pub limits: resolve::Limits,
 }
 
+/// A text for servers in a netblock (`edns-client-string`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientString {
+    /// The netblock's address.
+    pub addr: IpAddr,
+    /// Its prefix length.
+    pub prefix: u8,
+    /// The octets that the option carries.
+    pub text: Box<[u8]>,
+}
+
 /// How upstream servers are asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
@@ -152,6 +166,10 @@ pub struct Upstream {
     pub tcp_mss: u32,
     /// `ip-dscp`: 0 to 63.
     pub dscp: u8,
+    /// `edns-client-string`; the most specific netblock decides.
+    pub client_strings: Arc<[ClientString]>,
+    /// `edns-client-string-opcode`: the number of the EDNS option.
+    pub client_string_opcode: u16,
 }
 
 impl Default for Upstream {
@@ -168,6 +186,8 @@ impl Default for Upstream {
             tcp_reuse_timeout_ms: 60_000,
             tcp_mss: 0,
             dscp: 0,
+            client_strings: Arc::default(),
+            client_string_opcode: CLIENT_STRING_OPCODE,
         }
     }
 }

@@ -59,7 +59,7 @@ pub struct ForwardsBuilder {
     caps_exempt: HashSet<Name>,
     private: PrivateAddresses,
     fallback: Option<ForwardZone>,
-    trust: Option<Trust>,
+    trust: Option<Arc<Trust>>,
 }
 
 /// The addresses that names of the public DNS must not have (`private-address`), and the names that may have them
@@ -228,8 +228,8 @@ impl ForwardsBuilder {
     }
 
     /// Answers are validated, from here.
-    pub fn trust(&mut self, trust: Trust) -> &mut ForwardsBuilder {
-        self.trust = Some(trust);
+    pub fn trust(&mut self, trust: impl Into<Arc<Trust>>) -> &mut ForwardsBuilder {
+        self.trust = Some(trust.into());
         self
     }
 
@@ -249,7 +249,7 @@ impl ForwardsBuilder {
             fallback: fallback.map(askable).filter(|zone| !zone.servers.is_empty()),
             zones: zones.into_iter().map(|(name, zone)| (name, askable(zone))).collect(),
             recursion: recursion.map(Arc::new),
-            trust: trust.map(Arc::new),
+            trust,
             caps_exempt,
             private: Arc::new(private),
             do_not_query,

@@ -109,7 +109,7 @@ pub const LATE_WAKE: u64 = 1_000;
 /// Most name servers of a referral out of the cache whose addresses are looked up: a set may have thousands, and whoever asks
 /// without recursion pays nothing for the work.
 pub const REFERRAL_NAMES: usize = 16;
-/// Most signatures kept of one RRset (`iter-scrub-rrsig`): more are only work for a validator.
+/// Default of the most signatures kept of one RRset (`iter-scrub-rrsig`): more are only work for a validator.
 pub const MAX_SIGS: usize = 8;
 /// Seconds the failure of a question is remembered when no server could even be reached: asking again is cheap then, and
 /// a server that restarts is back in a moment (RFC 9520 3.2: at least 1).
@@ -144,12 +144,15 @@ pub const MAX_TARGET_NX: u32 = 5;
 /// DS and DNSKEY sets asked for on behalf of one client's question: two for each label of the names of its chain, far more
 /// than real chains need; `dnssec::budget` bounds what is made of them.
 pub const MAX_KEY_QUESTIONS: u32 = 128;
-/// Packets sent on behalf of one client's question, at all depths together (`max-global-quota`). Bounds what all other
-/// limits multiply to: a chain of links, each with its own delegations, each with its own glueless servers (CAMP).
+/// Default of the packets sent on behalf of one client's question, at all depths together (`max-global-quota`). Bounds what
+/// all other limits multiply to: a chain of links, each with its own delegations, each with its own glueless servers (CAMP).
 pub const MAX_GLOBAL_QUOTA: u32 = 200;
-/// Name servers of one delegation that are looked at (`iter-scrub-ns`). The largest real ones have 13; a referral with a
-/// thousand is work for us and for whom it names (NRDelegationAttack, CVE-2022-3204).
+/// Default of the name servers of one delegation that are looked at (`iter-scrub-ns`). The largest real ones have 13; a
+/// referral with a thousand is work for us and for whom it names (NRDelegationAttack, CVE-2022-3204).
 pub const MAX_DP_NAMES: usize = 20;
+/// Default of the links taken from one reply (`iter-scrub-cname`): what follows is asked for. A reply with thousands costs
+/// its reader time and memory.
+pub const SCRUB_CNAME: usize = 11;
 /// Addresses of one delegation that are asked. Root and TLDs have up to 26.
 pub const MAX_DP_ADDRS: usize = 64;
 /// Steps in which a name is shown (RFC 9156 2.3, MAX_MINIMISE_COUNT); without it a name of 127 labels costs 127 packets.
@@ -202,6 +205,21 @@ pub struct Limits {
     /// Name servers beside a positive answer are left out (`iter-scrub-promiscuous`, yes by default): all they could do is
     /// change whom others ask (CVE-2025-11411).
     pub scrub_promiscuous: bool,
+    /// Name servers; see [`MAX_DP_NAMES`].
+    pub scrub_ns: usize,
+    /// Links of one reply; see [`SCRUB_CNAME`].
+    pub scrub_cname: usize,
+    /// Signatures; see [`MAX_SIGS`].
+    pub scrub_rrsig: usize,
+    /// Only addresses are taken from additional sections (`harden-unknown-additional`, no by default).
+    pub harden_unknown_additional: bool,
+    /// Addresses beside a delegation that lie outside the zone that delegates are looked up, and only used where that
+    /// fails (`harden-unverified-glue`, no by default).
+    pub harden_unverified_glue: bool,
+    /// Packets; see [`MAX_GLOBAL_QUOTA`].
+    pub max_global_quota: u32,
+    /// Servers are asked for DNSSEC records with the DO bit (yes, unless `disable-edns-do`).
+    pub edns_do: bool,
     /// Answers in the last tenth of their life are asked for again (`prefetch`, no by default).
     pub prefetch: bool,
     /// Milliseconds, 0 for none; see [`CLIENT_DEADLINE`].
@@ -251,6 +269,13 @@ impl Default for Limits {
             caps_for_id: false,
             harden_below_nxdomain: true,
             scrub_promiscuous: true,
+            scrub_ns: MAX_DP_NAMES,
+            scrub_cname: SCRUB_CNAME,
+            scrub_rrsig: MAX_SIGS,
+            harden_unknown_additional: false,
+            harden_unverified_glue: false,
+            max_global_quota: MAX_GLOBAL_QUOTA,
+            edns_do: true,
             prefetch: false,
             client_deadline_ms: CLIENT_DEADLINE,
             jostle_timeout_ms: JOSTLE_TIMEOUT,

@@ -55,8 +55,8 @@ pub struct Trust {
     pub signal: bool,
     /// DNSKEY sets are asked for while the DS set is on its way (`prefetch-key`, no by default).
     pub prefetch_key: bool,
-    /// DNSSEC lameness of servers is not looked for (`disable-dnssec-lame-check`, no by default).
-    pub no_lame_check: bool,
+    /// Servers that leave signatures out count as lame (yes, unless `disable-dnssec-lame-check`).
+    pub lame_check: bool,
     /// What is logged of a failed validation (`val-log-level`): 0 nothing, 1 one line, 2 a line with the reason and the
     /// server.
     pub log_level: u8,
@@ -103,7 +103,7 @@ impl PartialEq for Trust {
             sentinel,
             signal,
             prefetch_key,
-            no_lame_check,
+            lame_check,
             log_level,
             anchors,
             insecure,
@@ -121,7 +121,7 @@ impl PartialEq for Trust {
             && *sentinel == other.sentinel
             && *signal == other.signal
             && *prefetch_key == other.prefetch_key
-            && *no_lame_check == other.no_lame_check
+            && *lame_check == other.lame_check
             && *log_level == other.log_level
             && *anchors == other.anchors
             && *insecure == other.insecure
@@ -146,7 +146,7 @@ impl Trust {
             sentinel: true,
             signal: true,
             prefetch_key: false,
-            no_lame_check: false,
+            lame_check: true,
             log_level: 0,
             id: LAST.fetch_add(1, Ordering::Relaxed),
             anchors: anchors.iter().map(|anchor| (anchor.owner.clone(), Arc::new(anchor.clone()))).collect(),
@@ -162,20 +162,20 @@ impl Trust {
     }
 
     /// Where the chain to a set at `name` begins, at this date in unix seconds: what stands closest at or above it decides.
-    /// At one name a negative trust anchor comes before `domain-insecure`, and that before an anchor. A DS set belongs to
-    /// the zone above its name, so for one, ask about the parent of its name.
+    /// At one name a negative trust anchor comes before an anchor, and that before `domain-insecure`, as in Unbound. A DS
+    /// set belongs to the zone above its name, so for one, ask about the parent of its name.
     pub fn begin(&self, name: NameRef<'_>, date: u64) -> Begin {
         let live = self.live.read();
         for at in name.ancestors() {
             if live.excuses(at, date) {
                 return Begin::Excused(true);
             }
-            if self.insecure.contains(&Borrowed(at)) {
-                return Begin::Excused(false);
-            }
             let anchor = live.followed.get(&Borrowed(at)).or_else(|| self.anchors.get(&Borrowed(at)));
             if let Some(anchor) = anchor {
                 return Begin::At(Arc::clone(anchor));
+            }
+            if self.insecure.contains(&Borrowed(at)) {
+                return Begin::Excused(false);
             }
         }
         Begin::Nowhere
@@ -211,6 +211,14 @@ impl Trust {
     /// A number of its own: what was concluded under another one may be wrong.
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Whether both say the same of every answer, so that what was concluded under one holds under the other.
+    pub fn judges_as(&self, other: &Trust) -> bool {
+        self.rules == other.rules
+            && self.harden_dnssec_stripped == other.harden_dnssec_stripped
+            && self.anchors == other.anchors
+            && self.insecure == other.insecure
     }
 
     /// What changes while this configuration is in force.
@@ -343,7 +351,7 @@ mod tests {
 
     fn trust() -> Trust {
         let mut trust = Trust::new(&anchors(". DS 1 8 2 ab\nexample. DS 2 8 2 ab\n"), Arc::default());
-        trust.domain_insecure(name("lan.")).domain_insecure(name("bad.example."));
+        trust.domain_insecure(name("lan.")).domain_insecure(name("bad.example.")).domain_insecure(name("example."));
         trust
     }
 
@@ -456,6 +464,6 @@ mod tests {
         let mut other = one.clone();
         other.domain_insecure(name("x."));
         assert_ne!(one, other);
-        assert_eq!(other.insecure().len(), 3);
+        assert_eq!(other.insecure().len(), 4);
     }
 }

@@ -86,11 +86,11 @@ def check(
     from runbound.api import companion  # noqa: F401  # registers the options it honours, as every import here
     from runbound.engine import Scan, scan
     from runbound.ops import service  # noqa: F401
-    from runbound.ops.source import check_in_engine, reason
+    from runbound.ops.source import checker, reason
 
     path = conf if conf is not None else cli.default_config()
     try:
-        loaded: Loaded[Scan] = load(path, os.getcwd(), scan, check_in_engine)
+        loaded: Loaded[Scan] = load(path, os.getcwd(), scan, checker(os.path.abspath(path)))
     except OSError as error:
         raise RunboundError(f"cannot read it: {reason(error)}", path) from error
     rows = report.rows(loaded.config, loaded.scan.bulk_counts()) if report_ and loaded.ok else ()

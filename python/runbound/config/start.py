@@ -26,7 +26,7 @@ _WHY: Final[dict[Effect, str]] = {
     "filters": "answers would not be filtered as the file says",
     "restricts": "clients would not be restricted as the file says",
     "answers": "answers would differ from what the file says",
-    "anchors": "DNSSEC is not validated yet",
+    "anchors": "DNSSEC is validated without it",
     "upkeep": "answers do not depend on it",
 }
 
@@ -118,9 +118,10 @@ _NEEDS: Final = _build_conditions()
 _ITEM_NEEDS: Final[dict[str, Callable[[Config], bool]]] = {"rpz": _module("respip"), "view": _views_used}
 """The same for whole items."""
 
-_PLAIN_MODULES: Final = frozenset({"validator", "iterator", "subnetcache"})
-"""Modules whose absence changes no answer that is given: without them a question outside local data and forward zones
-is answered SERVFAIL. The order of these is only told."""
+_RUNNING_MODULES: Final = frozenset({"validator", "iterator"})
+"""Modules that run. The order of all is fixed."""
+_PLAIN_MODULES: Final = frozenset({"subnetcache"})
+"""Modules whose absence changes no answer unless other options are there, which are told by themselves."""
 
 
 def uses(config: Config) -> Iterator[Use]:
@@ -159,9 +160,12 @@ def _use(config: Config, option: Option, places: tuple[Position, ...]) -> Use:
     if options.honoured(option):
         return Use(option.clause, option.name, "honoured", "", False, places)
     if option.name == "module-config":
-        missing = set(modules(config)) - _PLAIN_MODULES
-        stops = bool(missing)
-        why = f"{', '.join(sorted(missing))} would change answers" if stops else "validator and iterator do not run yet"
+        missing = set(modules(config)) - _RUNNING_MODULES
+        if not missing:
+            return Use(option.clause, option.name, "honoured", "", False, places)
+        stops = bool(missing - _PLAIN_MODULES)
+        names = ", ".join(sorted(missing - _PLAIN_MODULES if stops else missing))
+        why = f"{names} would change answers" if stops else f"{names} does not run yet"
         return Use(option.clause, option.name, "not yet", why, stops, places)
     if is_default(config, option):
         return Use(option.clause, option.name, "not yet", "the value is the default", False, places)

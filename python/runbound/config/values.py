@@ -6,9 +6,11 @@ names of interfaces and files are checked elsewhere.
 
 import base64
 import binascii
+import calendar
 import difflib
 import ipaddress
 import re
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -36,6 +38,9 @@ MAX_KEEPALIVE: Final = 6_553_500
 MAX_NAME: Final = 255
 """Longest name in octets on the wire (RFC 1035 2.3.4)."""
 MAX_LABEL: Final = 63
+
+DATE_DIGITS: Final = 14
+"""Of YYYYMMDDHHmmSS."""
 
 MAX_SIZE: Final = 2**62
 """Largest size, in octets: two of them still fit into 63 bits."""
@@ -372,9 +377,24 @@ def cookie_secret(text: str) -> str:
 
 def date(text: str) -> str:
     """0, -1, or YYYYMMDDHHmmSS."""
-    if not text or text in ("0", "-1") or re.match(r"[+-]?[1-9]", text):
+    if not text or text == "0":
         return text
-    raise BadValue(f"{quote(text)} is not a date", "YYYYMMDDHHmmSS, -1 to ignore dates, or 0 for today")
+    try:
+        date_seconds(text)
+    except ValueError:
+        hint = "YYYYMMDDHHmmSS, Unix seconds, -1 to ignore dates, or 0 for today"
+        raise BadValue(f"{quote(text)} is not a date", hint) from None
+    return text
+
+
+def date_seconds(text: str) -> int:
+    """A date in Unix seconds: 14 digits are YYYYMMDDHHmmSS, fewer are the seconds themselves. Raises ValueError."""
+    if len(text) == DATE_DIGITS:
+        return calendar.timegm(time.strptime(text, "%Y%m%d%H%M%S"))
+    match = _DIGITS.match(text)
+    if match is None or int(match[1]) == 0:
+        raise ValueError(text)
+    return int(match[1])
 
 
 def policy(text: str) -> str:

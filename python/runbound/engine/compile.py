@@ -11,7 +11,9 @@ from collections.abc import Iterable
 
 from runbound import __version__
 from runbound.config import options
-from runbound.config.model import Config, Entry, ForwardZone, Position, StubZone
+from runbound.config.check import modules
+from runbound.config.model import NOWHERE, Config, Entry, ForwardZone, Position, StubZone
+from runbound.config.values import date_seconds
 from runbound.engine import document as doc
 
 options.honour(
@@ -30,7 +32,8 @@ options.honour(
     *("cache-max-ttl", "cache-min-ttl", "cache-max-negative-ttl", "cache-min-negative-ttl"),
     *("serve-expired", "serve-expired-ttl", "serve-expired-ttl-reset", "serve-expired-reply-ttl"),
     *("serve-expired-client-timeout", "ede-serve-expired", "prefetch", "harden-below-nxdomain"),
-    "iter-scrub-promiscuous",
+    *("iter-scrub-promiscuous", "iter-scrub-ns", "iter-scrub-cname", "iter-scrub-rrsig"),
+    *("harden-unknown-additional", "harden-unverified-glue"),
     *("private-address", "private-domain"),
     # how others are asked
     *("outgoing-interface", "outgoing-port-permit", "outgoing-port-avoid", "outgoing-tcp-mss", "tcp-upstream"),
@@ -39,10 +42,19 @@ options.honour(
     *("infra-host-ttl", "infra-cache-numhosts", "infra-cache-min-rtt", "infra-cache-max-rtt", "infra-keep-probing"),
     *("fast-server-permil", "fast-server-num", "unwanted-reply-threshold", "jostle-timeout"),
     *("upstream-racing", "resolv-fallback", "resolution"),
+    *("max-global-quota", "disable-edns-do", "edns-client-string", "edns-client-string-opcode"),
     # how names are found without forwarders
     *("root-hints", "target-fetch-policy", "qname-minimisation", "qname-minimisation-strict", "harden-glue"),
     *("harden-referral-path", "prefer-ip4", "prefer-ip6"),
+    # what is believed
+    *("trust-anchor", "trust-anchor-file", "trusted-keys-file", "auto-trust-anchor-file", "domain-insecure"),
+    *("insecure-lan-zones", "add-holddown", "del-holddown", "keep-missing", "permit-small-holddown"),
+    *("val-override-date", "val-sig-skew-min", "val-sig-skew-max", "val-bogus-ttl", "val-max-restart", "val-sha1"),
+    *("val-nsec3-keysize-iterations", "val-clean-additional", "val-permissive-mode", "val-log-level"),
+    *("ignore-cd-flag", "harden-dnssec-stripped", "harden-algo-downgrade", "disable-dnssec-lame-check"),
+    *("aggressive-nsec", "prefetch-key", "root-key-sentinel", "trust-anchor-signaling", "fake-sha1", "fake-dsa"),
     # room for it all
+    *("key-cache-size", "neg-cache-size"),
     *("msg-cache-size", "rrset-cache-size", "num-queries-per-thread", "outgoing-range", "outgoing-num-tcp"),
     *("max-reuse-tcp-queries", "tcp-reuse-timeout"),
     *("incoming-num-tcp", "stream-wait-size"),
@@ -69,6 +81,17 @@ options.honour(
 )
 
 
+ANCHOR_OPTIONS = ("trust-anchor", "trust-anchor-file", "trusted-keys-file", "auto-trust-anchor-file")
+"""Whoever writes one of these, even with nothing behind it, decides what is believed."""
+LAN_ZONES = (
+    *("home.arpa.", "resolver.arpa.", "service.arpa.", "10.in-addr.arpa.", "168.192.in-addr.arpa."),
+    *(f"{n}.172.in-addr.arpa." for n in range(16, 32)),
+    *("254.169.in-addr.arpa.", "2.0.192.in-addr.arpa.", "100.51.198.in-addr.arpa.", "113.0.203.in-addr.arpa."),
+    *("255.255.255.255.in-addr.arpa.", "8.b.d.0.1.0.0.2.ip6.arpa.", "d.f.ip6.arpa."),
+    *(f"{n}.e.f.ip6.arpa." for n in "89ab"),
+    *(f"{n}.100.in-addr.arpa." for n in range(64, 128)),
+)
+"""Zones that `insecure-lan-zones` excuses: names of private networks (RFC 6303, RFC 7793, RFC 8375), as in Unbound."""
 CLIENT_STREAMS = 1000
 """Client TCP connections a worker keeps where `incoming-num-tcp` says nothing. Unbound's default of 10 was made for a
 fallback; RFC 9210 expects streams to be ordinary. Each costs a descriptor and, idle, about a kilobyte."""
@@ -133,6 +156,11 @@ def _placed(entries: Iterable[Entry]) -> tuple[doc.Placed, ...]:
     return tuple(doc.Placed(entry.values[0], _at(entry.at)) for entry in entries)
 
 
+def _named(entries: Iterable[Entry]) -> tuple[doc.Placed, ...]:
+    """Paths. An empty one names nothing."""
+    return tuple(placed for placed in _placed(entries) if placed.value)
+
+
 def _servers(entries: Iterable[Entry]) -> tuple[doc.ForwardServer, ...]:
     return tuple(doc.ForwardServer(*split_forward(entry.values[0], 53), _at(entry.at)) for entry in entries)
 
@@ -174,6 +202,65 @@ def _recursion(config: Config) -> doc.Recursion:
         minimise_strict=server.qname_minimisation_strict,
         harden_glue=server.harden_glue,
         harden_referral_path=server.harden_referral_path,
+    )
+
+
+def _built_in_anchors(config: Config) -> bool:
+    """Whether the root's anchors hold unasked: the file names none, and the root is the public one.
+
+    Behind a private root, or a forwarder for everything, names may be signed by nobody that IANA knows.
+    """
+    if any(config.given("server", option) for option in ANCHOR_OPTIONS):
+        return False
+    zones = {zone.name.strip(".") for zone in config.forward_zones}
+    zones |= {zone.name.strip(".") for zone in config.stub_zones}
+    return "" not in zones and not config.server.root_hints
+
+
+def _date(text: str) -> int | None:
+    """`val-override-date` in Unix seconds; -1 for no look at dates, None for today's."""
+    if text in ("", "0"):
+        return None
+    return date_seconds(text)
+
+
+def _trust(config: Config) -> doc.Trust | None:
+    server = config.server
+    if "validator" not in modules(config):
+        return None
+    sizes = [min(int(number), U32) for number in server.val_nsec3_keysize_iterations.split()]
+    lan = (Entry((name,), NOWHERE) for name in LAN_ZONES if server.insecure_lan_zones)
+    return doc.Trust(
+        anchors=_placed(server.trust_anchor),
+        anchor_files=_named(server.trust_anchor_file),
+        bind_files=_named(server.trusted_keys_file),
+        auto_files=_named(server.auto_trust_anchor_file),
+        insecure=_placed((*server.domain_insecure, *lan)),
+        built_in=_built_in_anchors(config),
+        date=_date(server.val_override_date),
+        skew_min_s=min(server.val_sig_skew_min, U32),
+        skew_max_s=min(server.val_sig_skew_max, U32),
+        bogus_ttl_s=min(server.val_bogus_ttl, U32),
+        max_restart=min(server.val_max_restart, U32),
+        iterations=tuple(zip(sizes[::2], sizes[1::2], strict=True)),
+        sha1=server.val_sha1 == "secure",
+        fake_sha1=server.fake_sha1,
+        fake_dsa=server.fake_dsa,
+        permissive=server.val_permissive_mode,
+        clean_additional=server.val_clean_additional,
+        ignore_cd=server.ignore_cd_flag,
+        harden_dnssec_stripped=server.harden_dnssec_stripped,
+        harden_algo_downgrade=server.harden_algo_downgrade,
+        lame_check=not server.disable_dnssec_lame_check,
+        aggressive_nsec=server.aggressive_nsec,
+        prefetch_key=server.prefetch_key,
+        sentinel=server.root_key_sentinel,
+        signal=server.trust_anchor_signaling,
+        log_level=min(server.val_log_level, U32),
+        add_holddown_s=server.add_holddown,
+        del_holddown_s=server.del_holddown,
+        keep_missing_s=server.keep_missing,
+        small_holddown=server.permit_small_holddown,
     )
 
 
@@ -249,6 +336,7 @@ def compile_document(config: Config, revision: int) -> doc.Document:
         ),
         forwards=tuple(_forward(zone) for zone in config.forward_zones),
         recursion=None if server.resolution == "forward" else _recursion(config),
+        trust=_trust(config),
         outgoing=doc.Outgoing(
             ip4=server.do_ip4,
             ip6=server.do_ip6,
@@ -283,6 +371,12 @@ def compile_document(config: Config, revision: int) -> doc.Document:
             unwanted_reply_threshold=server.unwanted_reply_threshold,
             upstream_racing=server.upstream_racing,
             resolv_conf=RESOLV_CONF if server.resolv_fallback else "",
+            max_global_quota=min(server.max_global_quota, U32),
+            edns_do=not server.disable_edns_do,
+            client_strings=tuple(
+                doc.ClientString(e.values[0], e.values[1], _at(e.at)) for e in server.edns_client_string
+            ),
+            client_string_opcode=server.edns_client_string_opcode,
         ),
         cache=doc.Cache(
             messages=server.msg_cache_size,
@@ -300,5 +394,12 @@ def compile_document(config: Config, revision: int) -> doc.Document:
             prefetch=server.prefetch,
             harden_below_nxdomain=server.harden_below_nxdomain,
             scrub_promiscuous=server.iter_scrub_promiscuous,
+            scrub_ns=min(server.iter_scrub_ns, U32),
+            scrub_cname=min(server.iter_scrub_cname, U32),
+            scrub_rrsig=min(server.iter_scrub_rrsig, U32),
+            harden_unknown_additional=server.harden_unknown_additional,
+            harden_unverified_glue=server.harden_unverified_glue,
+            keys=server.key_cache_size,
+            negatives=server.neg_cache_size,
         ),
     )

@@ -8,7 +8,7 @@ Rust needs. It must never hold secrets beyond the cookie secrets, and never the 
 
 import msgspec
 
-VERSION = 3
+VERSION = 4
 """Version of the shape. Rust refuses any other: a wheel's two halves always come together."""
 
 
@@ -176,6 +176,54 @@ class Recursion(msgspec.Struct, frozen=True, kw_only=True):
     harden_referral_path: bool
 
 
+class Trust(msgspec.Struct, frozen=True, kw_only=True):
+    """What is believed, and how strictly answers are checked. Times are seconds.
+
+    `anchors` are the records of `trust-anchor`; `anchor_files`, `bind_files` (trusted-keys-file, patterns) and
+    `auto_files` are paths, `insecure` names. `built_in` adds the root's anchors. `date` is `val-override-date` in Unix
+    seconds, -1 for no look at dates. `iterations` are key sizes and the NSEC3 iterations allowed up to them.
+    """
+
+    anchors: tuple[Placed, ...]
+    anchor_files: tuple[Placed, ...]
+    bind_files: tuple[Placed, ...]
+    auto_files: tuple[Placed, ...]
+    insecure: tuple[Placed, ...]
+    built_in: bool
+    date: int | None
+    skew_min_s: int
+    skew_max_s: int
+    bogus_ttl_s: int
+    max_restart: int
+    iterations: tuple[tuple[int, int], ...]
+    sha1: bool
+    fake_sha1: bool
+    fake_dsa: bool
+    permissive: bool
+    clean_additional: bool
+    ignore_cd: bool
+    harden_dnssec_stripped: bool
+    harden_algo_downgrade: bool
+    lame_check: bool
+    aggressive_nsec: bool
+    prefetch_key: bool
+    sentinel: bool
+    signal: bool
+    log_level: int
+    add_holddown_s: int
+    del_holddown_s: int
+    keep_missing_s: int
+    small_holddown: bool
+
+
+class ClientString(msgspec.Struct, frozen=True):
+    """One `edns-client-string:`."""
+
+    net: str
+    text: str
+    at: At
+
+
 class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     """How upstreams are asked; each field is the option of that name.
 
@@ -216,11 +264,15 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     unwanted_reply_threshold: int
     upstream_racing: bool
     resolv_conf: str
+    max_global_quota: int
+    edns_do: bool
+    client_strings: tuple[ClientString, ...]
+    client_string_opcode: int
 
 
 class Cache(msgspec.Struct, frozen=True, kw_only=True):
-    """Memory and TTL policy. `messages` (msg-cache-size) and `rrsets` (rrset-cache-size) are octets, TTLs seconds,
-    `serve_expired_client_timeout` is milliseconds."""
+    """Memory and TTL policy. `messages` (msg-cache-size), `rrsets` (rrset-cache-size), `keys` (key-cache-size) and
+    `negatives` (neg-cache-size) are octets, TTLs seconds, `serve_expired_client_timeout` is milliseconds."""
 
     messages: int
     rrsets: int
@@ -237,6 +289,13 @@ class Cache(msgspec.Struct, frozen=True, kw_only=True):
     prefetch: bool
     harden_below_nxdomain: bool
     scrub_promiscuous: bool
+    scrub_ns: int
+    scrub_cname: int
+    scrub_rrsig: int
+    harden_unknown_additional: bool
+    harden_unverified_glue: bool
+    keys: int
+    negatives: int
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
@@ -255,6 +314,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     serve: Serve
     forwards: tuple[Forward, ...]
     recursion: Recursion | None
+    trust: Trust | None
+    """None: nothing is validated."""
     outgoing: Outgoing
     cache: Cache
 

@@ -5,19 +5,24 @@ never write the file, and never apply anything.
 """
 
 import os
+from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
 from runbound.config import paths, start
+from runbound.config.diagnostics import Diagnostic
 from runbound.config.load import load
-from runbound.config.model import Config
-from runbound.config.parse import Message
+from runbound.config.model import Config, Entry
+from runbound.config.parse import Findings, Message
 from runbound.engine import Scan, check, scan
 from runbound.engine.compile import compile_document
 from runbound.errors import EXIT_CONFIG, RunboundError
 from runbound.ops.change import Candidate
 
 MAX_VERBOSITY = 5
+TEST_SWITCHES: Final = "RUNBOUND_TEST_SWITCHES"
+"""Environment variable that is 1 where a file may make signatures count as valid without a look at them."""
 
 
 class FileSource:
@@ -33,7 +38,7 @@ class FileSource:
     def load(self) -> Candidate:
         """Reads and checks the file. Raises RunboundError if it cannot be read at all."""
         try:
-            loaded = load(self.name, self._folder, scan, check_in_engine)
+            loaded = load(self.name, self._folder, scan, checker(self.path))
         except OSError as error:
             unreadable = RunboundError(f"cannot read it: {reason(error)}", self.name)
             unreadable.exit_code = EXIT_CONFIG
@@ -44,7 +49,7 @@ class FileSource:
             missing = start.refusals(config, loaded.scan)
             if self._allow_missing:
                 missing = tuple(msgspec.structs.replace(item, severity="warning", hint=None) for item in missing)
-            found = (*found, *missing, *start.warnings(config, loaded.scan))
+            found = (*found, *missing, *start.warnings(config, loaded.scan), *_test_switches(config, loaded.scan))
         if self._extra_verbosity:
             verbosity = min(config.server.verbosity + self._extra_verbosity, MAX_VERBOSITY)
             config = msgspec.structs.replace(config, server=msgspec.structs.replace(config.server, verbosity=verbosity))
@@ -52,11 +57,40 @@ class FileSource:
 
     def document(self, config: Config, revision: int) -> bytes:
         """The engine's document of a configuration that this source gave, with the names of files made whole."""
-        server = config.server
-        if server.logfile:
-            logfile = paths.resolve(config, self.path, server.logfile)
-            config = msgspec.structs.replace(config, server=msgspec.structs.replace(server, logfile=logfile))
-        return compile_document(config, revision).encode()
+        return compile_document(_whole(config, self.path), revision).encode()
+
+
+def _whole(config: Config, main_file: str) -> Config:
+    """The configuration with every file that the engine opens named by its whole path."""
+    server = config.server
+
+    def whole(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+        named = [(entry, entry.values[0]) for entry in entries]
+        return tuple(Entry((name and paths.resolve(config, main_file, name),), entry.at) for entry, name in named)
+
+    return msgspec.structs.replace(
+        config,
+        server=msgspec.structs.replace(
+            server,
+            logfile=server.logfile and paths.resolve(config, main_file, server.logfile),
+            root_hints=whole(server.root_hints),
+            trust_anchor_file=whole(server.trust_anchor_file),
+            trusted_keys_file=whole(server.trusted_keys_file),
+            auto_trust_anchor_file=whole(server.auto_trust_anchor_file),
+        ),
+    )
+
+
+def _test_switches(config: Config, scanned: Scan) -> tuple[Diagnostic, ...]:
+    """An error for each switch with which forged answers pass, unless the environment says that this is a test."""
+    findings = Findings(scanned)
+    if os.environ.get(TEST_SWITCHES) != "1":
+        for option, value in (("fake-sha1", config.server.fake_sha1), ("fake-dsa", config.server.fake_dsa)):
+            if value:
+                what = f"{option}: signatures would count as valid without a look at them"
+                where = config.given("server", option)[-1]
+                findings.error(where, what, f"it is for tests, in whose environment {TEST_SWITCHES} is 1")
+    return findings.sorted()
 
 
 def reason(error: OSError) -> str:
@@ -64,6 +98,7 @@ def reason(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-def check_in_engine(config: Config, scanned: Scan) -> list[Message]:
-    """What Rust finds in a configuration that Python holds for good: bulk statements above all."""
-    return check(compile_document(config, 0).encode(), scanned)
+def checker(main_file: str) -> Callable[[Config, Scan], list[Message]]:
+    """What Rust finds in a configuration of that file which Python holds for good: bulk statements above all, and what
+    stands in other files."""
+    return lambda config, scanned: check(compile_document(_whole(config, main_file), 0).encode(), scanned)

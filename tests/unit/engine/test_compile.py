@@ -11,7 +11,7 @@ from runbound.config.model import Config
 from runbound.engine import EngineError, check, scan_text
 from runbound.engine.compile import compile_document
 from runbound.engine.document import Document, Listen
-from runbound.ops.source import check_in_engine
+from runbound.ops.source import FileSource, checker
 
 
 def config_of(text: str, tmp_path: Path) -> Config:
@@ -96,6 +96,42 @@ def test_port_rules_keep_the_order_of_the_file(tmp_path: Path) -> None:
         ("outgoing-tcp-mss: 1220", "outgoing.tcp_mss", 1220),
         ("num-queries-per-thread: 12", "outgoing.queries_per_thread", 12),
         ("do-not-query-localhost: no", "outgoing.do_not_query_localhost", False),
+        ("max-global-quota: 90", "outgoing.max_global_quota", 90),
+        ("disable-edns-do: yes", "outgoing.edns_do", False),
+        ("edns-client-string-opcode: 65002", "outgoing.client_string_opcode", 65002),
+        ("iter-scrub-ns: 5", "cache.scrub_ns", 5),
+        ("iter-scrub-cname: 6", "cache.scrub_cname", 6),
+        ("iter-scrub-rrsig: 7", "cache.scrub_rrsig", 7),
+        ("harden-unknown-additional: yes", "cache.harden_unknown_additional", True),
+        ("harden-unverified-glue: yes", "cache.harden_unverified_glue", True),
+        ("key-cache-size: 1m", "cache.keys", 1 << 20),
+        ("neg-cache-size: 2m", "cache.negatives", 2 << 20),
+        ("val-override-date: 20070916134226", "trust.date", 1189950146),
+        ("val-override-date: 1442323400", "trust.date", 1442323400),
+        ("val-override-date: -1", "trust.date", -1),
+        ("val-sig-skew-min: 10", "trust.skew_min_s", 10),
+        ("val-sig-skew-max: 11", "trust.skew_max_s", 11),
+        ("val-bogus-ttl: 12", "trust.bogus_ttl_s", 12),
+        ("val-max-restart: 3", "trust.max_restart", 3),
+        ('val-nsec3-keysize-iterations: "1024 10 4096 20"', "trust.iterations", ((1024, 10), (4096, 20))),
+        ("val-sha1: secure", "trust.sha1", True),
+        ("val-permissive-mode: yes", "trust.permissive", True),
+        ("val-clean-additional: no", "trust.clean_additional", False),
+        ("val-log-level: 2", "trust.log_level", 2),
+        ("ignore-cd-flag: yes", "trust.ignore_cd", True),
+        ("harden-dnssec-stripped: no", "trust.harden_dnssec_stripped", False),
+        ("harden-algo-downgrade: yes", "trust.harden_algo_downgrade", True),
+        ("disable-dnssec-lame-check: yes", "trust.lame_check", False),
+        ("aggressive-nsec: no", "trust.aggressive_nsec", False),
+        ("prefetch-key: yes", "trust.prefetch_key", True),
+        ("root-key-sentinel: no", "trust.sentinel", False),
+        ("trust-anchor-signaling: no", "trust.signal", False),
+        ("fake-sha1: yes", "trust.fake_sha1", True),
+        ("fake-dsa: yes", "trust.fake_dsa", True),
+        ("add-holddown: 5", "trust.add_holddown_s", 5),
+        ("del-holddown: 6", "trust.del_holddown_s", 6),
+        ("keep-missing: 0", "trust.keep_missing_s", 0),
+        ("permit-small-holddown: yes", "trust.small_holddown", True),
     ],
 )
 def test_an_option_reaches_its_field_and_another_value_stood_there_before(
@@ -125,6 +161,89 @@ def test_options_that_add_up_keep_their_values_and_places(
     placed = getattr(document_of(text, tmp_path).outgoing, field)
     assert [item.value for item in placed] == values
     assert [(item.at.file, item.at.line) for item in placed] == [("test.conf", 2 + n) for n in range(len(values))]
+
+
+@pytest.mark.parametrize(
+    ("option", "field", "values"),
+    [
+        ("trust-anchor", "anchors", ['". DS 1 8 2 ab"', '"a.test. DS 2 8 2 ab"']),
+        ("domain-insecure", "insecure", ["lan", "corp.example"]),
+        ("trusted-keys-file", "bind_files", ["/etc/keys/*.conf", "/etc/other/?.conf"]),
+    ],
+)
+def test_what_is_believed_keeps_its_values_and_places(
+    option: str, field: str, values: list[str], tmp_path: Path
+) -> None:
+    text = "server:\n" + "".join(f"{option}: {value}\n" for value in values)
+    trust = document_of(text, tmp_path).trust
+    assert trust is not None
+    placed = getattr(trust, field)
+    assert [item.value for item in placed] == [value.strip('"') for value in values]
+    assert [(item.at.file, item.at.line) for item in placed] == [("test.conf", 2 + n) for n in range(len(values))]
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("", True),
+        ("forward-zone: name: example.com forward-addr: 192.0.2.1", True),
+        ("stub-zone: name: example.com stub-addr: 192.0.2.1", True),
+        ('server: trust-anchor: "example.com. DS 1 8 2 ab"', False),
+        ('server: auto-trust-anchor-file: ""', False),
+        ('forward-zone: name: "." forward-addr: 192.0.2.1', False),
+        ('stub-zone: name: "." stub-addr: 192.0.2.1', False),
+        ('server: root-hints: "hints"', False),
+    ],
+)
+def test_the_roots_anchors_are_built_in_where_the_root_is_the_public_one(
+    text: str, holds: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "hints").write_text(". NS a.\na. A 192.0.2.1\n")
+    trust = document_of(text, tmp_path).trust
+    assert trust is not None
+    assert trust.built_in is holds
+
+
+def test_without_the_validator_nothing_is_validated(tmp_path: Path) -> None:
+    assert document_of('server: module-config: "iterator"', tmp_path).trust is None
+    assert document_of('server: module-config: "validator iterator"', tmp_path).trust is not None
+
+
+def test_insecure_lan_zones_excuses_the_names_of_private_networks(tmp_path: Path) -> None:
+    trust = document_of("server: insecure-lan-zones: yes domain-insecure: lan", tmp_path).trust
+    assert trust is not None
+    names = [placed.value for placed in trust.insecure]
+    assert {"lan", "home.arpa.", "10.in-addr.arpa.", "31.172.in-addr.arpa.", "64.100.in-addr.arpa."} <= set(names)
+
+
+def test_an_edns_client_string_keeps_its_network_and_its_blanks(tmp_path: Path) -> None:
+    text = 'server:\n edns-client-string: 10.0.0.0/24 "abc d"\n'
+    (string,) = document_of(text, tmp_path).outgoing.client_strings
+    assert (string.net, string.text, string.at.line) == ("10.0.0.0/24", "abc d", 2)
+
+
+def test_anchor_files_are_found_from_the_folder_of_the_file_and_faults_in_them_have_a_place(tmp_path: Path) -> None:
+    (tmp_path / "bad.key").write_text(". DS 1 8 2 ab\n. DS nonsense\n")
+    (tmp_path / "good.key").write_text(". DS 1 8 2 ab\n")
+    main = tmp_path / "unbound.conf"
+    main.write_text("server:\n trust-anchor-file: good.key\n trust-anchor-file: bad.key\n")
+    candidate = FileSource(str(main)).load()
+    (finding,) = candidate.diagnostics
+    assert (finding.line, finding.severity) == (3, "error")
+    assert "trust-anchor-file: " in finding.text
+    assert "/bad.key: line 2: " in finding.text
+
+
+def test_a_test_switch_starts_only_where_the_environment_is_for_tests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main = tmp_path / "unbound.conf"
+    main.write_text("server:\n fake-sha1: yes\n fake-dsa: yes\n")
+    monkeypatch.delenv("RUNBOUND_TEST_SWITCHES", raising=False)
+    errors = [item for item in FileSource(str(main)).load().diagnostics if item.severity == "error"]
+    assert [item.line for item in errors] == [2, 3]
+    monkeypatch.setenv("RUNBOUND_TEST_SWITCHES", "1")
+    assert all(item.severity == "warning" for item in FileSource(str(main)).load().diagnostics)
 
 
 def test_a_forward_zone_keeps_its_switches_and_its_servers_by_name(tmp_path: Path) -> None:
@@ -189,4 +308,4 @@ def test_no_number_that_an_option_takes_is_too_big_for_the_document(value: str, 
     for option in options.every("server"):
         text = f"server:\n {option.name}: {' '.join([value] * max(1, option.arity))}\n"
         scan = scan_text(text.encode(), "unbound.conf", str(tmp_path))
-        examine(scan, str(tmp_path / "unbound.conf"), check_in_engine)
+        examine(scan, str(tmp_path / "unbound.conf"), checker(str(tmp_path / "unbound.conf")))
