@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
 
+use wire::types::{flag, option};
 use wire::{Answer, Rcode, Rtype};
 
 fn forwarding(servers: Vec<std::net::SocketAddr>) -> Setup {
@@ -258,4 +259,71 @@ fn guesses_of_every_kind_leave_the_workers_answering() {
         }
     }
     assert_eq!(r.stat("total.num.panics"), 0);
+}
+
+#[test]
+fn cve_2026_50252_no_thread_has_ports_of_its_own() {
+    // One client's questions come to one worker. If each worker had its share of the ports, an attacker would learn which by
+    // making it ask his servers, and guess among a fourth of them.
+    let upstream = Upstream::constant([192, 0, 2, 9]);
+    let ports = Arc::new(PortSet::from_ranges(&[(21_000, 21_127)]));
+    let serve = Serve { upstream: Outgoing { ports, ..Outgoing::default() }, ..Setup::default().serve };
+    let r = Setup { workers: 4, serve, ..forwarding(vec![upstream.addr]) }.start();
+    let client = Client::new(r.addr);
+    for id in 0..400 {
+        client.ask(&a_query(id, &format!("name{id}.example.org.")));
+    }
+    let seen: Vec<u16> = upstream.seen.lock().unwrap().iter().map(|(_, _, peer)| peer.port()).collect();
+    let ports: BTreeSet<u16> = seen.iter().copied().collect();
+    assert!(ports.len() > 64, "{} of 128 ports for 400 queries of one worker", ports.len());
+    // Nor are they taken in an order: what comes next is not what lies beside.
+    let steps = seen.windows(2).filter(|pair| pair[0].abs_diff(pair[1]) <= 1).count();
+    assert!(steps < seen.len() / 8, "{steps} of {} are neighbours", seen.len());
+}
+
+#[test]
+fn cve_2026_40012_a_clients_subnet_goes_nowhere_and_parts_no_answers() {
+    let server = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let r = forwarding(vec![server.local_addr().unwrap()]).start();
+    let asked = std::thread::spawn(move || {
+        let mut packet = [0; 4096];
+        let (n, peer) = server.recv_from(&mut packet).unwrap();
+        let q = wire::Query::parse(&packet[..n]).unwrap();
+        server.send_to(&rendered(&q, &address_answer(&q, &[[192, 0, 2, 9]])), peer).unwrap();
+        packet[..n].to_vec()
+    });
+    let client = Client::new(r.addr);
+    // Subnets of two lengths, and "do not tell anybody".
+    let subnets = [&[0u8, 1, 24, 0, 10, 1, 2][..], &[0, 1, 16, 0, 10, 9], &[0, 1, 0, 0]];
+    for (id, subnet) in (0u16..).zip(subnets) {
+        let packet =
+            with_option(query(id, "www.example.org.", Rtype::A, flag::RD, Some(1232)), option::CLIENT_SUBNET, subnet);
+        let reply = client.ask_raw(&packet);
+        assert_eq!(addresses(&wire::Reply::parse(&reply).unwrap()).len(), 1);
+        assert_eq!(reply[reply.len() - 2..], [0, 0], "no option goes back");
+    }
+    let asked = asked.join().unwrap();
+    assert_eq!(asked[asked.len() - 2..], [0, 0], "no option went on: {asked:?}");
+    assert_eq!(r.stat("total.num.cachehits"), 2);
+}
+
+#[test]
+fn pdns_2025_08_a_notify_or_nonsense_over_tcp_takes_nothing_from_the_cache_nor_from_the_connection() {
+    let upstream = Upstream::constant([192, 0, 2, 9]);
+    let r = forwarding(vec![upstream.addr]).start();
+    let mut stream = Stream::new(r.addr);
+    assert_eq!(addresses(&stream.ask(&a_query(1, "www.example.org."))).len(), 1);
+    for name in [".", "org.", "example.org.", "www.example.org."] {
+        for qtype in [Rtype::SOA, Rtype::A] {
+            let notify = query(2, name, qtype, 0x2400, None);
+            assert_eq!(stream.ask(&notify).rcode, Rcode::REFUSED, "{name} {qtype}");
+            assert_eq!(Client::new(r.addr).ask(&notify).rcode, Rcode::REFUSED, "{name} {qtype}");
+        }
+    }
+    let mut two_questions = a_query(3, "www.example.org.");
+    two_questions[5] = 2;
+    stream.send(&two_questions);
+    assert_eq!(stream.recv().unwrap()[3] & 15, 1, "FORMERR");
+    assert_eq!(addresses(&stream.ask(&a_query(4, "www.example.org."))).len(), 1);
+    assert_eq!(upstream.asked().len(), 1);
 }

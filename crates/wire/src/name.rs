@@ -719,6 +719,26 @@ mod tests {
     }
 
     #[test]
+    fn names_of_256_octets_pass_no_door() {
+        let labels = [&[63u8; 64][..], &[63; 64], &[63; 64], &[61; 62], b"\0"].concat();
+        assert_eq!(labels.len(), 255);
+        let longest = NameRef::from_wire(&labels).unwrap().to_buf();
+        let text = longest.to_string();
+        let more = [&[63u8; 64][..], &[63; 64], &[63; 64], &[62; 63], b"\0"].concat();
+        assert_eq!(NameRef::from_wire(&more).unwrap_err(), NameError::TooLong);
+        assert_eq!(NameBuf::from_packet(&more, 0).unwrap_err(), NameError::TooLong);
+        assert!(NameBuf::from_text(&text).is_ok() && NameBuf::from_text(&format!(">{text}")).is_err());
+        // Made longer by what a pointer leads to, by a label, by another name, by a DNAME.
+        let packet = [&labels[..], b"\x01a\xc0\0"].concat();
+        assert_eq!(NameBuf::from_packet(&packet, 255).unwrap_err(), NameError::TooLong);
+        let mut grown = longest.clone();
+        assert!(grown.push_label(b"a").is_err() && grown.push_name(name("a.").as_ref()).is_err());
+        assert_eq!(grown.as_ref().len(), 255);
+        let below = name("a.b.example.").as_ref().to_buf();
+        assert!(below.rewrite(name("example.").as_ref(), longest.as_ref()).is_some_and(|made| made.is_err()));
+    }
+
+    #[test]
     fn cve_2026_44390_chains_of_pointers_are_cut() {
         // Each pointer aims at the one before it; the first at a root label.
         let mut packet = vec![0u8, 0];

@@ -13,6 +13,7 @@ import time
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Annotated, Final
 
 from fastapi import Depends, Request, Security
@@ -138,6 +139,12 @@ class Gate:
                 headers = {"Retry-After": str(int(wait) + 1)}
                 await problems.response(body, headers)(scope, receive, send_with_headers)
                 return
+        if {b"content-length", b"transfer-encoding"} <= {name for name, _ in scope["headers"]}:
+            # A proxy in front may see another end of this request, and the rest as the next one (RFC 9112, section 6.3).
+            detail = "Content-Length beside Transfer-Encoding"
+            body = problems.problem("VALIDATION_FAILED", detail, request_id=request_id, status=HTTPStatus.BAD_REQUEST)
+            await problems.response(body, {"Connection": "close"})(scope, receive, send_with_headers)
+            return
         if scope["runbound.actor"] is None and self._needs_key(scope["method"], scope["path"]):
             # Before anything of the request is read: what a stranger sends is not even parsed.
             body = problems.problem("UNAUTHORIZED", HINT, request_id=request_id)

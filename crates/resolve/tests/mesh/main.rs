@@ -3,6 +3,7 @@
 
 mod chains;
 mod chaos;
+mod corpus;
 mod crowd;
 mod dead;
 mod delegations;
