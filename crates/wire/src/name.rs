@@ -731,7 +731,7 @@ mod tests {
         // Made longer by what a pointer leads to, by a label, by another name, by a DNAME.
         let packet = [&labels[..], b"\x01a\xc0\0"].concat();
         assert_eq!(NameBuf::from_packet(&packet, 255).unwrap_err(), NameError::TooLong);
-        let mut grown = longest.clone();
+        let mut grown = longest;
         assert!(grown.push_label(b"a").is_err() && grown.push_name(name("a.").as_ref()).is_err());
         assert_eq!(grown.as_ref().len(), 255);
         let below = name("a.b.example.").as_ref().to_buf();

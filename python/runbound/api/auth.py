@@ -140,7 +140,7 @@ class Gate:
                 await problems.response(body, headers)(scope, receive, send_with_headers)
                 return
         if {b"content-length", b"transfer-encoding"} <= {name for name, _ in scope["headers"]}:
-            # A proxy in front may see another end of this request, and the rest as the next one (RFC 9112, section 6.3).
+            # A proxy in front may see another end of the body, and the rest as a new request (RFC 9112, section 6.3).
             detail = "Content-Length beside Transfer-Encoding"
             body = problems.problem("VALIDATION_FAILED", detail, request_id=request_id, status=HTTPStatus.BAD_REQUEST)
             await problems.response(body, {"Connection": "close"})(scope, receive, send_with_headers)
