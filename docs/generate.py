@@ -2,7 +2,8 @@
 
 `docs/reference/options.md` comes from the options table and from what the rooms have registered as honoured;
 `docs/differences.md` from the list that the differential test allows; `docs/api/reference.md` from the API's own
-OpenAPI document. A test compares the committed pages with what this makes. It must never hold facts of its own.
+OpenAPI document; `docs/reference/lab.md` from the lab's world. A test compares the committed pages with what this
+makes. It must never hold facts of its own.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ sys.path.insert(0, str(ROOT / "tests"))
 import runbound  # noqa: E402 - the path has to be set first
 from runbound.api.problems import CODES  # noqa: E402
 from runbound.config import options  # noqa: E402
+from runbound.lab import gym  # noqa: E402
+from runbound.lab import load as lab_world  # noqa: E402
 from support.api import open_api  # noqa: E402
 from support.differences import CONFIGURATION, DIFFERENCES  # noqa: E402
 
@@ -127,6 +130,29 @@ def differences_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def lab_page() -> str:
+    """docs/reference/lab.md."""
+    lines = [
+        "# The zones of the lab",
+        "",
+        "<!-- Made by `./dev docs` from python/runbound/lab/world.toml. -->",
+        "",
+        "What a right validating resolver makes of the questions that the lab suggests, from its root and trust anchor",
+        "([how to use it](../how-to/lab.md)). *Secure* answers have the AD flag. *Bogus* ones are SERVFAIL, with this",
+        "extended error (RFC 8914); resolvers differ in how exactly they name the reason. *Lost*: nobody answers.",
+        "",
+        "| question | what it teaches | answer | verdict |",
+        "|---|---|---|---|",
+    ]
+    before = ""
+    for row in gym.rows(lab_world()):
+        teaches = cell(row.teaches) if row.zone != before else "the same zone"
+        code = f", EDE {row.ede}" if row.verdict == "bogus" else ""
+        lines.append(f"| `{row.name} {row.rdtype}` | {teaches} | {row.rcode} | {row.verdict}{code} |")
+        before = row.zone
+    return "\n".join(lines) + "\n"
+
+
 def api_page() -> str:
     """docs/api/reference.md."""
     with open_api() as api:
@@ -213,6 +239,7 @@ PAGES = {
     "docs/reference/options.md": options_page,
     "docs/differences.md": differences_page,
     "docs/api/reference.md": api_page,
+    "docs/reference/lab.md": lab_page,
 }
 """Page -> what makes it."""
 

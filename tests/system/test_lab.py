@@ -218,7 +218,7 @@ def test_kdig_sees_an_authoritative_server(box: Box) -> None:
     assert "NS-record" not in shown
 
 
-def test_runbound_forwards_to_it(box: Box) -> None:
+def test_runbound_walks_too(box: Box) -> None:
     with Process(box.command([RUNBOUND, "-c", box.files / "runbound.conf"]), box.folder) as process:
         process.wait_for_log("start of service")
         for name, rcode in (

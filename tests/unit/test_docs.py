@@ -13,7 +13,10 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
-@pytest.mark.parametrize("page", ["docs/reference/options.md", "docs/differences.md", "docs/api/reference.md"])
+PAGES = ("docs/reference/options.md", "docs/differences.md", "docs/api/reference.md", "docs/reference/lab.md")
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_a_generated_page_is_up_to_date(page: str) -> None:
     # In a process of its own: it imports every room, which other tests rely on not having happened.
     script = (

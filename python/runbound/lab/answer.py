@@ -54,11 +54,12 @@ class Reply:
     ) -> None:
         """Writes a set that lies at `owner`, under `name` when that is another (a wildcard's), and its signatures."""
         name = name_of(owner) if name is None else name
-        section.append(dns.rrset.from_rdata_list(name, rdataset.ttl, list(rdataset)))
+        ttl = rdataset.ttl + zone.flaw.ttl_s
+        section.append(dns.rrset.from_rdata_list(name, ttl, list(rdataset)))
         if self.dnssec and rdataset.rdtype != dns.rdatatype.RRSIG and zone.is_signed(owner, rdataset.rdtype):
             signatures = zone.sign(owner, rdataset)
             if signatures is not None:
-                section.append(dns.rrset.from_rdata_list(name, rdataset.ttl, list(signatures)))
+                section.append(dns.rrset.from_rdata_list(name, ttl, list(signatures)))
 
     def take(self, zone: Zone, found: Found) -> bool:
         """Writes what was found, referrals apart. True when an alias was followed and the search goes on at `name`."""
@@ -72,7 +73,7 @@ class Reply:
         for rdataset in found.sets:
             self.put(self.message.answer, zone, found.owner, rdataset, self.name)
         if found.encloser is not None and zone.signed:
-            self.opted_out |= zone.chain.opt_out
+            self.opted_out |= zone.chain.proves_little
             self.prove(zone, zone.chain.wildcard(self.key, found.encloser))
         if found.kind is not Kind.CNAME:
             return False
@@ -80,8 +81,8 @@ class Reply:
         return self._go_on(target)
 
     def prove(self, zone: Zone, proofs: list[Proof]) -> None:
-        """Writes records of the chain, unless the zone is one that forgets them."""
-        if not self.dnssec or (zone.flaw is not None and zone.flaw.no_denial):
+        """Writes records of the chain, unless the zone is one that forgets them all."""
+        if not self.dnssec or zone.flaw.denial == "none":
             return
         written = {(rrset.name, rrset.rdtype) for rrset in self.message.authority}
         for owner, rdataset in proofs:
@@ -90,13 +91,13 @@ class Reply:
 
     def _negative(self, zone: Zone, found: Found) -> None:
         message = self.message
-        if found.kind is Kind.NXDOMAIN:
+        if found.kind is Kind.NXDOMAIN and not zone.compact:
             message.set_rcode(dns.rcode.NXDOMAIN)
         self.put(message.authority, zone, zone.origin, zone.soa())
         if not zone.signed:
             return
         exists = found.kind is Kind.NODATA and found.encloser is None
-        self.opted_out |= zone.chain.leaves_out(self.key) if exists else zone.chain.opt_out
+        self.opted_out |= zone.chain.leaves_out(self.key) if exists else zone.chain.proves_little
         if not self.dnssec:
             return
         if found.kind is Kind.NXDOMAIN:

@@ -1,7 +1,8 @@
-"""Proofs that something is not there: NSEC (RFC 4035 3.1.3) and NSEC3 (RFC 5155 7.2), with opt-out.
+"""Proofs that something is not there: NSEC (RFC 4035 3.1.3), NSEC3 (RFC 5155 7.2) with opt-out, compact (RFC 9824).
 
-Owns the order of a zone's names and which records of it a negative answer needs. The order is made at the first proof;
-the records are made one by one. It must never sign; whoever puts a proof into an answer does.
+Owns the order of a zone's names, which records of it a negative answer needs, and what a flaw leaves out or puts in
+their place. The order is made at the first proof; the records are made one by one. It must never sign; whoever puts a
+proof into an answer does.
 """
 
 from __future__ import annotations
@@ -27,7 +28,13 @@ if TYPE_CHECKING:
     from runbound.lab.zone import Zone
 
 SHA1: Final = 1
+OTHER_HASH: Final = 2
+"""A hash algorithm that nobody has assigned."""
 OPT_OUT: Final = 1
+MAX_ITERATIONS: Final = 150
+"""More, and validators take a zone for insecure (RFC 9276 3.2; `val-nsec3-keysize-iterations`)."""
+NXNAME: Final = dns.rdatatype.NXNAME
+"""The type that says that there is no such name (RFC 9824 2)."""
 TO_BASE32HEX: Final = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"0123456789abcdefghijklmnopqrstuv")
 
 # dnspython leaves the arguments of these without types.
@@ -45,7 +52,8 @@ class Chain:
     def __init__(self, zone: Zone) -> None:
         self._zone = zone
         self._entry = zone.entry
-        self.opt_out = self._entry.sign == "nsec3-optout"
+        self._wrong = zone.flaw.denial
+        self.opt_out = self._entry.sign == "nsec3-optout" or self._wrong == "opt-out"
         self._salt = bytes.fromhex(self._entry.salt)
         self._names: list[Key] = []
         self._hashes: list[bytes] = []
@@ -54,7 +62,12 @@ class Chain:
     @property
     def is_nsec3(self) -> bool:
         """Whether names are hashed."""
-        return self._entry.sign != "nsec"
+        return self._entry.sign in ("nsec3", "nsec3-optout")
+
+    @property
+    def proves_little(self) -> bool:
+        """Whether its proofs show no more than that an answer may be insecure."""
+        return self.opt_out or (self.is_nsec3 and self._entry.iterations > MAX_ITERATIONS)
 
     def parameters(self) -> dns.rdataset.Rdataset | None:
         """The NSEC3PARAM set of the apex."""
@@ -76,12 +89,16 @@ class Chain:
     def no_name(self, key: Key, encloser: Key) -> list[Proof]:
         """Neither the name exists nor a wildcard for it."""
         wildcard = (*encloser, b"*")
+        if self._zone.compact:
+            return [self._black_lie(key, [NXNAME])]
         if not self.is_nsec3:
-            return _once([self._nsec(key), self._nsec(wildcard)])
-        return _once([*self._closest(key), self._cover(wildcard)])
+            return _once([self._nsec(key), *([] if self._wrong == "no-wildcard" else [self._nsec(wildcard)])])
+        return _once([*self._closest(key), *([] if self._wrong == "no-wildcard" else [self._cover(wildcard)])])
 
     def wildcard(self, key: Key, encloser: Key) -> list[Proof]:
         """The answer comes from a wildcard, because the name itself does not exist."""
+        if self._wrong == "unproved-wildcard":
+            return []
         if not self.is_nsec3:
             return [self._nsec(key)]
         return [self._cover(key[: len(encloser) + 1])]
@@ -89,6 +106,8 @@ class Chain:
     def wildcard_no_data(self, key: Key, encloser: Key) -> list[Proof]:
         """A wildcard stands for the name, but has no such type."""
         wildcard = (*encloser, b"*")
+        if self._zone.compact:
+            return [self._black_lie(key, self._zone.types(wildcard))]
         if not self.is_nsec3:
             return _once([self._nsec(key), self._nsec(wildcard)])
         match = self._match(wildcard)
@@ -103,26 +122,35 @@ class Chain:
 
     def _nsec(self, key: Key) -> Proof:
         """The record at a name, or the one whose gap the name falls into."""
+        if self._zone.compact:
+            return self._black_lie(key, self._zone.types(key))
         if not self._names:
             self._names = sorted(self._zone.authoritative())
-        at = bisect.bisect_right(self._names, key) - 1
+        at = bisect.bisect_right(self._names, key) - (2 if self._wrong == "elsewhere" else 1)
         owner, following = self._names[at], self._names[(at + 1) % len(self._names)]
         types = [*self._zone.types(owner), dns.rdatatype.RRSIG, dns.rdatatype.NSEC]
         rdata = _NSEC(dns.rdataclass.IN, dns.rdatatype.NSEC, name_of(following), Bitmap.from_rdtypes(types).windows)
         return owner, dns.rdataset.from_rdata_list(self._zone.negative_ttl, [rdata])
 
+    def _black_lie(self, key: Key, types: list[dns.rdatatype.RdataType]) -> Proof:
+        """The record that a compact denial has at every name, up to the next name there could be (RFC 9824 3)."""
+        bitmap = Bitmap.from_rdtypes([*types, dns.rdatatype.RRSIG, dns.rdatatype.NSEC]).windows
+        rdata = _NSEC(dns.rdataclass.IN, dns.rdatatype.NSEC, name_of((*key, b"\0")), bitmap)
+        return key, dns.rdataset.from_rdata_list(self._zone.negative_ttl, [rdata])
+
     # ------------------------------------------------------------------------------------------------------------ NSEC3
 
     def leaves_out(self, key: Key) -> bool:
-        """Whether a name that exists has no record in the chain, because opt-out spares it one."""
-        return self.opt_out and self._match(key) is None
+        """Whether a name that exists has no record in the chain that proves, because opt-out spares it one."""
+        return self.proves_little and (not self.opt_out or self._match(key) is None)
 
     def _closest(self, key: Key) -> list[Proof]:
         """The closest encloser that can be proved, and that the name next below it does not exist (or was left out)."""
         depth = len(key) - 1
         while (match := self._match(key[:depth])) is None:
             depth -= 1
-        return [match, self._cover(key[: depth + 1])]
+        proof = [match, self._cover(key[: depth + 1])]
+        return {"no-encloser": proof[1:], "no-cover": proof[:1]}.get(self._wrong, proof)
 
     def _match(self, key: Key) -> Proof | None:
         self._order()
@@ -144,10 +172,10 @@ class Chain:
         rdata = _NSEC3(
             dns.rdataclass.IN,
             dns.rdatatype.NSEC3,
-            SHA1,
+            OTHER_HASH if self._wrong == "unknown-hash" else SHA1,
             OPT_OUT if self.opt_out else 0,
             self._entry.iterations,
-            self._salt,
+            self._salt + b"!" if self._wrong == "wrong-hash" else self._salt,
             following,
             Bitmap.from_rdtypes(types).windows,
         )
@@ -161,6 +189,8 @@ class Chain:
         zone = self._zone
         for key in zone.authoritative():
             if self.opt_out and zone.is_cut(key) and not zone.has_ds(key):
+                continue
+            if self._wrong == "opt-out" and key != zone.origin:
                 continue
             for depth in range(len(zone.origin), len(key) + 1):
                 self._by_hash.setdefault(self._hash(key[:depth]), key[:depth])

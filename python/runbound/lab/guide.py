@@ -69,7 +69,6 @@ def bind_anchor(world: World) -> str:
 def config(kind: str, world: World, port: int, folder: str) -> str:
     """A configuration for Unbound or runbound that resolves this world and listens on 127.0.0.1 port 5335."""
     folder = os.path.abspath(folder)
-    walks = kind == "unbound" and port == 53
     lines = [
         f"# Resolves the lab's world. Made by `runbound lab --config {kind}`; the lab has to run.",
         "server:",
@@ -82,17 +81,16 @@ def config(kind: str, world: World, port: int, folder: str) -> str:
         *([] if kind == "runbound" else ["    do-daemonize: no"]),
         "    do-not-query-localhost: no",
     ]
-    if kind == "unbound":
-        lines.append(f'    trust-anchor-file: "{os.path.join(folder, ANCHOR)}"')
-    else:
+    if kind == "runbound":
         lines += ['    state-dir: "state"', "    api-enable: no"]
+    lines.append(f'    trust-anchor-file: "{os.path.join(folder, ANCHOR)}"')
     # The world has a zone among those that resolvers answer themselves because nobody should ask for them.
     lines += [
         f'    local-zone: "{zone.name}" nodefault'
         for zone in world.zones.values()
         if zone.name.to_text().endswith("arpa.")
     ]
-    if walks:
+    if port == 53:  # a delegation names no port
         lines.append(f'    root-hints: "{os.path.join(folder, HINTS)}"')
     else:
         lines += ["forward-zone:", '    name: "."', f"    forward-addr: {world.place(RESOLVER)}@{port}"]

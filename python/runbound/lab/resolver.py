@@ -14,10 +14,11 @@ import dns.flags
 import dns.rcode
 import dns.rdatatype
 
-from runbound.lab.zone import DS, Kind, Zone
+from runbound.lab.zone import DS, Found, Kind
 
 if TYPE_CHECKING:
     from runbound.lab.answer import Reply
+    from runbound.lab.behaviour import Spoiled
     from runbound.lab.world import World
 
 CHAIN_LIMIT: Final = 12
@@ -35,22 +36,20 @@ def answer(world: World, reply: Reply, rdtype: dns.rdatatype.RdataType, *, valid
         if why := world.why_lost(zone):
             _fail(reply, dns.edns.EDECode.NO_REACHABLE_AUTHORITY, f"{zone.name}: {why}")
             break
-        if validate and checking and world.is_bogus(zone):
-            _fail(reply, dns.edns.EDECode.DNSSEC_BOGUS, f"{zone.name}: {_flaw(zone)}")
-            break
+        fault = world.fault(zone)
         seconds += world.delay(zone)
         found = zone.find(reply.key, rdtype)
-        needs_proof = found.encloser is not None or found.kind in (Kind.NODATA, Kind.NXDOMAIN)
-        unproved = needs_proof and zone.flaw is not None and zone.flaw.no_denial and world.is_secure(zone)
-        if validate and checking and unproved:
-            _fail(reply, dns.edns.EDECode.NSEC_MISSING, f"{zone.name}: {_flaw(zone)}")
+        if fault is None and world.is_secure(zone) and _kind(found) in zone.flaw.spoils:
+            fault = zone.flaw
+        if validate and checking and fault is not None:
+            _fail(reply, dns.edns.EDECode(fault.ede), f"{zone.name}: {fault.summary}")
             break
         if found.kind is Kind.REFERRAL:
             _fail(reply, dns.edns.EDECode.NO_REACHABLE_AUTHORITY, f"{reply.name}: delegated out of this world")
             break
         if not reply.take(zone, found):
             break
-    if validate and not reply.opted_out and reply.zones and all(world.is_secure(zone) for zone in reply.zones):
+    if validate and checking and not reply.opted_out and reply.zones and all(world.is_secure(zone) for zone in reply.zones):
         reply.message.flags |= dns.flags.AD
     return seconds
 
@@ -64,10 +63,10 @@ def _fail(reply: Reply, code: dns.edns.EDECode, text: str) -> None:
         message.use_edns(message.edns, message.ednsflags, message.payload, options=[dns.edns.EDEOption(code, text)])
 
 
-def _flaw(zone: Zone | None) -> str:
-    """What is wrong with the closest broken zone, this one or above it."""
-    while zone is not None:
-        if zone.flaw is not None:
-            return zone.flaw.summary
-        zone = zone.parent
-    return ""
+def _kind(found: Found) -> Spoiled:
+    """What kind of reply a search ends in, as flaws count them."""
+    if found.kind is Kind.NXDOMAIN:
+        return "nxdomain"
+    if found.kind is Kind.NODATA:
+        return "nodata"
+    return "answer" if found.encloser is None else "wildcard"

@@ -32,6 +32,19 @@ MAX_DEPTH: Final = 60
 MAX_COUNT: Final = 1_000_000
 PRELUDE: Final = "$TTL 3600\n"
 
+Algorithm = Literal[
+    "rsasha1",
+    "rsasha1-nsec3",
+    "rsasha256",
+    "rsasha512",
+    "ecdsap256sha256",
+    "ecdsap384sha384",
+    "ed25519",
+    "ed448",
+    "unknown",
+]
+"""How keys sign. "unknown" is a number that nobody has assigned."""
+
 T = TypeVar("T", bound=msgspec.Struct)
 
 
@@ -70,8 +83,15 @@ class ZoneEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Questions to try, such as "www A"; names are relative to the zone."""
     servers: dict[str, ServerEntry] = {}
     """Name servers: relative names are the zone's own, absolute ones lie elsewhere. Without any, a shared one."""
-    sign: Literal["no", "nsec", "nsec3", "nsec3-optout"] = "nsec"
-    algorithm: Literal["ecdsap256sha256", "ecdsap384sha384", "ed25519", "rsasha256"] = "ecdsap256sha256"
+    sign: Literal["no", "nsec", "nsec3", "nsec3-optout", "compact"] = "nsec"
+    """How absence is proved; "compact" is RFC 9824."""
+    algorithm: Algorithm = "ecdsap256sha256"
+    also: Algorithm | Literal[""] = ""
+    """A second algorithm: DS and DNSKEY have it too, but it signs nothing."""
+    digests: tuple[Literal["sha1", "sha256", "sha384", "unknown"], ...] = ("sha256",)
+    """Of the DS records."""
+    roll: Literal["", "pre-publish", "double-signature", "double-ds", "revoked"] = ""
+    """Keys half rolled: the next one published, or signing too; its DS there already; the old one revoked."""
     split: bool = False
     """One key for the DNSKEY set and another for the rest, instead of one for both."""
     salt: Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{2}){0,255}$")] = ""

@@ -15,7 +15,7 @@ import dns.rdataset
 import dns.rdatatype
 
 from runbound.lab import schema
-from runbound.lab.behaviour import PLAIN, Behaviour
+from runbound.lab.behaviour import EVERYTHING, PLAIN, Behaviour, Flaw
 from runbound.lab.names import ROOT, Key, is_below, key_of, name_of
 from runbound.lab.schema import ServerEntry, WorldError, ZoneEntry
 from runbound.lab.zone import NS, SOA, Zone, add_records, deepest
@@ -97,19 +97,25 @@ class World:
         """Whether the chain of trust from the root reaches a zone, whatever its signatures are worth."""
         if zone.origin not in self._secure:
             above = zone.parent is None or (self.is_secure(zone.parent) and zone.entry.ds)
-            self._secure[zone.origin] = zone.signed and above
+            self._secure[zone.origin] = zone.signed and above and zone.understood
         return self._secure[zone.origin]
 
-    def is_bogus(self, zone: Zone) -> bool:
-        """Whether a validating resolver finds everything in a zone, or one above it, wrong."""
-        broken = zone.flaw is not None and not zone.flaw.no_denial and self.is_secure(zone)
-        return broken or (zone.parent is not None and self.is_bogus(zone.parent))
+    def fault(self, zone: Zone) -> Flaw | None:
+        """What makes a validating resolver find everything in a zone wrong: its own flaw, or one above it."""
+        if zone.flaw.spoils == EVERYTHING and self.is_secure(zone):
+            return zone.flaw
+        if zone.parent is None:
+            return None
+        above = zone.parent.flaw
+        if "nodata" in above.spoils and self.is_secure(zone.parent) and not zone.parent.has_ds(zone.origin):
+            return above  # nobody can prove that the zone is not signed
+        return self.fault(zone.parent)
 
     def verdict(self, zone: Zone) -> str:
         """What a validating resolver makes of a zone, in one word."""
         if self.why_lost(zone):
             return "lost"
-        if self.is_bogus(zone):
+        if self.fault(zone) is not None or ("answer" in zone.flaw.spoils and self.is_secure(zone)):
             return "bogus"
         return "secure" if self.is_secure(zone) else "insecure"
 

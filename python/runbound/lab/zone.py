@@ -15,7 +15,7 @@ import dns.rdataclass
 import dns.rdataset
 import dns.rdatatype
 
-from runbound.lab.behaviour import DAY, FLAWS
+from runbound.lab.behaviour import DAY, FLAWS, SOUND
 from runbound.lab.denial import Chain
 from runbound.lab.names import Key, key_of, name_of
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from runbound.lab.keys import Keys
     from runbound.lab.schema import GenerateEntry, ZoneEntry
 
+UNKNOWN = "unknown"
 Node = dict[dns.rdatatype.RdataType, dns.rdataset.Rdataset]
 
 SOA, NS, DS = dns.rdatatype.SOA, dns.rdatatype.NS, dns.rdatatype.DS
@@ -91,7 +92,7 @@ class Zone:
         self.name = name_of(origin)
         self.entry = entry
         self.signed = entry.sign != "no"
-        self.flaw = FLAWS[entry.broken] if entry.broken else None
+        self.flaw = FLAWS[entry.broken] if entry.broken else SOUND
         self.data: dict[Key, Node] = {}
         self.written: set[Key] = set()
         """Names whose records stand in the zone's text."""
@@ -140,7 +141,7 @@ class Zone:
             made = [self.sign(owner, rdataset) for rdataset in node.values() if self.is_signed(owner, rdataset.rdtype)]
             sets = [rdataset for rdataset in made if rdataset is not None]
         elif rdtype == dns.rdatatype.NSEC and encloser is None:
-            made_here = self.chain.nsec_at(owner) if self.entry.sign == "nsec" else None
+            made_here = self.chain.nsec_at(owner) if self.signed and not self.chain.is_nsec3 else None
             sets = [] if made_here is None else [made_here]
         else:
             sets = [node[rdtype]] if rdtype in node else []
@@ -159,9 +160,10 @@ class Zone:
                     return made
             return {} if key in self.between() else None
         if key == self.origin and self.signed:
-            node = {**node, DNSKEY: self.keys.dnskeys()}
+            if not self.flaw.hide_keys:
+                node = {**node, DNSKEY: self.keys.dnskeys()}
             if (parameters := self.chain.parameters()) is not None:
-                node[dns.rdatatype.NSEC3PARAM] = parameters
+                node = {**node, dns.rdatatype.NSEC3PARAM: parameters}
         elif self.has_ds(key):
             node = {**node, DS: self.ds(key)}
         return node
@@ -184,7 +186,7 @@ class Zone:
             return [rule.rdtype for rule in self.rules if rule.node(key) is not None]
         if self.is_cut(key):
             return [rdtype for rdtype in (NS, DS) if rdtype == NS or self.has_ds(key)]
-        return [*node, *([DNSKEY] if key == self.origin else [])]
+        return [*node, *([DNSKEY] if key == self.origin and not self.flaw.hide_keys else [])]
 
     def is_cut(self, key: Key) -> bool:
         """Whether another zone begins here."""
@@ -217,9 +219,19 @@ class Zone:
         if self._keys is None:
             from runbound.lab.keys import Keys  # brings in all of the cryptography
 
-            entry = self.entry
-            self._keys = Keys(self.name, entry.algorithm, split=entry.split, flaw=self.flaw)
+            self._keys = Keys(self.name, self.entry, self.flaw)
         return self._keys
+
+    @property
+    def compact(self) -> bool:
+        """Whether absence is told as RFC 9824 has it: no name is missing, there is just nothing at it."""
+        return self.entry.sign == "compact"
+
+    @property
+    def understood(self) -> bool:
+        """Whether validators know an algorithm and a digest that lead to the zone's keys."""
+        entry = self.entry
+        return (entry.algorithm != UNKNOWN or bool(entry.also)) and any(digest != UNKNOWN for digest in entry.digests)
 
     @property
     def chain(self) -> Chain:
@@ -255,7 +267,9 @@ class Zone:
             whole = self.data.get(owner, {}).get(
                 rdataset.rdtype, rdataset
             )  # the SOA of a negative answer lives shorter
-            self._signatures[which] = self.keys.sign(name_of(owner), whole, now)
+            by_parent = self.flaw.by_parent and rdataset.rdtype != DNSKEY and self.parent is not None
+            keys = self.parent.keys if by_parent and self.parent is not None else self.keys
+            self._signatures[which] = keys.sign(name_of(owner), whole, now)
         return self._signatures[which]
 
 

@@ -12,7 +12,8 @@ import dns.rdatatype
 import dns.rrset
 import pytest
 
-from runbound.lab import World, load
+from runbound.lab import World, gym, load
+from runbound.lab.behaviour import FLAWS
 from runbound.lab.names import key_of
 from runbound.lab.server import Responder
 
@@ -282,12 +283,14 @@ class TestResolvers:
         assert bool(ask(Responder(world, validate=True), name).flags & AD) is secure
         assert not ask(Responder(world), name).flags & AD
 
-    @pytest.mark.parametrize("zone", ["expired", "early", "wrongds", "nosig", "badsig"])
-    def test_what_is_bogus_fails(self, world: World, zone: str) -> None:
+    @pytest.mark.parametrize(
+        ("zone", "code"), [("expired", 7), ("early", 8), ("wrongds", 9), ("nosig", 10), ("badsig", 6)]
+    )
+    def test_what_is_bogus_fails(self, world: World, zone: str, code: int) -> None:
         name = f"www.{zone}.broken."
         reply = ask(Responder(world, validate=True), name)
         assert reply.rcode() == dns.rcode.SERVFAIL
-        assert [option.code for option in reply.options if isinstance(option, dns.edns.EDEOption)] == [6]
+        assert [option.code for option in reply.options if isinstance(option, dns.edns.EDEOption)] == [code]
         assert ask(Responder(world), name).answer
         assert ask(Responder(world, validate=True), name, flags=dns.flags.CD).answer
 
@@ -306,3 +309,62 @@ class TestResolvers:
         answer = resolver.reply(query, over_tcp=False)
         assert answer is not None
         assert answer[0] == 0.3
+
+
+GYM = (
+    "rsasha1 rsasha1-nsec3 rsa512 ed448 two-keys half-known ds-sha1 ds-sha384 prepublish double double-ds revoked-old "
+    "compact wildalias heavy iterated long-ttl"
+).split()
+
+
+class TestGym:
+    """Zones for validators."""
+
+    @pytest.mark.parametrize("zone", GYM)
+    def test_signatures_of_sound_zones_are_good(self, world: World, zone: str) -> None:
+        for name, rtype in (("www", "A"), ("nothing", "A"), ("www", "TXT")):
+            reply = ask(at(world, "ns1.hosting.net."), f"{name}.{zone}.lab.", rtype)
+            assert verify(world, [reply.answer, reply.authority]) >= 1
+
+    def test_two_algorithms_one_signs(self, world: World) -> None:
+        zone = world.zones[key_of(dns.name.from_text("two-keys.lab."))]
+        assert {int(ds.algorithm) for ds in zone.keys.ds()} == {8, 13}
+        reply = ask(at(world, "ns1.hosting.net."), "www.two-keys.lab.")
+        assert {int(rrsig.algorithm) for rrsig in reply.answer[1]} == {13}
+
+    def test_rolled_keys(self, world: World) -> None:
+        server = at(world, "ns1.hosting.net.")
+        keys = {
+            zone: ask(server, f"{zone}.lab.", "DNSKEY").answer[0] for zone in ("prepublish", "double", "revoked-old")
+        }
+        assert [len(keys[zone]) for zone in keys] == [3, 3, 2]
+        assert sorted(key.flags for key in keys["revoked-old"]) == [257, 385]
+        assert len(ask(server, "www.prepublish.lab.").answer[1]) == 1
+        assert len(ask(server, "www.double.lab.").answer[1]) == 2
+        assert len(ask(at(world, "ns1.lab."), "double-ds.lab.", "DS").answer[0]) == 2
+
+    def test_rfc9824_no_name_is_missing(self, world: World) -> None:
+        reply = ask(at(world, "ns1.hosting.net."), "nothing.compact.lab.")
+        assert reply.rcode() == dns.rcode.NOERROR
+        nsec = next(rrset for rrset in reply.authority if rrset.rdtype == dns.rdatatype.NSEC)
+        assert nsec.to_text().split()[-4:] == ["\\000.nothing.compact.lab.", "RRSIG", "NSEC", "NXNAME"]
+        there = ask(at(world, "ns1.hosting.net."), "between.compact.lab.").authority
+        assert next(rrset for rrset in there if rrset.rdtype == dns.rdatatype.NSEC).to_text().endswith("RRSIG NSEC")
+
+    def test_keys_that_share_a_tag_are_real_keys(self, world: World) -> None:
+        reply = ask(at(world, "ns1.hosting.net."), "keytrap.broken.", "DNSKEY")
+        tags = [dns.dnssec.key_id(key) for key in reply.answer[0]]
+        assert len(tags) == 514
+        assert max(tags.count(tag) for tag in set(tags)) == 513
+        assert verify(world, [reply.answer]) == 1
+        signatures = ask(at(world, "ns1.hosting.net."), "nothing.keytrap.broken.").authority
+        assert {len(rrset) for rrset in signatures if rrset.rdtype == dns.rdatatype.RRSIG} == {128}
+
+    def test_every_flaw_is_in_the_world(self, world: World) -> None:
+        assert {zone.entry.broken for zone in world.zones.values()} - {""} == set(FLAWS)
+
+    def test_every_kind_of_flaw_has_a_bogus_row(self, world: World) -> None:
+        bogus = {row.zone for row in gym.rows(world) if row.verdict == "bogus"}
+        for zone in world.zones.values():
+            if zone.flaw.spoils and world.is_secure(zone):
+                assert zone.name.to_text() in bogus
