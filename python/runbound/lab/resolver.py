@@ -49,7 +49,8 @@ def answer(world: World, reply: Reply, rdtype: dns.rdatatype.RdataType, *, valid
             break
         if not reply.take(zone, found):
             break
-    if validate and checking and not reply.opted_out and reply.zones and all(world.is_secure(zone) for zone in reply.zones):
+    proved = not reply.opted_out and reply.zones and all(world.is_secure(zone) for zone in reply.zones)
+    if validate and checking and proved:
         reply.message.flags |= dns.flags.AD
     return seconds
 
