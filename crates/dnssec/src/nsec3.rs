@@ -125,6 +125,19 @@ impl<'a> Nsec3<'a> {
     }
 }
 
+/// A hash as the first label of an NSEC3 owner, in lower case (RFC 5155 3.3).
+pub fn to_base32hex(hash: &Hash) -> [u8; HASH * 8 / 5] {
+    const LETTERS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
+    let mut out = [0u8; HASH * 8 / 5];
+    for (five, letters) in hash.chunks_exact(5).zip(out.chunks_exact_mut(8)) {
+        let value = five.iter().fold(0u64, |value, octet| value << 8 | u64::from(*octet));
+        for (nth, letter) in letters.iter_mut().enumerate() {
+            *letter = LETTERS.get((value >> (35 - 5 * nth)) as usize % 32).copied().unwrap_or(b'0');
+        }
+    }
+    out
+}
+
 /// Base 32 with the extended hex alphabet, no padding (RFC 4648 7): 32 letters are 20 octets.
 fn from_base32hex(text: &[u8]) -> Option<Hash> {
     let mut out = [0u8; HASH];
@@ -219,5 +232,8 @@ mod tests {
         assert_eq!(from_base32hex(&[b'V'; 32]), Some([255; 20]));
         assert_eq!(from_base32hex(&[b'w'; 32]), None);
         assert_eq!(from_base32hex(&[b'0'; 31]), None);
+        for text in [b"0p9mhaveqvm6t7vbl5lop2u3t2rp3tom", b"vvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvv"] {
+            assert_eq!(&to_base32hex(&from_base32hex(text).unwrap()), text);
+        }
     }
 }

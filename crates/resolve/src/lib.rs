@@ -47,6 +47,7 @@
 //! | `lame` | which servers do not serve which zones |
 //! | `select` | which server next, how long to wait, who is dead |
 //! | `scrub` | what of a reply may be used and for how long |
+//! | `implied` | what follows from proofs that are remembered |
 //! | `memory` | what is asked of the store and put into it |
 //! | `why` | what clients and the log are told about a failure |
 //! | [`trace`] | what happened to a question that somebody wants explained |
@@ -55,6 +56,7 @@
 
 mod delegation;
 pub mod forward;
+mod implied;
 pub mod keycache;
 mod lame;
 pub mod limits;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use store::{Found, Key, KnownSet, Millis, Put, Security, Store};
 use wire::{Answer, Class, Ede, Name, NameRef, Rcode, Rrset, Rtype};
 
+use crate::implied::implied;
 use crate::limits::{FAILURE_TTL, Limits, REFERRAL_NAMES};
 use crate::scrub::{alias, made_cname};
 use crate::trust::Trust;
@@ -49,6 +50,11 @@ impl Memory {
             return Some(found);
         }
         limits.harden_below_nxdomain.then(|| self.store.nxdomain_above(name, key.qclass, key.cd, self.time(now)))?
+    }
+
+    /// What follows for `name` from denials that are remembered (RFC 8198).
+    pub(crate) fn denied(&self, name: NameRef<'_>, key: &Key, own: bool, trust: &Trust, now: Millis) -> Option<Found> {
+        (key.qclass == Class::IN).then(|| implied(&self.store, name, key.qtype, own, trust, self.time(now)))?
     }
 
     /// The link at `name`, and where it leads, if one is known and may still be used: a CNAME of its own, or a DNAME above it

@@ -319,6 +319,9 @@ impl Mesh {
             return;
         }
         if !rd {
+            if let Some(found) = self.denied(now, key.name.as_ref(), &key, false, forwards) {
+                return self.tell_as(found.security, vec![client], found.answer, None);
+            }
             return match self.memory.referral(&key, now) {
                 Some(answer) => self.tell(vec![client], answer, None),
                 None => self.tell_failure(client, &Failure::NoRecursion),

@@ -23,6 +23,7 @@ use parking_lot::Mutex;
 use wire::{Answer, Class, Name, NameRef, Rcode, RdataSet, Rrset, RrsetData, Rtype};
 
 use crate::Millis;
+use crate::denials::{self, Denials};
 use crate::message::{Fixed, GENERATIONS, Handle, Handles, Key, Message, Parts, ede};
 use crate::sets::{Kind, KnownSet, Security, Set, Trust, Verdict, contradicts};
 use crate::shard::{self, Shard, Shards};
@@ -115,6 +116,7 @@ const CUT_TYPES: [Rtype; 8] =
 pub struct Store {
     pub(crate) messages: Shards<Message>,
     pub(crate) sets: Shards<Set>,
+    pub(crate) denials: Denials,
     hasher: DefaultHashBuilder,
     sizes: Mutex<Sizes>,
     epoch: AtomicU64,
@@ -152,6 +154,7 @@ impl Store {
         Store {
             messages: shard::shards(sizes.messages),
             sets: shard::shards(sizes.rrsets),
+            denials: Denials::new(),
             hasher: DefaultHashBuilder::default(),
             sizes: Mutex::new(sizes),
             epoch: AtomicU64::new(0),
@@ -251,6 +254,9 @@ impl Store {
                 };
                 match self.intern(set, set.ttl, arrival) {
                     Some(interned) => {
+                        if security == Security::Secure {
+                            self.note_proven(set, arrival);
+                        }
                         expires = expires.min(interned.expires);
                         handles.push(interned.handle);
                         let left = interned.expires.saturating_sub(now_s);
@@ -291,6 +297,17 @@ impl Store {
         let known = known.filter(|_| message.is_some());
         self.replace(&key, hash, message, put.epoch);
         known
+    }
+
+    /// A proven set is remembered: what it says of names it does not bear is too.
+    fn note_proven(&self, set: &Rrset, arrival: Arrival) {
+        if matches!(set.rtype, Rtype::NSEC | Rtype::NSEC3) {
+            self.denials.note(set, || self.epoch() == arrival.epoch);
+        } else if let Some(wildcard) = denials::wildcard_of(set) {
+            let (owner, rdata, sigs) = (wildcard, set.rdata.clone(), set.sigs.clone());
+            let wildcard = Rrset::new(owner, set.rtype, set.class, set.ttl, rdata).with_sigs(sigs);
+            self.intern(&wildcard, wildcard.ttl, arrival);
+        }
     }
 
     /// Puts a message, or nothing, in the place of the one there was.

@@ -14,31 +14,37 @@ use crate::shard;
 impl Store {
     /// Forgets everything. Returns how many messages and sets there were, as all of these do.
     pub fn flush_all(&self) -> usize {
-        self.flushing(|| shard::clear(&self.messages) + shard::clear(&self.sets))
+        self.flushing(|| {
+            self.denials.clear();
+            shard::clear(&self.messages) + shard::clear(&self.sets)
+        })
     }
 
     /// Forgets what is known of a name: questions for it and sets of it, every type, class and CD bit.
     pub fn flush_name(&self, name: NameRef<'_>) -> usize {
-        self.flush(|asked, _| asked == name, |set| owner_of(set).is_some_and(|owner| owner == name))
+        self.flush(name, |asked, _| asked == name, |set| owner_of(set).is_some_and(|owner| owner == name))
     }
 
     /// Forgets one type of a name.
     pub fn flush_type(&self, name: NameRef<'_>, rtype: Rtype) -> usize {
         let is = |set: &Set| set.view().is_some_and(|view| view.rtype == rtype && view.owner == name);
-        self.flush(|asked, message| message.qtype() == rtype && asked == name, is)
+        self.flush(name, |asked, message| message.qtype() == rtype && asked == name, is)
     }
 
     /// Forgets a name and everything below it.
     pub fn flush_zone(&self, name: NameRef<'_>) -> usize {
         let below = |owner: NameRef<'_>| owner.is_subdomain_of(name);
-        self.flush(|asked, _| below(asked), |set| owner_of(set).is_some_and(below))
+        self.flush(name, |asked, _| below(asked), |set| owner_of(set).is_some_and(below))
     }
 
     /// Forgets every answer that says no: NXDOMAIN, no data, and failures (Unbound's `flush_negative`).
     pub fn flush_negative(&self) -> usize {
         let empty = |message: &Message| message.parts().is_none_or(|parts| parts.answer == 0);
         let negative = |message: &Message| message.rcode != Rcode::NOERROR || empty(message);
-        self.flushing(|| shard::sweep(&self.messages, negative))
+        self.flushing(|| {
+            self.denials.clear();
+            shard::sweep(&self.messages, negative)
+        })
     }
 
     /// Forgets every answer and set that was proven wrong (Unbound's `flush_bogus`).
@@ -58,11 +64,14 @@ impl Store {
 
     fn flush(
         &self,
+        name: NameRef<'_>,
         mut message_goes: impl FnMut(NameRef<'_>, &Message) -> bool,
         set_goes: impl FnMut(&Set) -> bool,
     ) -> usize {
         // Messages first: some have their name from a set. One whose set is gone already is of no use to anybody.
         self.flushing(|| {
+            // What denies the name stands at others.
+            self.denials.forget(name);
             shard::sweep(&self.messages, |message| self.asked(message, &mut message_goes).unwrap_or(true))
                 + shard::sweep(&self.sets, set_goes)
         })

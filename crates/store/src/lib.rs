@@ -30,6 +30,7 @@
 //!   One-hit wonders (random-name floods among them) leave first, and reading needs no reordering.
 //! - **Time** is counted in whole seconds, so that all TTLs tick at the same instant. An expired entry stays until its place
 //!   is needed: RFC 8767 lets it serve when nothing better is to be had. TTL 0 is never stored.
+//! - **Denials** ([`denials`]): an index by which proven NSEC and NSEC3 sets answer questions nobody asked yet (RFC 8198).
 //! - **Flushes** (`flush`) walk the tables a few entries a lock hold and start a new epoch, so that an answer that was on
 //!   its way meanwhile is not put back. **Dumps** ([`dump`]) are Unbound's text.
 //!
@@ -38,6 +39,7 @@
 
 pub mod answers;
 pub mod cache;
+pub mod denials;
 pub mod dump;
 mod flush;
 mod index;
@@ -48,6 +50,7 @@ mod sieve;
 
 pub use answers::Answers;
 pub use cache::{Found, Put, Sizes, Store, TableUsage, Usage};
+pub use denials::{Denying, HASHED, Hashed};
 pub use dump::Loaded;
 pub use message::Key;
 pub use sets::{KnownSet, Security, Trust};

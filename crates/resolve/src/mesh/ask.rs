@@ -56,6 +56,10 @@ impl Mesh {
             if let Some(known) = known.or_else(|| self.memory.implied(target, key, now, &self.limits)) {
                 return self.finish_known(now, state, known);
             }
+            let forwards = Arc::clone(&state.forwards);
+            if let Some(found) = self.denied(now, state.target.as_ref(), key, state.raw, &forwards) {
+                return self.finish_known(now, state, found);
+            }
             let root = Name::root();
             let apex = zone.as_ref().map_or(root.as_ref(), |zone| zone.name.as_ref());
             if !matches!(key.qtype, Rtype::CNAME | Rtype::DS | Rtype::ANY)

@@ -11,13 +11,15 @@
 //! It owns the ties between a state and its [`Proof`]: who gets what it needs, when others come first, and what is done with
 //! answers for which there is no proof. What is to be proven, and how, is `validate`'s.
 
-use store::{Key, Millis, Security};
-use wire::{Answer, Class, Name, Rcode, Rtype};
+use store::{Found, Key, Millis, Security};
+use wire::{Answer, Class, Name, NameRef, Rcode, Rtype};
 
 use super::Mesh;
 use super::serve::Asked;
 use super::state::State;
+use crate::forward::Forwards;
 use crate::keycache::Stamp;
+use crate::trust::Begin;
 use crate::validate::{Env, Next, OverBudget, Part, Proof, Why};
 use crate::why::Failure;
 
@@ -120,6 +122,30 @@ impl Mesh {
             return self.fail(now, *state, &Failure::OutOfTime(zone));
         }
         self.park(state);
+    }
+
+    /// What follows from proofs of other answers, for a name that is validated at all (RFC 8198).
+    pub(super) fn denied(
+        &mut self,
+        now: Millis,
+        name: NameRef<'_>,
+        key: &Key,
+        raw: bool,
+        forwards: &Forwards,
+    ) -> Option<Found> {
+        let trust = forwards.trust()?;
+        let date = now.saturating_add_signed(self.date_ahead) / 1000;
+        let seat = if key.qtype == Rtype::DS { name.parent()? } else { name };
+        let found = self.memory.denied(name, key, raw, trust, now)?;
+        if !matches!(trust.begin(seat, date), Begin::At(_)) {
+            return None;
+        }
+        match found.answer.rcode {
+            _ if raw => {}
+            Rcode::NXDOMAIN => self.counts.implied_nxdomain += 1,
+            _ => self.counts.implied_noerror += 1,
+        }
+        Some(found)
     }
 
     /// Whether a proof gave way to others and wants to go on.

@@ -283,7 +283,7 @@ impl Mesh {
         self.tell_as(Security::Unchecked, clients, answer, why);
     }
 
-    fn tell_as(&mut self, security: Security, clients: Vec<ClientId>, answer: Answer, why: Option<String>) {
+    pub(super) fn tell_as(&mut self, security: Security, clients: Vec<ClientId>, answer: Answer, why: Option<String>) {
         if !clients.is_empty() {
             self.effects.push(Effect::Answer { clients, answer: Arc::new(answer), why, stale: false, security });
         }

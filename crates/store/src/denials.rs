@@ -1,0 +1,420 @@
+//! What is known not to exist: an index over the NSEC and NSEC3 sets that were proven, by zone and in their zone's order.
+//!
+//! It owns the order, and nothing of the records: it holds the owners' names, and the sets themselves stand among the others,
+//! where their time, their rank and every flush count. So whatever makes a set useless makes it useless here. It proves
+//! nothing: it finds the few sets that may deny a name, and whoever asks proves with them (RFC 8198).
+//!
+//! ```text
+//!   name ──▶ closest zone with entries ──▶ owner before the name   (NSEC: canonical order, RFC 4034 6.1)
+//!                                     └──▶ owner before the hash   (NSEC3: order of the hashes, RFC 5155)
+//! ```
+//!
+//! What goes in: sets of a proven message, signed by a zone at or above their owner under the owner's own name. One that a
+//! wildcard made says nothing about the names around it. Of NSEC3 one chain of a zone counts, the newest: others hash
+//! otherwise.
+//!
+//! **Octets** are bounded (`neg-cache-size`), counted with what the maps take beside the names. Who leaves is who came first
+//! and was of no use since it came, or since the last time it could have left.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::hash::{Hash, Hasher};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use hashbrown::{Equivalent, HashMap};
+use parking_lot::Mutex;
+use wire::{Class, Name, NameBuf, NameRef, Rrset, Rtype};
+
+use crate::Millis;
+use crate::cache::{Store, known, second};
+use crate::sets::{Kind, Security, Set};
+
+/// Octets the index may hold if nothing else is said: Unbound's `neg-cache-size`.
+pub const DENIALS_BYTES: usize = 1 << 20;
+/// Octets of an entry beside its name: its share of a tree's node (half-full at worst), its place in the queue, and the
+/// allocator's rounding of two names.
+const ENTRY_BYTES: usize = 160;
+/// Octets of a zone beside its name: two maps' entries and two trees.
+const ZONE_BYTES: usize = 320;
+/// Letters of an NSEC3 owner's first label: 20 octets in base 32 (RFC 5155 3.3).
+pub const HASHED: usize = 32;
+
+/// A hashed name as NSEC3 owners spell it, in lower case. Its order is that of the hashes.
+pub type Hashed = [u8; HASHED];
+
+/// Sets that may deny a name, all of them proven and in their time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denying {
+    /// The zone that signed them.
+    pub zone: Name,
+    /// NSEC or NSEC3 sets; TTLs are what is left.
+    pub sets: Vec<Rrset>,
+    /// The zone's SOA record as it stands beside negative answers, if it is known.
+    pub soa: Option<Rrset>,
+}
+
+/// How a zone hashes names, and the name to be hashed; `None` when that is too much work.
+pub type HashName<'h> = dyn FnMut(u16, &[u8], NameRef<'_>) -> Option<Hashed> + 'h;
+
+/// The index.
+pub(crate) struct Denials {
+    inner: Mutex<Inner>,
+    /// Whether there is anything in it: most look-ups end here where nothing is validated.
+    some: AtomicBool,
+}
+
+#[derive(Default)]
+struct Inner {
+    numbers: HashMap<Name, u64>,
+    zones: HashMap<u64, Zone>,
+    /// All entries in the order in which they leave.
+    queue: VecDeque<(u64, Owner)>,
+    octets: usize,
+    limit: usize,
+    last: u64,
+}
+
+/// The entries of one zone. The flag says that an entry was of use.
+struct Zone {
+    name: Name,
+    nsec: BTreeMap<Name, bool>,
+    nsec3: BTreeMap<Hashed, bool>,
+    /// Iterations and salt of the NSEC3 entries.
+    chain: (u16, Box<[u8]>),
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum Owner {
+    Name(Name),
+    Hashed(Hashed),
+}
+
+/// A borrowed name as a key into a map of owned ones, which hash and compare alike.
+struct Borrowed<'a>(NameRef<'a>);
+
+impl Hash for Borrowed<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl Equivalent<Name> for Borrowed<'_> {
+    fn equivalent(&self, key: &Name) -> bool {
+        self.0 == key.as_ref()
+    }
+}
+
+impl Denials {
+    pub(crate) fn new() -> Denials {
+        let inner = Inner { limit: DENIALS_BYTES, ..Inner::default() };
+        Denials { inner: Mutex::new(inner), some: AtomicBool::new(false) }
+    }
+
+    fn resize(&self, limit: usize) {
+        let mut held = self.inner.lock();
+        held.limit = limit;
+        held.make_room();
+    }
+
+    /// Puts in where a proven set stands, if it is one that denies. `still` says whether no flush came since it was asked for:
+    /// one that comes now forgets afterwards.
+    pub(crate) fn note(&self, set: &Rrset, still: impl FnOnce() -> bool) {
+        let Some((zone, entry, chain)) = entry(set) else { return };
+        let mut held = self.inner.lock();
+        if still() {
+            self.some.store(true, Ordering::Relaxed);
+            held.insert(zone, entry, chain);
+        }
+    }
+
+    /// Forgets the zones at and below a name and those it lies in.
+    pub(crate) fn forget(&self, name: NameRef<'_>) {
+        let mut held = self.inner.lock();
+        let of_it = |zone: NameRef<'_>| zone.is_subdomain_of(name) || name.is_subdomain_of(zone);
+        let gone: Vec<u64> =
+            held.numbers.iter().filter(|(zone, _)| of_it(zone.as_ref())).map(|(_, number)| *number).collect();
+        gone.into_iter().for_each(|number| held.remove_zone(number));
+    }
+
+    pub(crate) fn clear(&self) {
+        let mut held = self.inner.lock();
+        *held = Inner { limit: held.limit, last: held.last, ..Inner::default() };
+    }
+}
+
+impl Inner {
+    fn insert(&mut self, zone: NameRef<'_>, owner: Owner, chain: Option<(u16, &[u8])>) {
+        let number = match self.numbers.get(&Borrowed(zone)) {
+            Some(number) => *number,
+            None => {
+                self.last += 1;
+                self.numbers.insert(zone.to_name(), self.last);
+                let (name, chain) = (zone.to_name(), (0, Box::default()));
+                self.zones.insert(self.last, Zone { name, nsec: BTreeMap::new(), nsec3: BTreeMap::new(), chain });
+                self.octets += zone_octets(zone);
+                self.last
+            }
+        };
+        let Some(entries) = self.zones.get_mut(&number) else { return };
+        if let Some((iterations, salt)) = chain.filter(|(i, salt)| (*i, *salt) != (entries.chain.0, &*entries.chain.1))
+        {
+            entries.chain = (iterations, salt.into());
+            self.octets -= entries.nsec3.len() * ENTRY_BYTES;
+            entries.nsec3.clear();
+            self.queue.retain(|(zone, owner)| *zone != number || matches!(owner, Owner::Name(_)));
+        }
+        let before = match &owner {
+            Owner::Name(name) => entries.nsec.get_mut(name),
+            Owner::Hashed(hashed) => entries.nsec3.get_mut(hashed),
+        };
+        if let Some(used) = before {
+            *used = true;
+            return;
+        }
+        match &owner {
+            Owner::Name(name) => drop(entries.nsec.insert(name.clone(), false)),
+            Owner::Hashed(hashed) => drop(entries.nsec3.insert(*hashed, false)),
+        }
+        self.octets += owner.octets();
+        self.queue.push_back((number, owner));
+        self.make_room();
+    }
+
+    /// Lets the oldest go that was of no use. Ends, for each round takes a mark off or an entry out.
+    fn make_room(&mut self) {
+        while self.octets > self.limit {
+            let Some((number, owner)) = self.queue.pop_front() else { return };
+            let Some(zone) = self.zones.get_mut(&number) else { continue };
+            let used = match &owner {
+                Owner::Name(name) => zone.nsec.get_mut(name),
+                Owner::Hashed(hashed) => zone.nsec3.get_mut(hashed),
+            };
+            if used.is_some_and(std::mem::take) {
+                self.queue.push_back((number, owner));
+            } else {
+                self.remove(number, &owner);
+            }
+        }
+    }
+
+    /// Takes an entry out of the trees; the queue is the caller's.
+    fn remove(&mut self, number: u64, owner: &Owner) {
+        let Some(zone) = self.zones.get_mut(&number) else { return };
+        let there = match owner {
+            Owner::Name(name) => zone.nsec.remove(name).is_some(),
+            Owner::Hashed(hashed) => zone.nsec3.remove(hashed).is_some(),
+        };
+        self.octets -= if there { owner.octets() } else { 0 };
+        if zone.nsec.is_empty() && zone.nsec3.is_empty() {
+            self.octets -= zone_octets(zone.name.as_ref());
+            self.numbers.remove(&Borrowed(zone.name.as_ref()));
+            self.zones.remove(&number);
+        }
+    }
+
+    fn remove_zone(&mut self, number: u64) {
+        let Some(zone) = self.zones.remove(&number) else { return };
+        self.numbers.remove(&Borrowed(zone.name.as_ref()));
+        let names = zone.nsec.into_keys().map(|name| Owner::Name(name).octets()).sum::<usize>();
+        self.octets -= zone_octets(zone.name.as_ref()) + names + zone.nsec3.len() * ENTRY_BYTES;
+        self.queue.retain(|(of, _)| *of != number);
+    }
+
+    /// The closest zone at or above a name that has entries.
+    fn closest(&self, name: NameRef<'_>) -> Option<u64> {
+        name.ancestors().find_map(|zone| self.numbers.get(&Borrowed(zone)).copied())
+    }
+}
+
+impl Zone {
+    /// The owner at or before a name.
+    fn before(&mut self, name: &Name) -> Option<Name> {
+        let (owner, used) = self.nsec.range_mut(..=name).next_back()?;
+        *used = true;
+        Some(owner.clone())
+    }
+
+    /// The owner at or before a hash; the last stands before the first.
+    fn before_hash(&mut self, hashed: &Hashed) -> Option<Hashed> {
+        let last = || self.nsec3.last_key_value().map(|(owner, _)| *owner);
+        let owner = self.nsec3.range(..=*hashed).next_back().map(|(owner, _)| *owner).or_else(last)?;
+        self.nsec3.get_mut(&owner).map(|used| *used = true)?;
+        Some(owner)
+    }
+}
+
+impl Owner {
+    fn octets(&self) -> usize {
+        match self {
+            Owner::Name(name) => ENTRY_BYTES + 2 * name.as_ref().len(),
+            Owner::Hashed(_) => ENTRY_BYTES,
+        }
+    }
+}
+
+fn zone_octets(zone: NameRef<'_>) -> usize {
+    ZONE_BYTES + 2 * zone.len()
+}
+
+/// What an entry is made of: the zone that signed the set, what it is found by, and for NSEC3 how its chain hashes.
+type Entry<'s> = (NameRef<'s>, Owner, Option<(u16, &'s [u8])>);
+
+/// The entry of a set; `None` if it denies nothing, or not what its owner's name says.
+fn entry(set: &Rrset) -> Option<Entry<'_>> {
+    let (fixed, rest) = set.sigs.first()?.split_first_chunk::<18>()?;
+    let [c0, c1, _, labels, ..] = *fixed;
+    let (zone, _) = NameRef::split_from(rest).ok()?;
+    let owner = set.owner.as_ref();
+    // Fewer labels signed than the owner has: a wildcard made it (RFC 4034 3.1.3).
+    let own = owner.label_count() - usize::from(owner.is_wildcard());
+    let covers = [c0, c1] == set.rtype.0.to_be_bytes();
+    if !covers || usize::from(labels) != own || !owner.is_subdomain_of(zone) || set.rdata.len() != 1 {
+        return None;
+    }
+    match set.rtype {
+        Rtype::NSEC => Some((zone, Owner::Name(set.owner.lower()), None)),
+        Rtype::NSEC3 => {
+            let ([_, _, i0, i1, salt], rest) = set.rdata.first()?.split_first_chunk::<5>()?;
+            let salt = rest.get(..usize::from(*salt))?;
+            let hashed = Hashed::try_from(owner.labels().next()?).ok()?.to_ascii_lowercase();
+            let hashed = Hashed::try_from(hashed.as_slice()).ok()?;
+            (owner.parent()? == zone).then_some(())?;
+            Some((zone, Owner::Hashed(hashed), Some((u16::from_be_bytes([*i0, *i1]), salt))))
+        }
+        _ => None,
+    }
+}
+
+/// The wildcard that made a proven set: its signature covers fewer labels than its owner has (RFC 4034 3.1.3).
+pub(crate) fn wildcard_of(set: &Rrset) -> Option<Name> {
+    let labels = set.sigs.first()?.get(3)?;
+    let skip = set.owner.as_ref().label_count().checked_sub(usize::from(*labels)).filter(|skip| *skip > 0)?;
+    if set.owner.as_ref().is_wildcard() {
+        return None;
+    }
+    wildcard_below(set.owner.as_ref().ancestors().nth(skip)?)
+}
+
+impl Store {
+    /// Octets that the index of denials may hold from now on (`neg-cache-size`).
+    pub fn resize_denials(&self, octets: usize) {
+        self.denials.resize(octets);
+    }
+
+    /// Entries of the index of denials, and the octets it holds.
+    pub fn denials(&self) -> (usize, usize) {
+        let held = self.denials.inner.lock();
+        (held.queue.len(), held.octets)
+    }
+
+    /// The proven sets that are known and may deny `name`, or a wildcard that would make it: those of the closest zone at or
+    /// above it that any are known of. `ds` asks for those of the zone above, to which DS records belong. `hash` is called
+    /// for as many names as the closest that exists needs.
+    pub fn denying(&self, name: NameRef<'_>, ds: bool, now: Millis, hash: &mut HashName<'_>) -> Option<Denying> {
+        if !self.denials.some.load(Ordering::Relaxed) {
+            return None;
+        }
+        let now_s = second(now);
+        let from = if ds { name.parent()? } else { name };
+        let (number, zone, chain) = {
+            let held = self.denials.inner.lock();
+            let number = held.closest(from)?;
+            let zone = held.zones.get(&number)?;
+            let chain = (!zone.nsec3.is_empty()).then(|| zone.chain.clone());
+            (number, zone.name.clone(), chain)
+        };
+        let sets = self.by_name(number, zone.as_ref(), name, now_s).or_else(|| {
+            let (iterations, salt) = chain?;
+            self.by_hash(number, zone.as_ref(), name, now_s, &mut |name| hash(iterations, &salt, name))
+        })?;
+        let soa = self.find_set(zone.as_ref(), Rtype::SOA, Class::IN, Kind::new(false).negative(), proven(now_s));
+        Some(Denying { zone, sets, soa })
+    }
+
+    /// A set that signatures proved, if it is in its time: `*.example.` is what a wildcard's answers are made of.
+    pub fn proven_set(&self, name: NameRef<'_>, rtype: Rtype, now: Millis) -> Option<Rrset> {
+        self.find_set(name, rtype, Class::IN, Kind::new(false), proven(second(now)))
+    }
+
+    /// NSEC: the set before the name; and if that does not stand at the name, the one before the wildcard that might make it.
+    fn by_name(&self, number: u64, zone: NameRef<'_>, name: NameRef<'_>, now_s: u32) -> Option<Vec<Rrset>> {
+        let before = |name: &Name| self.denials.inner.lock().zones.get_mut(&number)?.before(name);
+        let at = |owner: &Name| {
+            let kind = if owner.as_ref() == zone { Kind::new(false).apex() } else { Kind::new(false) };
+            self.find_set(owner.as_ref(), Rtype::NSEC, Class::IN, kind, proven(now_s))
+        };
+        let owner = before(&name.to_name())?;
+        let Some(first) = at(&owner) else {
+            self.denials.inner.lock().drop_one(number, Owner::Name(owner));
+            return None;
+        };
+        let mut sets = vec![first];
+        if owner.as_ref() != name {
+            let next = sets.first().and_then(|set| NameRef::split_from(set.rdata.first()?).ok())?.0.to_name();
+            let shows =
+                |above: NameRef<'_>| owner.as_ref().is_subdomain_of(above) || next.as_ref().is_subdomain_of(above);
+            let wildcard = wildcard_below(name.ancestors().skip(1).find(|above| shows(*above))?)?;
+            let other = before(&wildcard).filter(|other| *other != owner);
+            sets.extend(other.and_then(|other| at(&other)));
+        }
+        Some(sets)
+    }
+
+    /// NSEC3: the closest encloser proof (RFC 5155 8.3), and the set at or before the wildcard below the encloser.
+    fn by_hash(
+        &self,
+        number: u64,
+        zone: NameRef<'_>,
+        name: NameRef<'_>,
+        now_s: u32,
+        hash: &mut dyn FnMut(NameRef<'_>) -> Option<Hashed>,
+    ) -> Option<Vec<Rrset>> {
+        let before = |hashed: &Hashed| self.denials.inner.lock().zones.get_mut(&number)?.before_hash(hashed);
+        let at = |hashed: &Hashed| {
+            let mut owner = NameBuf::root();
+            owner.push_label(hashed).and_then(|()| owner.push_name(zone)).ok()?;
+            let set = self.find_set(owner.as_ref(), Rtype::NSEC3, Class::IN, Kind::new(false), proven(now_s));
+            if set.is_none() {
+                self.denials.inner.lock().drop_one(number, Owner::Hashed(*hashed));
+            }
+            set
+        };
+        let mut closer = None;
+        for encloser in name.ancestors().take_while(|above| above.is_subdomain_of(zone)) {
+            let hashed = hash(encloser)?;
+            let owner = before(&hashed)?;
+            if owner != hashed {
+                closer = Some(owner);
+                continue;
+            }
+            let mut sets = vec![at(&owner)?];
+            if let Some(closer) = closer {
+                let wildcard = hash(wildcard_below(encloser)?.as_ref())?;
+                let mut others = vec![closer];
+                others.extend(before(&wildcard).filter(|other| *other != closer));
+                sets.extend(others.iter().filter(|other| **other != owner).filter_map(at));
+            }
+            return Some(sets);
+        }
+        None
+    }
+}
+
+impl Inner {
+    /// Forgets an entry whose set is there no more: it would stand before others that are.
+    fn drop_one(&mut self, number: u64, owner: Owner) {
+        self.remove(number, &owner);
+        self.queue.retain(|(zone, other)| *zone != number || *other != owner);
+    }
+}
+
+/// Reads a set if it is proven and in its time.
+fn proven(now_s: u32) -> impl Fn(&Set) -> Option<Rrset> {
+    move |set| known(set, now_s).filter(|known| known.security == Security::Secure).map(|known| known.set)
+}
+
+/// `*` right below a name; `None` when that is too long to be a name.
+fn wildcard_below(encloser: NameRef<'_>) -> Option<Name> {
+    let mut name = NameBuf::root();
+    name.push_label(b"*").and_then(|()| name.push_name(encloser)).ok()?;
+    Some(name.to_name())
+}
