@@ -471,6 +471,12 @@ impl Worker {
     /// Lets the mesh have its time: one timer, set to whatever it waits for next.
     async fn clockwork(self: Rc<Self>) {
         loop {
+            if self.mesh.borrow().is_busy() {
+                // One share of proofs between two looks at the sockets: what is known never waits for more cryptography.
+                tokio::task::yield_now().await;
+                self.tell_mesh(Mesh::wake);
+                continue;
+            }
             let next = self.mesh.borrow().next_wake();
             self.armed.set(next);
             let Some(next) = next else {

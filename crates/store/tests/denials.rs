@@ -146,7 +146,8 @@ fn what_is_flushed_denies_no_more() {
     let left = |store: &Store| {
         [found(store, "a.example.", false, NOW), found(store, "a.test.", false, NOW)].map(|found| found.is_some())
     };
-    let flushes: [(&str, fn(&Store) -> usize, [bool; 2]); 6] = [
+    type Flush = fn(&Store) -> usize;
+    let flushes: [(&str, Flush, [bool; 2]); 6] = [
         ("all", |store| store.flush_all(), [false, false]),
         ("negative", |store| store.flush_negative(), [false, false]),
         ("zone", |store| store.flush_zone(name("example.").as_ref()), [false, true]),
