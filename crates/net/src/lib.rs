@@ -12,6 +12,7 @@
 //! | [`stats`] | the counters, under Unbound's names |
 //! | [`outbound`] | sockets towards upstream servers; which ports queries leave from |
 //! | [`lookup`] | questions of the operator, from inside |
+//! | [`explain`] | the same with the reasons for what comes of them |
 //! | `worker` | one thread's state, its commands and its clock |
 //! | `flights` | packets on their way to upstream servers |
 //! | `kept` | TCP connections to them, kept and shared |
@@ -30,6 +31,7 @@
 //! batches and says so. Nothing on this path takes a lock, but the cache shard's and the log's.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
+pub mod explain;
 mod flights;
 mod kept;
 mod lines;
@@ -47,6 +49,7 @@ mod stream;
 mod udp;
 mod worker;
 
+pub use explain::{Explained, Inquiry, Room};
 pub use listen::{ListenSpec, ListenerSet, SocketOptions};
 pub use lookup::Looked;
 pub use outbound::{PermittedPorts, PortSet};

@@ -7,14 +7,16 @@
 use crate::pending::{Route, Waiting};
 use crate::pipeline::{Known, known};
 use crate::reply::internal_error;
+use crate::snapshot::Snapshot;
 use crate::worker::Worker;
-use resolve::{ClientId, Question, stale_answer};
+use resolve::{ClientId, Question, Trace, stale_answer};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use store::Security;
+use store::{Found, Security};
 use wire::types::flag;
-use wire::{Answer, Ede, Query, Rcode};
+use wire::{Answer, Ede, Query, Rcode, Rrset};
 
 /// What was found out.
 #[derive(Clone, Debug)]
@@ -50,6 +52,19 @@ impl Worker {
             }
             Known::Maybe(stale) => stale,
         };
+        self.look_for(&snapshot, now_us, question, (stale, None), Vec::new(), tell);
+    }
+
+    /// Gives a question that the cache could not answer to the mesh; `alias` goes before what is found.
+    pub(crate) fn look_for(
+        self: &Rc<Self>,
+        snapshot: &Snapshot,
+        now_us: u64,
+        question: Question,
+        (stale, trace): (Option<Found>, Option<Arc<Trace>>),
+        alias: Vec<Rrset>,
+        tell: Looking,
+    ) {
         let flags = (if question.rd { flag::RD } else { 0 }) | (if question.cd { flag::CD } else { 0 });
         let mut pending = self.pending.borrow_mut();
         if !pending.has_room() {
@@ -61,7 +76,7 @@ impl Worker {
             query: Query {
                 id: 0,
                 flags,
-                qname: name.to_buf(),
+                qname: question.name.as_ref().to_buf(),
                 qtype: question.qtype,
                 qclass: question.qclass,
                 edns: None,
@@ -71,10 +86,14 @@ impl Worker {
             received_us: now_us,
             limit: 0,
             cookie: None,
-            alias: Vec::new(),
+            alias,
         });
         drop(pending);
-        self.with_mesh(|mesh| mesh.query(now_us / 1_000, &snapshot.forwards, question, ClientId(id), stale));
+        let (now, client) = (now_us / 1_000, ClientId(id));
+        self.with_mesh(|mesh| match trace {
+            None => mesh.query(now, &snapshot.forwards, question, client, stale),
+            Some(trace) => mesh.explain(now, &snapshot.forwards, question, client, stale, trace),
+        });
         self.pump();
     }
 }

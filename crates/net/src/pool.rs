@@ -3,6 +3,7 @@
 //! Owns the threads and the channel to each. Every method may be called from any thread and blocks until all workers
 //! have done what was asked (which they do between two batches, idle ones at once). It reads no packet.
 
+use crate::explain::{Explained, Inquiry, Room};
 use crate::listen::ListenerSet;
 use crate::lookup::Looked;
 use crate::snapshot::Snapshot;
@@ -41,6 +42,8 @@ pub struct Pool {
     log: Arc<Logger>,
     /// Whose turn it is to look something up.
     turn: AtomicUsize,
+    /// It stands beside another one, see [`Pool::aside`].
+    aside: bool,
 }
 
 impl Pool {
@@ -61,18 +64,30 @@ impl Pool {
             return Err(invalid(format!("the number of workers must be 1 to {MAX_WORKERS}, not {workers}")));
         }
         let cpus = sys::affinity::usable_cpus().unwrap_or_default();
-        let connections = Arc::new(ConnectionCounts::default());
-        let keys = Arc::new(resolve::KeyCache::default());
         log.background(); // from here on a log that nobody reads would stop packets
-        let (ready, started) = channel();
-        let mut pool = Pool {
+        let pool = Pool::empty(workers, snapshot, log, false).populate(&cpus, &store)?;
+        pool.add_listeners(listeners)?;
+        Ok(pool)
+    }
+
+    fn empty(workers: usize, snapshot: Arc<Snapshot>, log: Arc<Logger>, aside: bool) -> Pool {
+        Pool {
             members: Mutex::new(Vec::with_capacity(workers)),
             stats: (0..workers).map(|_| Arc::new(WorkerStats::default())).collect(),
-            snapshot: Mutex::new(Arc::clone(&snapshot)),
-            log: Arc::clone(&log),
+            snapshot: Mutex::new(snapshot),
+            log,
             turn: AtomicUsize::new(0),
-        };
-        for (id, stats) in (0_u32..).zip(&pool.stats) {
+            aside,
+        }
+    }
+
+    /// Starts the threads, each on one of the processors in turn.
+    fn populate(mut self, cpus: &[usize], store: &Arc<Store>) -> io::Result<Pool> {
+        let connections = Arc::new(ConnectionCounts::default());
+        let keys = Arc::new(resolve::KeyCache::default());
+        let (ready, started) = channel();
+        let snapshot = self.snapshot();
+        for (id, stats) in (0_u32..).zip(&self.stats) {
             let mut seed = [0; 32];
             getrandom::fill(&mut seed).map_err(io::Error::other)?;
             let (commands, receiver) = unbounded_channel();
@@ -81,9 +96,9 @@ impl Pool {
                 cpu: (id as usize).checked_rem(cpus.len()).and_then(|i| cpus.get(i)).copied(),
                 seed,
                 snapshot: Arc::clone(&snapshot),
-                store: Arc::clone(&store),
+                store: Arc::clone(store),
                 keys: Arc::clone(&keys),
-                log: Arc::clone(&log),
+                log: Arc::clone(&self.log),
                 stats: Arc::clone(stats),
                 connections: Arc::clone(&connections),
                 commands: receiver,
@@ -91,13 +106,21 @@ impl Pool {
             let ready = ready.clone();
             let thread =
                 std::thread::Builder::new().name(format!("runbound-{id}")).spawn(move || worker::run(setup, &ready))?;
-            let members = pool.members.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
+            let members = self.members.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
             members.push(Member { commands, thread: Some(thread) });
         }
         drop(ready);
-        all(&started, workers)?;
-        pool.add_listeners(listeners)?;
-        Ok(pool)
+        all(&started, self.workers())?;
+        Ok(self)
+    }
+
+    /// One more worker beside those that serve, for questions from inside alone: it listens nowhere, is pinned to no
+    /// processor, and knows and remembers what is in `store`.
+    ///
+    /// # Errors
+    /// What the system says of threads and entropy.
+    pub fn aside(snapshot: Arc<Snapshot>, store: Arc<Store>, log: Arc<Logger>) -> io::Result<Pool> {
+        Pool::empty(1, snapshot, log, true).populate(&[], &store)
     }
 
     /// How many workers there are: the number to open listeners for.
@@ -209,17 +232,37 @@ impl Pool {
     /// `BrokenPipe` if the worker has ended.
     pub fn lookup(&self, question: Question, limit: Duration) -> io::Result<Option<Looked>> {
         let (tell, told) = channel();
-        {
-            let members = self.members.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-            let turn = self.turn.fetch_add(1, Ordering::Relaxed).checked_rem(members.len()).unwrap_or(0);
-            let member = members.get(turn).ok_or_else(ended)?;
-            member.commands.send(Command::Lookup(question, tell)).map_err(|_| ended())?;
-        }
+        self.one()?.send(Command::Lookup(question, tell)).map_err(|_| ended())?;
         match told.recv_timeout(limit) {
             Ok(looked) => Ok(Some(looked)),
             Err(RecvTimeoutError::Timeout) => Ok(None),
             Err(RecvTimeoutError::Disconnected) => Err(ended()),
         }
+    }
+
+    /// Answers a question as that client would see it, and tells what happened and why, as far as it has come by `limit`.
+    ///
+    /// # Errors
+    /// `BrokenPipe` if the worker has ended.
+    pub fn explain(&self, inquiry: Inquiry, limit: Duration) -> io::Result<Explained> {
+        let deadline = Instant::now() + limit;
+        let (tell, told) = channel();
+        let (begin, begun) = channel();
+        self.one()?.send(Command::Explain(inquiry, begin, tell)).map_err(|_| ended())?;
+        let begun = begun.recv_timeout(COMMAND_TIME).map_err(|_| ended())?;
+        let looked = match told.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(looked) => Some(looked),
+            Err(RecvTimeoutError::Disconnected) if begun.rooms.last() != Some(&Room::Dropped) => return Err(ended()),
+            Err(_) => None,
+        };
+        Ok(Explained { rooms: begun.rooms, steps: begun.trace.steps(), looked })
+    }
+
+    /// The way to one of the workers, each in turn.
+    fn one(&self) -> io::Result<UnboundedSender<Command>> {
+        let members = self.members.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed).checked_rem(members.len()).unwrap_or(0);
+        members.get(turn).map(|member| member.commands.clone()).ok_or_else(ended)
     }
 
     /// Stops listening and waits until every client has its answer, at most `limit`. Ends with closed sockets; `stop` is
@@ -241,7 +284,9 @@ impl Pool {
         for thread in members.into_iter().filter_map(|member| member.thread) {
             let _ = thread.join();
         }
-        self.log.foreground();
+        if !self.aside {
+            self.log.foreground();
+        }
     }
 
     /// Sends a command to every worker and collects the acknowledgements.

@@ -4,12 +4,13 @@
 //! this thread's alone; no borrow is held across a point where the thread may do something else. What a packet means is
 //! the pipeline's business, what to ask upstream the mesh's.
 
+use crate::explain::{Begun, Inquiry};
 use crate::flights::Flights;
 use crate::listen::ListenerSet;
 use crate::lookup::Looked;
 use crate::pending::{Pending, Route, Waiting};
 use crate::pipeline;
-use crate::reply::internal_error;
+use crate::reply::{aliased, internal_error};
 use crate::snapshot::Snapshot;
 use crate::stats::WorkerStats;
 use crate::stream::{self, ConnectionCounts};
@@ -57,6 +58,8 @@ pub(crate) enum Command {
     Sockets(Sender<Sockets>),
     /// Answer a question as for a client, but outside of policy and without a packet.
     Lookup(Question, Sender<Looked>),
+    /// The same as for that client, policy included; first what is known at once, with the trace of what follows.
+    Explain(Inquiry, Sender<Begun>, Sender<Looked>),
     Stop,
 }
 
@@ -236,6 +239,7 @@ impl Worker {
                     });
                 }
                 Command::Lookup(question, done) => worker.look_up(question, done),
+                Command::Explain(inquiry, begun, done) => worker.explain(inquiry, &begun, done),
                 Command::Stop => break,
             }
         }
@@ -370,7 +374,8 @@ impl Worker {
                                 logged = true;
                             }
                             if let Route::Inside(tell) = &waiting.route {
-                                let looked = Looked::fresh((*answer).clone(), why.clone(), security);
+                                let answer = aliased(&waiting.alias, (*answer).clone());
+                                let looked = Looked::fresh(answer, why.clone(), security);
                                 let _ = tell.send(Looked { cached: stale, stale, ..looked });
                             } else {
                                 self.stats.expired.add(u64::from(stale));

@@ -74,6 +74,8 @@ pub struct Acl {
     v4: Box<[(u32, AclAction)]>,
     /// The same for IPv6.
     v6: Box<[(u128, AclAction)]>,
+    /// The netblocks as they were given, for [`Acl::rule`].
+    blocks: Box<[Block]>,
 }
 
 impl Default for Acl {
@@ -95,6 +97,24 @@ impl Acl {
             IpAddr::V4(v4) => find(&self.v4, v4.to_bits()),
             IpAddr::V6(v6) => find(&self.v6, v6.to_bits()),
         }
+    }
+}
+
+impl Acl {
+    /// The netblock that decides for `ip`, with its prefix length: the most specific one that holds it. Looks at all of them:
+    /// for those who want to know, not for packets.
+    pub fn rule(&self, ip: IpAddr) -> Option<(IpAddr, u8)> {
+        let (bits, mapped) = match ip.to_canonical() {
+            IpAddr::V4(v4) => (MAPPED | u128::from(v4.to_bits()), true),
+            IpAddr::V6(v6) => (v6.to_bits(), false),
+        };
+        let of_family = |block: &&Block| (block.prefix >= MAPPED_PREFIX && is_mapped(block.bits)) == mapped;
+        let holds = |block: &&Block| bits & mask(block.prefix) == block.bits;
+        let block = self.blocks.iter().filter(of_family).filter(holds).max_by_key(|block| block.prefix)?;
+        Some(match mapped {
+            true => (IpAddr::V4(Ipv4Addr::from_bits(block.bits as u32)), block.prefix - MAPPED_PREFIX),
+            false => (IpAddr::V6(Ipv6Addr::from_bits(block.bits)), block.prefix),
+        })
     }
 }
 
@@ -178,11 +198,12 @@ impl AclBuilder {
         blocks.reverse();
         blocks.dedup_by_key(|block| (block.bits, block.prefix));
         blocks.reverse();
+        let kept = blocks.as_slice().into();
         let (v4, v6): (Vec<_>, Vec<_>) =
             blocks.into_iter().partition(|b| b.prefix >= MAPPED_PREFIX && is_mapped(b.bits));
         let v4 = flatten(&v4, MAPPED).into_iter().filter(|(start, _)| is_mapped(*start));
         let v4 = v4.filter_map(|(start, action)| Some((u32::try_from(start ^ MAPPED).ok()?, action))).collect();
-        Acl { v4, v6: flatten(&v6, 0).into() }
+        Acl { v4, v6: flatten(&v6, 0).into(), blocks: kept }
     }
 }
 
