@@ -364,6 +364,11 @@ impl Engine {
         self.state().running.as_ref().map(|running| (Arc::clone(&running.pool), Arc::clone(&running.store)))
     }
 
+    /// Where lines are written.
+    pub(crate) fn logger(&self) -> Arc<Logger> {
+        Arc::clone(&self.log)
+    }
+
     /// Counters under Unbound's names, summed over the workers.
     pub fn stats(&self) -> BTreeMap<String, u64> {
         let Some((pool, store)) = self.plane() else { return BTreeMap::new() };

@@ -9,6 +9,7 @@ mod cache;
 pub mod compile;
 pub mod document;
 mod engine;
+pub mod explain;
 mod failure;
 mod listening;
 pub mod lookup;

@@ -82,7 +82,7 @@ pub(crate) fn question(name: Name, qtype: Rtype, cd: bool) -> Question {
     Question { name, qtype, qclass: Class::IN, cd, rd: true, patient: true }
 }
 
-fn word(security: Security) -> &'static str {
+pub(crate) fn word(security: Security) -> &'static str {
     match security {
         Security::Unchecked => "unchecked",
         Security::Bogus => "bogus",
