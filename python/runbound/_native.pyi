@@ -1,6 +1,7 @@
 """What Rust offers to Python. Imported by `runbound.engine` alone; tests/unit/test_house.py holds it to that."""
 
 from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv6Address
 from typing import final
 
 __all__ = ["Engine", "EngineError", "Scan", "check", "drop_privileges", "scan", "scan_text"]
@@ -91,6 +92,21 @@ class Engine:
 
         What the network says, SERVFAIL too, is a result. Raises TimeoutError after `timeout_s` seconds (at most 60),
         EngineError on a bad name or type or when nothing runs.
+        """
+    def explain(
+        self,
+        name: str,
+        rtype: str,
+        client: IPv4Address | IPv6Address,
+        checking_disabled: bool,
+        fresh: bool,
+        timeout_s: float,
+    ) -> bytes:
+        """Resolves one question of class IN as `client` would see it, policy included, and tells each step of it.
+
+        `fresh` is as if nothing were known: an empty cache of its own, forgotten afterwards. The document is msgpack,
+        its shape stands in `crates/engine/src/explain.rs`. Comes after `timeout_s` seconds (at most 60) at the latest,
+        with what happened until then. Raises EngineError on a bad name or type or when nothing runs.
         """
     def cache_usage(self) -> dict[str, int]:
         """Of the caches of messages and of RRsets, since the start, in octets where it is memory.

@@ -3,7 +3,7 @@
 //! Owns a handle and the conversions around it. Every method that can take time detaches from the interpreter.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -197,6 +197,23 @@ impl Engine {
             Some(found) => Ok(found.into()),
             None => Err(PyTimeoutError::new_err(format!("no answer within {timeout_s} s"))),
         }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what a caller says of a question, each by its name in Python")]
+    fn explain<'py>(
+        &self,
+        py: Python<'py>,
+        name: &str,
+        rtype: &str,
+        client: IpAddr,
+        checking_disabled: bool,
+        fresh: bool,
+        timeout_s: f64,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let limit = Duration::try_from_secs_f64(timeout_s).unwrap_or_default();
+        let asked = rust::explain::Asked { name, rtype, client, cd: checking_disabled, fresh };
+        let document = tried(py, || self.0.explain(asked, limit))?;
+        Ok(PyBytes::new(py, &document))
     }
 
     fn cache_usage(&self, py: Python<'_>) -> PyResult<BTreeMap<&'static str, u64>> {

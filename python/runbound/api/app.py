@@ -19,12 +19,12 @@ from runbound.api.context import Context
 from runbound.api.feed import Feed
 from runbound.api.places import Places
 from runbound.api.problems import Problem
-from runbound.api.routes import cache, config, health, lookup, metrics, reload, stats, system, upstreams
+from runbound.api.routes import cache, config, explain, health, lookup, metrics, reload, stats, system, upstreams
 from runbound.api.routes import help as help_
 
 PREFIX: Final = "/api/v1"
 ROUTERS: Final = tuple(
-    room.router for room in (health, stats, metrics, system, upstreams, cache, lookup, config, reload, help_)
+    room.router for room in (health, stats, metrics, system, upstreams, cache, lookup, explain, config, reload, help_)
 )
 BULK: Final = {f"{prefix}/cache/load": cache.MAX_LOAD_BYTES for prefix in (PREFIX, "")}
 """Paths whose bodies are read as a stream, and their limits in octets."""
@@ -50,6 +50,7 @@ def build(context: Context, key: KeyCheck, limit: RateLimit | None = None) -> Fa
     engine = context.engine
     app.state.feed = Feed(engine.stats, engine.cache_usage, engine.upstreams, context.log, context.started)
     app.state.lookups = Places(lookup.MAX_LOOKUPS, "TOO_MANY_LOOKUPS", BUSY_SECONDS)
+    app.state.explains = Places(explain.MAX_EXPLAINS, "TOO_MANY_LOOKUPS", BUSY_SECONDS)
     app.state.dumps = Places(cache.MAX_DUMPS, "TOO_MANY_DUMPS", BUSY_SECONDS)
     app.state.loads = Places(cache.MAX_LOADS, "TOO_MANY_LOADS", BUSY_SECONDS)
     app.add_middleware(Gate, key=key, limit=limit or RateLimit(), log=context.log, needs_key=_needs_key, bulk=BULK)

@@ -5,6 +5,7 @@ lives in `auth.Gate` alone.
 """
 
 from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Protocol
 
 import msgspec
@@ -28,6 +29,15 @@ class Figures(Protocol):
     def cache_usage(self) -> dict[str, int]: ...
     def cache_dump(self, part: int) -> bytes | None: ...
     def lookup(self, name: str, rtype: str, checking_disabled: bool, timeout_s: float) -> dict[str, object]: ...
+    def explain(
+        self,
+        name: str,
+        rtype: str,
+        client: IPv4Address | IPv6Address,
+        checking_disabled: bool,
+        fresh: bool,
+        timeout_s: float,
+    ) -> bytes: ...
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -69,5 +79,6 @@ def _places(name: str) -> Callable[[Request], Places]:
 Resolver = Annotated[Context, Depends(_context)]
 LiveFeed = Annotated[Feed, Depends(_feed)]
 Lookups = Annotated[Places, Depends(_places("lookups"))]
+Explains = Annotated[Places, Depends(_places("explains"))]
 Dumps = Annotated[Places, Depends(_places("dumps"))]
 Loads = Annotated[Places, Depends(_places("loads"))]

@@ -40,23 +40,23 @@ cache = App(name="cache", help="Look at the cache of the running resolver, flush
 
 def stats(*, conf: Conf = None, url: Url = None, json: AsJson = False) -> int:
     """Print the counters, under Unbound's names, with how fast they grow (per second, over the last minute)."""
-    found = _find(conf, url).get("/stats")
+    found = find(conf, url).get("/stats")
     if json:
-        return _json(found)
+        return as_json(found)
     rates = found["rates"]
     rows = [
         (name, _figure(name, value), rates.get(name, ""))
         for name, value in found["counters"].items()
         if value or not name.startswith("histogram.")
     ]
-    return _table(("counter", "value", "per second"), rows, right=(1, 2))
+    return table(("counter", "value", "per second"), rows, right=(1, 2))
 
 
 def upstreams(*, conf: Conf = None, url: Url = None, json: AsJson = False) -> int:
     """Print the servers that questions are forwarded to, and how each of them does."""
-    found = _find(conf, url).get("/upstreams")
+    found = find(conf, url).get("/upstreams")
     if json:
-        return _json(found)
+        return as_json(found)
     rows = [
         (
             *(row[part] for part in ("zone", "address", "transport", "state")),
@@ -67,7 +67,7 @@ def upstreams(*, conf: Conf = None, url: Url = None, json: AsJson = False) -> in
         for row in found["upstreams"]
     ]
     head = ("zone", "address", "over", "state", "rtt", "queries", "answers", "timeouts", "failures", "last error")
-    _table(head, rows, right=(4, 5, 6, 7, 8))
+    table(head, rows, right=(4, 5, 6, 7, 8))
     print(f"{found['healthy']} of {found['total']} healthy")
     return EXIT_OK
 
@@ -86,35 +86,28 @@ def lookup(
 ) -> int:
     """Resolve one name in the running resolver, as it would for a client, and tell how it went."""
     body = {"name": name, "type": type, "checking_disabled": cd}
-    found = _find(conf, url).post("/dns/lookup", body)
+    found = find(conf, url).post("/dns/lookup", body)
     if json:
-        return _json(found)
+        return as_json(found)
     source = "expired, from the cache" if found["stale"] else "from the cache" if found["from_cache"] else "resolved"
     print(
         f"{clean(found['name'])} {clean(found['type'])}: {clean(found['status'])}, "
         f"{source} in {found['elapsed_ms']:.1f} ms, {clean(found['security'])}"
     )
-    for error in found["ede"]:
-        text = f": {clean(error['text'])}" if error["text"] else ""
-        print(f"  EDE {error['code']} ({clean(error['name'])}){text}")
-    if found["why"]:
-        print(f"  {clean(found['why'])}")
-    for title, part in (("answer", "answers"), ("authority", "authority"), ("additional", "additional")):
-        if found[part]:
-            rows = [[record[field] for field in ("name", "ttl", "class", "type", "data")] for record in found[part]]
-            _table((title, "ttl", "class", "type", "data"), rows, right=(1,))
+    troubles(found)
+    records(found)
     return EXIT_OK
 
 
 @cache.command(name="stats")
 def cache_stats(*, conf: Conf = None, url: Url = None, json: AsJson = False) -> int:
     """Print how full the caches are and how often they knew."""
-    found = _find(conf, url).get("/cache/stats")
+    found = find(conf, url).get("/cache/stats")
     if json:
-        return _json(found)
+        return as_json(found)
     parts = ("entries", "bytes", "limit_bytes", "hits", "misses", "evictions")
     rows = [(kind, *(found[kind][part] for part in parts)) for kind in ("message", "rrset")]
-    _table(("cache", *(part.replace("_", " ") for part in parts)), rows, right=range(1, 7))
+    table(("cache", *(part.replace("_", " ") for part in parts)), rows, right=range(1, 7))
     print(f"{found['stale_hits']} expired entries served")
     return EXIT_OK
 
@@ -133,9 +126,9 @@ def flush(
     """Remove entries: `flush all`, `flush zone example.com`, `flush name example.com`, `flush type example.com MX`."""
     given = {"name": name, "type": type}
     body = {"what": what, **{part: value for part, value in given.items() if value is not None}}
-    found = _find(conf, url).post("/cache/flush", body)
+    found = find(conf, url).post("/cache/flush", body)
     if json:
-        return _json(found)
+        return as_json(found)
     print(f"{found['removed']} removed")
     return EXIT_OK
 
@@ -149,7 +142,7 @@ def dump(
     url: Url = None,
 ) -> int:
     """Write the cache as text, in the form of `unbound-control dump_cache`."""
-    blocks = _find(conf, url).download("/cache/dump")
+    blocks = find(conf, url).download("/cache/dump")
     first = next(blocks, b"")  # an API that refuses leaves the file of last time as it is
     end = b""
     try:
@@ -184,16 +177,34 @@ def load_(
     """Read a dump into the cache of the running resolver."""
     try:
         with open(file, "rb") as source:
-            found = _find(conf, url).upload("/cache/load", source)
+            found = find(conf, url).upload("/cache/load", source)
     except OSError as error:
         raise RunboundError(f"cannot read it: {error.strerror}", str(file)) from error
     if json:
-        return _json(found)
+        return as_json(found)
     print(f"{found['rrsets']} RRsets and {found['messages']} messages loaded, {found['refused']} lines refused")
     return EXIT_OK
 
 
-def _find(conf: str | None, url: str | None) -> client.Client:
+def troubles(found: Mapping[str, Any]) -> None:
+    """Prints why there is no good answer."""
+    for error in found["ede"]:
+        text = f": {clean(error['text'])}" if error["text"] else ""
+        print(f"  EDE {error['code']} ({clean(error['name'])}){text}")
+    if found["why"]:
+        print(f"  {clean(found['why'])}")
+
+
+def records(found: Mapping[str, Any]) -> None:
+    """Prints the sections of an answer."""
+    for title, part in (("answer", "answers"), ("authority", "authority"), ("additional", "additional")):
+        if found[part]:
+            rows = [[record[field] for field in ("name", "ttl", "class", "type", "data")] for record in found[part]]
+            table((title, "ttl", "class", "type", "data"), rows, right=(1,))
+
+
+def find(conf: str | None, url: str | None) -> client.Client:
+    """The API of the resolver that the flags name."""
     if url is not None and conf is not None:
         raise RunboundError("-c and --url name two resolvers", fix="leave out one of them")
     return client.at_url(url) if url is not None else client.of_configuration(conf or default_config())
@@ -211,12 +222,14 @@ def _trouble(row: Mapping[str, Any]) -> str:
     return ", ".join(text for text in (row["last_error"], again) if text)
 
 
-def _json(found: object) -> int:
+def as_json(found: object) -> int:
+    """Prints what the API said."""
     print(json_.dumps(found, indent=2))
     return EXIT_OK
 
 
-def _table(head: Sequence[str], rows: Iterable[Iterable[object]], right: Iterable[int] = ()) -> int:
+def table(head: Sequence[str], rows: Iterable[Iterable[object]], right: Iterable[int] = ()) -> int:
+    """Prints a table; `right` are the columns of numbers."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

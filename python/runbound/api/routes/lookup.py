@@ -92,26 +92,28 @@ def _answer(body: Question, found: dict[str, Any]) -> Answer:
         name=body.name,
         type=body.type,
         status=found["rcode"],
-        answers=[_record(line) for line in found["answer"]],
-        authority=[_record(line) for line in found["authority"]],
-        additional=[_record(line) for line in found["additional"]],
+        answers=[record(line) for line in found["answer"]],
+        authority=[record(line) for line in found["authority"]],
+        additional=[record(line) for line in found["additional"]],
         elapsed_ms=found["elapsed_us"] / 1000,
         from_cache=found["from_cache"],
         stale=found["stale"],
         authentic=found["authentic"],
         security=found["security"],
-        ede=[
-            ExtendedError(code=error["code"], name=_ede_name(error["code"]), text=error["text"])
-            for error in found["ede"]
-        ],
+        ede=[extended_error(error) for error in found["ede"]],
         why=found["why"],
     )
 
 
-def _record(line: str) -> Record:
+def record(line: str) -> Record:
     """Owner, TTL, class, type and the rest; blanks within an owner are escaped, so the parts cannot be confused."""
     name, ttl, class_, rtype, data = [*line.split(None, 4), ""][:5]
     return Record(name=name, ttl=int(ttl), class_=class_, type=rtype, data=data)
+
+
+def extended_error(error: dict[str, Any]) -> ExtendedError:
+    """What the engine says of an extended error, with its name."""
+    return ExtendedError(code=error["code"], name=_ede_name(error["code"]), text=error["text"])
 
 
 def _ede_name(code: int) -> str:

@@ -1,0 +1,188 @@
+"""`runbound explain`: one question, with everything that happened to it.
+
+Owns how an explanation looks on a terminal: a timeline, and the chain of trust as a tree. What happened and what it
+means comes from the API; what comes from the network is printed with control characters escaped.
+"""
+
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from cyclopts import Parameter
+
+from runbound.cli import remote
+from runbound.cli.client import clean
+from runbound.cli.remote import AsJson, Conf, Url
+from runbound.errors import EXIT_OK
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+    from rich.tree import Tree
+
+ROOM_COLOURS: Final = {"access": "magenta", "policy": "magenta", "cache": "cyan", "validate": "blue", "end": "bold"}
+"""Colours of the rooms; the others have none."""
+STEP_COLOURS: Final = {
+    "useless": "yellow",
+    "silent": "yellow",
+    "unreachable": "yellow",
+    "turns": "yellow",
+    "failed": "red",
+}
+"""Colours of steps that went wrong."""
+SECURITY_COLOURS: Final = {"secure": "green", "insecure": "yellow", "bogus": "red", "indeterminate": "yellow"}
+MARKS: Final = {"secure": "✓", "insecure": "○", "bogus": "✗"}
+GUIDE: Final = "│ "
+"""What stands before the steps of a question that another one waits for, once for each that waits."""
+WRAP: Final = 1 << 32
+"""Times of signatures are seconds modulo this (RFC 4034 3.1.5)."""
+
+
+def explain(
+    name: Annotated[str, Parameter(help="The name; Unicode is turned into A-labels.")],
+    type: Annotated[str, Parameter(help="The record type.")] = "A",  # noqa: A002  # the name on the command line
+    /,
+    *,
+    client: Annotated[str, Parameter(help="The address of the client whose eyes it is seen with.")] = "127.0.0.1",
+    fresh: Annotated[
+        bool,
+        Parameter(
+            negative="", show_default=False, help="As if nothing were known; the cache is neither read nor changed."
+        ),
+    ] = False,
+    cd: Annotated[
+        bool, Parameter(name="--cd", negative="", show_default=False, help="Take data that fails validation too.")
+    ] = False,
+    conf: Conf = None,
+    url: Url = None,
+    json: AsJson = False,
+) -> int:
+    """Resolve one name in the running resolver and tell every step: rules, cache, servers, chain of trust."""
+    body = {"name": name, "type": type, "client": client, "fresh": fresh, "checking_disabled": cd}
+    found = remote.find(conf, url).post("/dns/explain", body)
+    if json:
+        return remote.as_json(found)
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else remote.WIDE, highlight=False)
+    print(_headline(found))
+    remote.troubles(found)
+    print()
+    _timeline(console, found["steps"])
+    if found["steps_left_out"]:
+        print(f"and {found['steps_left_out']} steps more")
+    if found["chain"]:
+        print()
+        for tree in _chain(found["chain"]):
+            console.print(tree)
+    if found["answers"] or found["authority"] or found["additional"]:
+        print()
+        remote.records(found)
+    return EXIT_OK
+
+
+def _headline(found: Mapping[str, Any]) -> str:
+    took = f"{found['elapsed_ms']:.1f} ms"
+    asked = f"{clean(found['name'])} {clean(found['type'])}"
+    if found["end"] == "dropped":
+        return f"{asked}: no answer is sent to {found['client']}"
+    if found["end"] == "open":
+        return f"{asked}: no answer within {took}"
+    return f"{asked}: {clean(found['status'])}, {found['security']}, {took}"
+
+
+def _timeline(console: "Console", steps: Iterable[Mapping[str, Any]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(justify="right", style="dim", no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    at, about = None, None
+    for step in steps:
+        guide = GUIDE * step["depth"]
+        now = (step["question"], step["name"], step["type"])
+        if about is not None and now != about and step["question"] != 0 and about[0] != 0:
+            table.add_row("", "", Text(f"{guide}{clean(step['name'])} {clean(step['type'])}", style="bold dim"))
+        when = f"{step['at_ms']} ms" if step["at_ms"] != at else ""
+        at, about = step["at_ms"], now
+        room = Text(step["room"], style=ROOM_COLOURS.get(step["room"], ""))
+        table.add_row(when, room, Text(guide, style="dim").append(clean(step["text"]), style=_colour(step)))
+    console.print(table)
+
+
+def _colour(step: Mapping[str, Any]) -> str:
+    """Of a step: what validation says of it, or whether it went wrong."""
+    if step["room"] == "validate":
+        return SECURITY_COLOURS.get(step["data"].get("security") or "", "")
+    if step["room"] == "end" and step["what"] == "answered":
+        return "bold"
+    return STEP_COLOURS.get(step["what"], "")
+
+
+def _chain(links: Iterable[Mapping[str, Any]]) -> "Iterable[Tree]":
+    """The trees of zones, one for each place where a chain begins."""
+    from rich.tree import Tree
+
+    roots: list[Tree] = []
+    zones: dict[str, Tree] = {}
+    for link in links:
+        label = _label(link)
+        above = zones.get(link["under"] or "")
+        if above is None:
+            roots.append(node := Tree(label))
+        else:
+            node = above.add(label)
+        if link["type"] is None:
+            zones[link["name"]] = node
+            for line in _below(link):
+                node.add(line)
+    return roots
+
+
+def _label(link: Mapping[str, Any]) -> "Text":
+    from rich.text import Text
+
+    colour = SECURITY_COLOURS.get(link["security"], "")
+    what = clean(link["name"]) if link["type"] is None else f"{clean(link['name'])} {clean(link['type'])}"
+    label = Text.assemble(
+        (f"{MARKS.get(link['security'], '?')} ", colour), (what, "bold"), " ", (link["security"], colour)
+    )
+    if link["type"] is not None:
+        if link["by"] in ("nsec", "nsec3"):
+            label.append(f", not there, by {link['by'].upper()}")
+        elif link["signature"] is not None:
+            label.append(f", {_signed(link['signature'])}")
+        if link["wildcard"]:
+            label.append(f", made from {clean(link['wildcard'])}")
+    if link["reason"]:
+        label.append(f": {clean(link['reason'])}", style=colour)
+    return label
+
+
+def _below(link: Mapping[str, Any]) -> "Iterable[Text]":
+    """The keys of a zone and who vouches for them."""
+    from rich.text import Text
+
+    for ds in link["ds"]:
+        what = "anchor" if link["by"] == "anchor" else "DS"
+        kind = " ".join(filter(None, (ds["algorithm_name"], ds["digest_name"])))
+        yield Text(f"{what} {ds['tag']} {kind}", style="dim")
+    if link["signature"] is not None and link["type"] is None:
+        yield Text(f"the DS is {_signed(link['signature'])}", style="dim")
+    for key in link["keys"]:
+        notes = [f"{key['bits']} bits"] if key["bits"] else []
+        notes += ["meant"] if key["meant"] else []
+        notes += ["signs the keys"] if key["signed"] else []
+        role = "KSK" if key["flags"] & 1 else "ZSK"
+        yield Text(f"{role} {key['tag']} {key['algorithm_name']} ({', '.join(notes)})", style="dim")
+
+
+def _signed(signature: Mapping[str, Any]) -> str:
+    now = int(time.time())
+    ahead = (signature["until"] - now) % WRAP
+    until = now + (ahead if ahead < WRAP // 2 else ahead - WRAP)
+    day = time.strftime("%Y-%m-%d %H:%M", time.gmtime(until))
+    return f"signed by {signature['tag']} {signature['algorithm_name']} of {clean(signature['zone'])} until {day}"
