@@ -214,7 +214,7 @@ impl Worker {
             Known::Maybe(stale) => {
                 let kept = snapshot.forwards.find(name, qtype).is_none_or(|zone| !zone.no_cache);
                 // What is there and of no use to this client is told all the same, however old it is.
-                let there = || self.store.get(name, qtype, qclass, question.cd, now, Some(0));
+                let there = || self.store.get(name, qtype, qclass, snapshot.forwards.key_cd(question.cd), now, Some(0));
                 rooms.push(Room::Cache(match kept.then(there) {
                     None => Cached::Never,
                     Some(None) => Cached::Nothing,
