@@ -51,6 +51,7 @@
 //! | `memory` | what is asked of the store and put into it |
 //! | `why` | what clients and the log are told about a failure |
 //! | [`trace`] | what happened to a question that somebody wants explained |
+//! | `witness` | the same of a proof |
 //! | [`limits`] | every number, with its reason |
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
@@ -70,6 +71,7 @@ pub mod trace;
 pub mod trust;
 mod validate;
 mod why;
+mod witness;
 
 pub use forward::{ForwardZone, Forwards, ForwardsBuilder, PrivateAddresses, Server};
 pub use keycache::KeyCache;

@@ -44,8 +44,6 @@ pub struct Note {
     pub at: Millis,
     /// Which question: equal numbers are one question, with all names its links led through.
     pub question: u64,
-    /// How many questions wait for this one, one for the other; 0 is what the client asked.
-    pub depth: u8,
     /// What it is looking for at the moment.
     pub name: Name,
     /// The type.
@@ -101,13 +99,10 @@ pub enum Step {
         qtype: Rtype,
         /// What for.
         purpose: Purpose,
-    },
-    /// Somebody is asking that other question already.
-    Joined {
-        /// Its name.
-        name: Name,
-        /// Its type.
-        qtype: Rtype,
+        /// Which question that is; `None` if it is not asked: it would wait for this one, or there are too many.
+        question: Option<u64>,
+        /// It is asked already for somebody else.
+        joined: bool,
     },
     /// A packet leaves.
     Asks {
@@ -463,6 +458,22 @@ pub struct Signer {
     pub until: u32,
 }
 
+/// How many questions wait for the question of each note, one for the other: 0 is the client's own.
+pub fn depths(notes: &[Note]) -> Vec<usize> {
+    let mut known: Vec<(u64, usize)> = Vec::new();
+    let mut depths = Vec::with_capacity(notes.len());
+    for note in notes {
+        let depth = known.iter().find(|(question, _)| *question == note.question).map_or(0, |(_, depth)| *depth);
+        depths.push(depth);
+        if let Step::Wants { question: Some(question), .. } = note.step
+            && !known.iter().any(|(other, _)| *other == question)
+        {
+            known.push((question, depth + 1));
+        }
+    }
+    depths
+}
+
 impl Trace {
     /// A trace of a question that comes now.
     pub fn new(now: Millis) -> Trace {
@@ -475,13 +486,13 @@ impl Trace {
     }
 
     /// Writes a step down.
-    pub(crate) fn note(&self, now: Millis, (question, depth): (u64, u8), (name, qtype): (&Name, Rtype), step: Step) {
+    pub(crate) fn note(&self, now: Millis, question: u64, (name, qtype): (&Name, Rtype), step: Step) {
         let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
         if steps.notes.len() >= MAX_STEPS {
             steps.left_out += 1;
             return;
         }
         let at = now.saturating_sub(self.began);
-        steps.notes.push(Note { at, question, depth, name: name.clone(), qtype, step });
+        steps.notes.push(Note { at, question, name: name.clone(), qtype, step });
     }
 }

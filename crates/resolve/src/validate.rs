@@ -41,7 +41,9 @@ use store::{Millis, Security};
 use wire::{Answer, Class, Ede, Name, NameRef, Rcode, RdataSet, Rrset, Rtype};
 
 use crate::keycache::{Ground, KeyCache, Stamp};
+use crate::trace::{Step, Voucher};
 use crate::trust::{Begin, Trust};
+use crate::witness;
 
 /// Signature verifications after which a question gives way to others. One step may do up to 16 more
 /// (`dnssec::budget::MAX_SET_VERIFICATIONS`): together below two milliseconds with P-256.
@@ -74,6 +76,14 @@ impl Why {
 
     fn chain(cause: Cause, name: &Name, rtype: Rtype) -> Why {
         Why { cause, name: name.clone(), rtype, chain: true }
+    }
+
+    /// What was found when it was looked at.
+    pub(crate) fn reason(&self) -> Option<Reason> {
+        match self.cause {
+            Cause::Reason(reason) => Some(reason),
+            Cause::Unfetched => None,
+        }
     }
 
     /// The extended error for the client.
@@ -140,6 +150,16 @@ pub(crate) struct Env<'a> {
     /// Unix seconds.
     pub(crate) date: u64,
     pub(crate) budget: &'a mut Budget,
+    /// Where steps are written down, if somebody wants the question explained.
+    pub(crate) teller: Option<&'a dyn Fn(Step)>,
+}
+
+impl Env<'_> {
+    fn note(&self, step: impl FnOnce() -> Step) {
+        if let Some(tell) = self.teller {
+            tell(step());
+        }
+    }
 }
 
 /// What comes next.
@@ -327,7 +347,9 @@ impl Walk {
     fn begin(part: &Part, env: &mut Env<'_>) -> Walk {
         let own = part.name.as_ref();
         let seat = if part.qtype == Rtype::DS { own.parent().unwrap_or(own) } else { own };
-        let anchor = match env.trust.begin(seat, env.date) {
+        let begin = env.trust.begin(seat, env.date);
+        env.note(|| witness::begins(seat, &begin));
+        let anchor = match begin {
             Begin::At(anchor) => anchor,
             Begin::Nowhere | Begin::Excused(_) => return Walk::over(seat.to_name(), Ground::Insecure(None)),
         };
@@ -339,12 +361,25 @@ impl Walk {
         let goal = hint(part).filter(|zone| zone.is_subdomain_of(apex)).unwrap_or(seat).to_name();
         let above = goal.as_ref().ancestors().take_while(|zone| zone.is_subdomain_of(apex));
         let closest = above.filter_map(|zone| Some((zone, env.keys.get(zone, env.now, env.stamp)?))).next();
+        if env.teller.is_some() && closest.is_some() {
+            Walk::tell_known(&goal, apex, env);
+        }
         let stage = match closest {
             Some((zone, Ground::Keys(keys))) => Stage::At(keys, zone.to_name()),
             Some((_, ground)) => Stage::Over(ground),
             None => Stage::Keys(anchor.owner.clone(), Vouch::Anchor(anchor)),
         };
         Walk { goal, stage }
+    }
+
+    /// Says of which zones down to the goal something is remembered: the walk begins at the last of them.
+    fn tell_known(goal: &Name, apex: NameRef<'_>, env: &Env<'_>) {
+        let above: Vec<NameRef<'_>> = goal.as_ref().ancestors().take_while(|zone| zone.is_subdomain_of(apex)).collect();
+        for zone in above.into_iter().rev() {
+            if let Some(ground) = env.keys.get(zone, env.now, env.stamp) {
+                env.note(|| witness::known(zone, &ground));
+            }
+        }
     }
 
     /// Goes on without anything from outside.
@@ -358,7 +393,7 @@ impl Walk {
                 };
                 Ok(())
             }
-            Stage::Ds(keys, _, Some(beside)) => {
+            Stage::Ds(keys, next, Some(beside)) => {
                 let Some(set) = beside.todo.next() else { return self.conclude_ds(env) };
                 match dnssec::verify(&set, keys, &env.trust.rules, env.date, env.budget) {
                     Outcome::Secure(secure) => beside.done.push(secure),
@@ -366,6 +401,7 @@ impl Walk {
                     // Of denials those that verify count.
                     Outcome::Bogus(_) if is_denial(&set) => {}
                     Outcome::Bogus(reason) => {
+                        env.note(|| witness::bad_ds(next, &set, reason));
                         let why = Why { chain: true, ..Why::of(reason, &set) };
                         self.stage = Stage::Over(Ground::Bogus(why));
                     }
@@ -410,6 +446,12 @@ impl Walk {
                         Ground::Bogus(Why::chain(cause, zone, Rtype::DNSKEY))
                     }
                 };
+                env.note(|| match &vouch {
+                    Vouch::Anchor(anchor) => {
+                        witness::keys(zone, found, &witness::anchored(anchor), Voucher::Anchor, &ground)
+                    }
+                    Vouch::Ds(ds) => witness::keys(zone, found, &witness::meant_by_ds(ds), Voucher::Ds, &ground),
+                });
                 self.stage = match ground {
                     Ground::Keys(keys) => Stage::At(keys, zone.clone()),
                     ground => Stage::Over(ground),
@@ -417,6 +459,7 @@ impl Walk {
             }
             Stage::Ds(_, next, beside @ None) if rtype == Rtype::DS && next == name => {
                 if !matches!(answer.rcode, Rcode::NOERROR | Rcode::NXDOMAIN) {
+                    env.note(|| witness::no_ds_told(next));
                     self.stage = Stage::Over(Ground::Bogus(Why::chain(Cause::Unfetched, next, Rtype::DS)));
                     return Ok(());
                 }
@@ -451,16 +494,27 @@ impl Walk {
                 // Keys that could not be used are not fetched.
                 let none = Rrset::new(next.clone(), Rtype::DNSKEY, Class::IN, 0, RdataSet::new());
                 match dnssec::by_ds(&none, &ds, rules, env.date, env.budget) {
-                    Keys::Insecure(reason) => insecure(env, next, Some(reason), ds.set().ttl),
-                    _ => Stage::Keys(next.clone(), Vouch::Ds(ds)),
+                    Keys::Insecure(reason) => {
+                        env.note(|| witness::ds(&ds, Some(reason)));
+                        insecure(env, next, Some(reason), ds.set().ttl)
+                    }
+                    _ => {
+                        env.note(|| witness::ds(&ds, None));
+                        Stage::Keys(next.clone(), Vouch::Ds(ds))
+                    }
                 }
             }
             // A name with a CNAME has nothing else.
-            Some(Rtype::CNAME) => Stage::At(Arc::clone(keys), next.clone()),
+            Some(Rtype::CNAME) => {
+                env.note(|| witness::no_zone(next));
+                Stage::At(Arc::clone(keys), next.clone())
+            }
             _ => {
                 let least = done.iter().map(|secure| secure.set().ttl).min().unwrap_or(0);
                 let denial = Denial::new(keys.zone(), keys.bits(), &done, rules);
-                match denial.no_ds(next.as_ref(), env.budget) {
+                let found = denial.no_ds(next.as_ref(), env.budget);
+                env.note(|| witness::no_ds(next, &found, &done));
+                match found {
                     NoDs::Unsigned(proven) => insecure(env, next, None, proven.ttl),
                     NoDs::Insecure(reason) => insecure(env, next, Some(reason), least),
                     NoDs::NoCut(_) => Stage::At(Arc::clone(keys), next.clone()),
@@ -496,6 +550,7 @@ impl Check {
             }
             return match verify(set) {
                 Outcome::Secure(secure) => {
+                    env.note(|| witness::checked(&secure));
                     if let Some(encloser) = secure.wildcard() {
                         self.wild.push((set.owner.clone(), encloser.to_name()));
                     }
@@ -503,7 +558,10 @@ impl Check {
                     self.dname = Some(secure).filter(|secure| secure.set().rtype == Rtype::DNAME);
                     Verdict::More
                 }
-                Outcome::Bogus(reason) => Verdict::Bogus(Why::of(reason, set)),
+                Outcome::Bogus(reason) => {
+                    env.note(|| witness::refuted(set, reason));
+                    Verdict::Bogus(Why::of(reason, set))
+                }
                 Outcome::OverBudget => Verdict::OverBudget,
             };
         }
@@ -518,10 +576,12 @@ impl Check {
                     Verdict::More
                 }
                 Outcome::Secure(secure) => {
+                    env.note(|| witness::checked(&secure));
                     self.authority.push(secure.into_set());
                     Verdict::More
                 }
                 Outcome::Bogus(reason) if set.rtype == Rtype::SOA && answer.is_empty() => {
+                    env.note(|| witness::refuted(set, reason));
                     Verdict::Bogus(Why::of(reason, set))
                 }
                 Outcome::Bogus(_) => Verdict::More,
@@ -558,6 +618,8 @@ impl Check {
         };
         let mut verdict = Verdict::Secure;
         for proof in proofs {
+            let is_answer = !part.answer.answer.is_empty();
+            env.note(|| witness::denied(part.answer.rcode, is_answer, &self.denials, &proof));
             match proof {
                 dnssec::Proof::Proven(proven) => part.most = part.most.min(proven.ttl),
                 dnssec::Proof::Insecure(reason) => verdict = Verdict::Insecure(reason),

@@ -20,6 +20,7 @@ use super::state::State;
 use crate::forward::Forwards;
 use crate::keycache::Stamp;
 use crate::trust::Begin;
+use crate::trace::Step;
 use crate::validate::{Env, Next, OverBudget, Part, Proof, Why};
 use crate::why::Failure;
 
@@ -79,12 +80,19 @@ impl Mesh {
         state: &mut State,
         work: impl FnOnce(&mut Proof, &mut [Part], &mut Env<'_>) -> T,
     ) -> Option<T> {
-        let State { forwards, proof, chain, work: shared, epoch, .. } = state;
+        let State { forwards, proof, chain, work: shared, epoch, number, target, key, .. } = state;
         let (trust, proof) = (forwards.trust()?, proof.as_deref_mut()?);
         let stamp = Stamp { trust: trust.id(), version: trust.live().version(), epoch: *epoch };
         let date = now.saturating_add_signed(self.date_ahead) / 1000;
         let mut budget = shared.budget.lock();
-        let mut env = Env { trust, keys: &self.keys, stamp, now: self.memory.time(now), date, budget: &mut budget };
+        let tell = |step| {
+            if let Some(trace) = &shared.trace {
+                trace.note(now, *number, (target, key.qtype), step);
+            }
+        };
+        let teller: Option<&dyn Fn(Step)> = if shared.trace.is_some() { Some(&tell) } else { None };
+        let (keys, now) = (&*self.keys, self.memory.time(now));
+        let mut env = Env { trust, keys, stamp, now, date, budget: &mut budget, teller };
         Some(work(proof, chain, &mut env))
     }
 
@@ -166,6 +174,7 @@ impl Mesh {
         let Some(proof) = state.proof.take() else { return self.park(state) };
         let Proof { end, aa, left, .. } = *proof;
         let bogus = state.chain.iter().chain(std::iter::once(&end)).find(|part| part.security == Security::Bogus);
+        state.note(now, || super::steps::judged(&state.chain, &end));
         if let Some(why) = bogus.and_then(|part| part.why.clone()) {
             self.log_bogus(&state, &why);
         }

@@ -158,7 +158,7 @@ impl State {
     /// Writes a step down if somebody wants this question explained.
     pub(super) fn note(&self, now: Millis, step: impl FnOnce() -> Step) {
         if let Some(trace) = &self.work.trace {
-            trace.note(now, (self.number, self.depth), (&self.target, self.key.qtype), step());
+            trace.note(now, self.number, (&self.target, self.key.qtype), step());
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 
-use store::{Found, Millis};
+use store::{Found, Key, Millis};
 use wire::{Name, Rtype};
 
 use super::hear::Heard;
@@ -13,6 +13,7 @@ use super::state::{Flight, State};
 use super::{Mesh, Transport};
 use crate::forward::ForwardZone;
 use crate::trace::{Choice, Purpose, Said, Step};
+use crate::validate::{Part, Why, least};
 
 impl Mesh {
     /// A packet leaves for the server at `index`; `again`: it has just said how it wants to be asked.
@@ -58,15 +59,22 @@ fn servers(state: &State) -> Vec<SocketAddr> {
 }
 
 /// Another question has to be answered first.
-pub(super) fn wants(name: &Name, qtype: Rtype, seeks_glue: bool) -> Step {
-    let purpose = match qtype {
+pub(super) fn wants(of: &Key, seeks_glue: bool, question: Option<u64>, joined: bool) -> Step {
+    let purpose = match of.qtype {
         Rtype::NS => Purpose::Priming,
         Rtype::DS => Purpose::Ds,
         Rtype::DNSKEY => Purpose::Keys,
         _ if seeks_glue => Purpose::Glue,
         _ => Purpose::Address,
     };
-    Step::Wants { name: name.clone(), qtype, purpose }
+    Step::Wants { name: of.name.clone(), qtype: of.qtype, purpose, question, joined }
+}
+
+/// What validation says of an answer.
+pub(super) fn judged(links: &[Part], end: &Part) -> Step {
+    let parts = || links.iter().chain(std::iter::once(end));
+    let reason = parts().find_map(|part| part.why.as_ref()).and_then(Why::reason);
+    Step::Judged { security: least(parts()), reason, again: false }
 }
 
 /// A reply came.

@@ -27,7 +27,7 @@ use wire::{Answer, Class, Name, Rcode, Rtype};
 use super::Mesh;
 use super::state::State;
 use crate::limits::{MAX_GLOBAL_QUOTA, MAX_KEY_QUESTIONS, MAX_TARGET_COUNT, MAX_TARGET_NX};
-use crate::trace::{Step, Trace};
+use crate::trace::Trace;
 
 /// Times `num-queries-per-thread` that states may be there with those others wait for.
 const ROOM_FOR_CHILDREN: usize = 2;
@@ -180,7 +180,6 @@ impl Mesh {
         if !state.waits.iter().any(|wait| wait.name == name && wait.qtype == qtype) {
             return;
         }
-        state.note(now, || super::steps::wants(&name, qtype, seeks_glue));
         let (forwards, depth, work) = (Arc::clone(&state.forwards), state.depth, Arc::clone(&state.work));
         let key = Key { name, qtype, qclass: Class::IN, cd: false };
         let raw = forwards.trust().is_some();
@@ -189,7 +188,7 @@ impl Mesh {
         let child = match self.same(&key, raw, &forwards).filter(|_| !seeks_glue) {
             Some(child) if child == parent || self.waits_for(child, parent) => None,
             Some(child) => {
-                state.note(now, || Step::Joined { name: key.name.clone(), qtype });
+                state.note(now, || super::steps::wants(&key, seeks_glue, Some(child), true));
                 self.idle.remove(&child);
                 self.states.get_mut(&child).map(|state| state.parents.push(parent)).map(|()| child)
             }
@@ -198,6 +197,7 @@ impl Mesh {
                 let kin = Kin { parents: vec![parent], depth, work, seeks_glue, raw };
                 // Its number is the next one; it may be over before `begin` returns, and then the news are on their way.
                 let child = self.last + 1;
+                state.note(now, || super::steps::wants(&key, seeks_glue, Some(child), false));
                 self.tie(parent, &key, child);
                 return self.begin(now, &forwards, key, (None, None), kin);
             }
@@ -206,6 +206,9 @@ impl Mesh {
             Some(child) => self.tie(parent, &key, child),
             None => {
                 self.say(4, || format!("{} {qtype} would wait for itself", key.name));
+                if let Some(state) = self.states.get(&parent) {
+                    state.note(now, || super::steps::wants(&key, seeks_glue, None, false));
+                }
                 self.tell_parents(vec![parent], &key, &Answer::new(Rcode::SERVFAIL), false);
             }
         }

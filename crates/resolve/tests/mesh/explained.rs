@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use resolve::trace::{Choice, MAX_STEPS, Note, Said, Step, Trace, Turn};
+use resolve::trace::{Begins, Choice, MAX_STEPS, Note, Said, Step, Trace, Turn, depths};
 use resolve::{ClientId, Fault, Limits, Minimise, Question};
 use wire::{Rcode, Rtype};
 
@@ -25,7 +25,7 @@ impl FakeNet {
 }
 
 /// A step in a few words: enough to compare stories.
-fn told(note: &Note) -> String {
+fn told((note, depth): (&Note, usize)) -> String {
     let last =
         |server: &std::net::SocketAddr| server.ip().to_string().rsplit('.').next().unwrap_or_default().to_owned();
     let step = match &note.step {
@@ -33,8 +33,7 @@ fn told(note: &Note) -> String {
         Step::Link { to, remembered } => format!("link {to}{}", if *remembered { " known" } else { "" }),
         Step::Forward { zone, servers } => format!("forward {zone} {}", servers.len()),
         Step::Delegation { zone, source, servers, .. } => format!("at {zone} by {source:?} {}", servers.len()),
-        Step::Wants { name, qtype, purpose } => format!("wants {name} {qtype} {purpose:?}"),
-        Step::Joined { name, qtype } => format!("joins {name} {qtype}"),
+        Step::Wants { name, qtype, purpose, .. } => format!("wants {name} {qtype} {purpose:?}"),
         Step::Asks { server, name, qtype, over, choice, .. } => {
             let choice = format!("{choice:?}");
             format!("asks @{} {name} {qtype} {over:?} {}", last(server), choice.split(' ').next().unwrap_or_default())
@@ -47,15 +46,39 @@ fn told(note: &Note) -> String {
         Step::Useless { server, fault } => format!("useless @{} {fault:?}", last(server)),
         Step::Silent { server, .. } => format!("silent @{}", last(server)),
         Step::Turns { zone, turn } => format!("turns {zone} {turn:?}"),
+        Step::Begins { from: Begins::Anchor { zone, .. }, .. } => format!("trust from {zone}"),
+        Step::Begins { from, .. } => format!("trust from {from:?}"),
+        Step::Keys { zone, by, security, keys, .. } => {
+            let meant = keys.iter().filter(|key| key.meant).count();
+            let signed = keys.iter().filter(|key| key.signed).count();
+            format!("keys {zone} {by:?} {security:?} {}, {meant} meant, {signed} signed", keys.len())
+        }
+        Step::Ds { zone, security, records, by, .. } => {
+            let by = by.as_ref().map(|by| by.zone.to_string());
+            format!("DS {zone} {security:?} {} by {}", records.len(), by.unwrap_or_default())
+        }
+        Step::NoDs { name, means, by, .. } => {
+            format!("no DS {name} {means:?} by {}", by.map(|by| by.to_string()).unwrap_or_default())
+        }
+        Step::Checked { owner, rtype, security, by, wildcard, reason } => {
+            let by = by.as_ref().map(|by| format!(" by {}", by.zone)).unwrap_or_default();
+            let from = wildcard.as_ref().map(|from| format!(" from {from}")).unwrap_or_default();
+            let why = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+            format!("{owner} {rtype} {security:?}{by}{from}{why}")
+        }
+        Step::Denied { what, by, security, .. } => {
+            format!("denies {what:?} by {} {security:?}", by.map(|by| by.to_string()).unwrap_or_default())
+        }
+        Step::Judged { security, .. } => format!("is {security:?}"),
         Step::Answered { rcode, .. } => format!("ends {rcode}"),
         Step::Failed { why, .. } => format!("fails {why}"),
         other => format!("{other:?}"),
     };
-    format!("{} {} {step}", note.depth, note.name)
+    format!("{depth} {} {step}", note.name)
 }
 
 fn story(notes: &[Note]) -> Vec<String> {
-    notes.iter().map(told).collect()
+    notes.iter().zip(depths(notes)).map(told).collect()
 }
 
 fn example() -> Internet {
@@ -103,8 +126,9 @@ fn rfc9156_the_parts_of_the_name_that_servers_get_to_see_are_told() {
     let (_, notes) = net.explain(question("www.example.com.", Rtype::MX));
     let asked: Vec<String> = notes
         .iter()
-        .filter(|note| note.depth == 0)
-        .filter_map(|note| match &note.step {
+        .zip(depths(&notes))
+        .filter(|(_, depth)| *depth == 0)
+        .filter_map(|(note, _)| match &note.step {
             Step::Asks { name, qtype, .. } => Some(format!("{name} {qtype}")),
             _ => None,
         })
@@ -230,4 +254,119 @@ fn steps_are_bounded_and_what_is_left_out_is_counted() {
     let steps = trace.steps();
     assert_eq!(steps.notes.len(), MAX_STEPS);
     assert!(steps.left_out > 0);
+}
+
+/// Root, com. and example.com., signed, and an unsigned zone below.
+fn signed(words: &str) -> Internet {
+    signed_internet()
+        .more("com.", "example.com. NS ns.example.com.\nns.example.com. A 192.0.2.1")
+        .zone(
+            "example.com.",
+            "192.0.2.1",
+            "example.com. NS ns.example.com.\nns.example.com. A 192.0.2.1\nwww.example.com. A 192.0.2.80\n\
+             *.wild.example.com. A 192.0.2.81\nplain.example.com. NS ns.plain.example.com.\n\
+             ns.plain.example.com. A 192.0.2.9",
+        )
+        .signed("example.com.", words)
+        .zone("plain.example.com.", "192.0.2.9", "plain.example.com. NS ns.plain.example.com.\nns.plain.example.com. A 192.0.2.9\nwww.plain.example.com. A 192.0.2.99")
+}
+
+/// What is told of validation.
+fn chain(notes: &[Note]) -> Vec<String> {
+    let validates = |note: &&Note| {
+        use Step::*;
+        matches!(
+            note.step,
+            Begins { .. } | Keys { .. } | Ds { .. } | NoDs { .. } | Checked { .. } | Denied { .. } | Judged { .. }
+        )
+    };
+    let steps = notes.iter().filter(validates).map(|note| told((note, 0)));
+    steps.map(|step| step.splitn(3, ' ').nth(2).unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn rfc4035_5_each_link_of_the_chain_of_trust_is_told_with_its_keys() {
+    let mut net = signed("nsec").plain();
+    let (answer, notes) = net.explain(question("www.example.com.", Rtype::A));
+    assert!(answer.answer.ad);
+    assert_eq!(
+        chain(&notes),
+        [
+            "trust from .",
+            "keys . Anchor Secure 2, 1 meant, 1 signed",
+            "DS com. Secure 1 by .",
+            "keys com. Ds Secure 2, 1 meant, 1 signed",
+            "DS example.com. Secure 1 by com.",
+            "keys example.com. Ds Secure 2, 1 meant, 1 signed",
+            "www.example.com. A Secure by example.com.",
+            "is Secure",
+        ]
+    );
+    let (_, notes) = net.explain(question("nothing.example.com.", Rtype::A));
+    assert_eq!(
+        chain(&notes),
+        [
+            "trust from .",
+            "keys . Memory Secure 2, 0 meant, 1 signed",
+            "keys com. Memory Secure 2, 0 meant, 1 signed",
+            "keys example.com. Memory Secure 2, 0 meant, 1 signed",
+            "example.com. SOA Secure by example.com.",
+            "denies Name by NSEC Secure",
+            "is Secure",
+        ],
+        "what is remembered of the chain is told too"
+    );
+    assert!(notes.iter().zip(depths(&notes)).all(|(_, depth)| depth == 0), "no question but its own");
+}
+
+#[test]
+fn rfc4035_5_2_an_insecure_delegation_is_told_with_its_proof() {
+    for (words, kind) in [("nsec", "NSEC"), ("nsec3", "NSEC3")] {
+        let (answer, notes) = signed(words).plain().explain(question("www.plain.example.com.", Rtype::A));
+        assert!(!answer.answer.ad && answer.answer.rcode == Rcode::NOERROR);
+        assert_eq!(
+            chain(&notes)[5..],
+            [
+                "keys example.com. Ds Secure 2, 1 meant, 1 signed",
+                &format!("no DS plain.example.com. Unsigned by {kind}"),
+                "is Insecure",
+            ]
+        );
+    }
+}
+
+#[test]
+fn rfc4035_5_3_4_a_wildcard_is_told_with_the_proof_that_goes_with_it() {
+    let (_, notes) = signed("nsec").plain().explain(question("a.wild.example.com.", Rtype::A));
+    let told = chain(&notes);
+    assert_eq!(
+        told[told.len() - 3..],
+        [
+            "a.wild.example.com. A Secure by example.com. from *.wild.example.com.",
+            "denies Closer by NSEC Secure",
+            "is Secure"
+        ]
+    );
+}
+
+#[test]
+fn rfc4035_5_5_what_is_bogus_is_told_with_what_is_wrong() {
+    let net = signed("nsec").flaw("example.com.", "www.example.com. A", "expired");
+    let (answer, notes) = net.plain().explain(question("www.example.com.", Rtype::A));
+    assert_eq!(answer.answer.rcode, Rcode::SERVFAIL);
+    let told = chain(&notes);
+    assert!(told.contains(&"www.example.com. A Bogus: the signature has expired".to_owned()), "{told:#?}");
+    assert_eq!(told.last().map(String::as_str), Some("is Bogus"));
+
+    let (_, notes) = signed("ds=wrong").plain().explain(question("www.example.com.", Rtype::A));
+    let told = chain(&notes);
+    assert!(told.iter().any(|step| step.starts_with("keys example.com. Ds Bogus")), "{told:#?}");
+}
+
+#[test]
+fn questions_for_keys_stand_below_the_question_that_needs_them() {
+    let (_, notes) = signed("nsec").plain().explain(question("www.example.com.", Rtype::A));
+    let keys: Vec<(usize, &Note)> =
+        depths(&notes).into_iter().zip(&notes).filter(|(_, n)| n.qtype == Rtype::DNSKEY).collect();
+    assert!(!keys.is_empty() && keys.iter().all(|(depth, _)| *depth == 1));
 }
