@@ -230,7 +230,7 @@ def resolved(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
 
 def word(node: dict[str, Any]) -> str:
     """The type in a word."""
-    if "additionalProperties" in node:
+    if isinstance(node.get("additionalProperties"), dict):
         return f"map to {word(node['additionalProperties'])}"
     return str(node.get("type", "any"))
 

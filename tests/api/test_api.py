@@ -18,7 +18,7 @@ PREFIXES = ["/api/v1", ""]
 PROTECTED = [
     *(("GET", path) for path in ("/stats", "/stats/stream", "/metrics", "/system", "/upstreams", "/upstreams/x")),
     *(("GET", path) for path in ("/cache/stats", "/cache/dump", "/config")),
-    *(("POST", path) for path in ("/cache/flush", "/cache/load", "/dns/lookup", "/reload")),
+    *(("POST", path) for path in ("/cache/flush", "/cache/load", "/dns/lookup", "/dns/explain", "/reload")),
 ]
 
 
@@ -134,6 +134,7 @@ def test_help_lists_every_route(api: Api) -> None:
         ("GET", "/api/v1/cache/dump"): True,
         ("POST", "/api/v1/cache/load"): True,
         ("POST", "/api/v1/dns/lookup"): True,
+        ("POST", "/api/v1/dns/explain"): True,
         ("GET", "/api/v1/config"): True,
         ("POST", "/api/v1/reload"): True,
         ("GET", "/api/v1/help"): False,

@@ -18,6 +18,7 @@ from runbound.ops.change import Candidate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from ipaddress import IPv4Address, IPv6Address
 
     from runbound.engine import Scan
 
@@ -41,6 +42,40 @@ def server(**parts: object) -> dict[str, object]:
         "wins": 2,
         "last_error": None,
         "retry_in_ms": None,
+        **parts,
+    }
+
+
+def step(**parts: object) -> dict[str, object]:
+    """A step of an explanation, as the engine tells it."""
+    return {
+        "at_ms": 0,
+        "question": 1,
+        "depth": 0,
+        "name": "www.example.",
+        "type": "A",
+        "room": "resolve",
+        "what": "asks",
+        "text": "→ 192.0.2.1 over UDP",
+        "data": {"server": "192.0.2.1@53"},
+        **parts,
+    }
+
+
+def link(**parts: object) -> dict[str, object]:
+    """A link of the chain of trust, as the engine tells it."""
+    return {
+        "name": ".",
+        "type": None,
+        "under": None,
+        "security": "secure",
+        "by": "anchor",
+        "ds": [],
+        "keys": [],
+        "signature": None,
+        "wildcard": None,
+        "denies": None,
+        "reason": None,
         **parts,
     }
 
@@ -76,6 +111,15 @@ class FakeEngine:
             "security": "unchecked",
             "ede": [],
             "why": None,
+        }
+        self.explanation: dict[str, object] = {
+            "question": "www.example. IN A",
+            "elapsed_us": 1500,
+            "end": "answered",
+            "told": self.answer,
+            "steps": [step(room="access", what="access", question=0, text="the client is served"), step()],
+            "left_out": 0,
+            "chain": [],
         }
 
     def _call(self, name: str) -> None:
@@ -129,6 +173,19 @@ class FakeEngine:
         if self.silent:
             raise TimeoutError
         return {**self.answer, "question": f"{name} IN {rtype}"}
+
+    def explain(
+        self,
+        name: str,
+        rtype: str,
+        client: IPv4Address | IPv6Address,
+        checking_disabled: bool,
+        fresh: bool,
+        timeout_s: float,
+    ) -> bytes:
+        self._call(f"explain {name} {rtype} {client} {checking_disabled} {fresh}")
+        self.release.wait(5)
+        return msgspec.msgpack.encode(self.explanation)
 
     def upstreams(self) -> list[dict[str, object]]:
         return self.servers

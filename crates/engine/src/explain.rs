@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use net::{Explained, Inquiry, Pool, Room};
+use resolve::trace::depths;
 use serde::Serialize;
 use store::{Sizes, Store};
 use wire::Class;
@@ -63,7 +64,7 @@ struct Step {
     at_ms: u64,
     /// Which question: 0 is the client's before it came to the mesh, equal numbers are one question.
     question: u64,
-    depth: u8,
+    depth: usize,
     name: String,
     #[serde(rename = "type")]
     rtype: String,
@@ -158,7 +159,7 @@ fn document(question: String, inquiry: &Inquiry, found: Explained, took: Duratio
             None => "open",
         },
         told,
-        steps: before.chain(steps.notes.iter().map(words::of_note)).collect(),
+        steps: before.chain(depths(&steps.notes).into_iter().zip(&steps.notes).map(words::of_note)).collect(),
         left_out: steps.left_out,
         chain,
     }

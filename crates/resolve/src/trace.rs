@@ -429,7 +429,7 @@ pub struct KeyView {
     /// Its size in bits.
     pub bits: Option<u32>,
     /// The voucher means this one.
-    pub meant: bool,
+    pub named: bool,
     /// It signed the set of keys, and that counted.
     pub signed: bool,
 }

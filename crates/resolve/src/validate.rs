@@ -450,7 +450,7 @@ impl Walk {
                     Vouch::Anchor(anchor) => {
                         witness::keys(zone, found, &witness::anchored(anchor), Voucher::Anchor, &ground)
                     }
-                    Vouch::Ds(ds) => witness::keys(zone, found, &witness::meant_by_ds(ds), Voucher::Ds, &ground),
+                    Vouch::Ds(ds) => witness::keys(zone, found, &witness::named_by_ds(ds), Voucher::Ds, &ground),
                 });
                 self.stage = match ground {
                     Ground::Keys(keys) => Stage::At(keys, zone.clone()),

@@ -33,8 +33,8 @@ fn ds_views(records: &RdataSet) -> Vec<DsView> {
     records.map(|ds| DsView { tag: ds.tag, algorithm: ds.algorithm.0, digest: ds.digest_type }).collect()
 }
 
-/// The keys that came for a zone, and what became of them; `meant` is what vouches for them.
-pub(crate) fn keys(zone: &Name, set: Option<&Rrset>, meant: &[DsView], by: Voucher, ground: &Ground) -> Step {
+/// The keys that came for a zone, and what became of them; `named` is what vouches for them.
+pub(crate) fn keys(zone: &Name, set: Option<&Rrset>, named: &[DsView], by: Voucher, ground: &Ground) -> Step {
     let (security, reason) = standing(ground);
     let proven = match ground {
         Ground::Keys(keys) => Some(keys.set().set()),
@@ -49,18 +49,18 @@ pub(crate) fn keys(zone: &Name, set: Option<&Rrset>, meant: &[DsView], by: Vouch
             algorithm,
             flags: key.flags,
             bits: key.bits(),
-            meant: meant.iter().any(is),
+            named: named.iter().any(is),
             signed: by_key.as_ref().is_some_and(|by| by.tag == tag && by.algorithm == algorithm),
         }
     };
     let all = proven.into_iter().flat_map(|set| set.rdata.iter()).filter_map(Dnskey::parse);
     let mut keys: Vec<KeyView> = all.take(dnssec::budget::MAX_KEYS).map(view).collect();
-    keys.sort_by_key(|key| !key.meant);
+    keys.sort_by_key(|key| !key.named);
     Step::Keys { zone: zone.clone(), by, security, keys, reason }
 }
 
 /// What vouches for keys by a DS set.
-pub(crate) fn meant_by_ds(ds: &Secure) -> Vec<DsView> {
+pub(crate) fn named_by_ds(ds: &Secure) -> Vec<DsView> {
     ds_views(&ds.set().rdata)
 }
 

@@ -33,6 +33,13 @@ STEP_COLOURS: Final = {
 """Colours of steps that went wrong."""
 SECURITY_COLOURS: Final = {"secure": "green", "insecure": "yellow", "bogus": "red", "indeterminate": "yellow"}
 MARKS: Final = {"secure": "✓", "insecure": "○", "bogus": "✗"}
+PROOFS: Final = ("nsec", "nsec3")
+DENIES: Final = {
+    "name": "does not exist",
+    "type": "there are no such records",
+    "closer": "nothing is closer than the wildcard",
+}
+"""What a proof says."""
 GUIDE: Final = "│ "
 """What stands before the steps of a question that another one waits for, once for each that waits."""
 WRAP: Final = 1 << 32
@@ -89,7 +96,8 @@ def _headline(found: Mapping[str, Any]) -> str:
         return f"{asked}: no answer is sent to {found['client']}"
     if found["end"] == "open":
         return f"{asked}: no answer within {took}"
-    return f"{asked}: {clean(found['status'])}, {found['security']}, {took}"
+    truth = "" if found["security"] == "unchecked" else f" {found['security']},"
+    return f"{asked}: {clean(found['status'])},{truth} {took}"
 
 
 def _timeline(console: "Console", steps: Iterable[Mapping[str, Any]]) -> None:
@@ -150,13 +158,15 @@ def _label(link: Mapping[str, Any]) -> "Text":
     label = Text.assemble(
         (f"{MARKS.get(link['security'], '?')} ", colour), (what, "bold"), " ", (link["security"], colour)
     )
-    if link["type"] is not None:
-        if link["by"] in ("nsec", "nsec3"):
-            label.append(f", not there, by {link['by'].upper()}")
-        elif link["signature"] is not None:
-            label.append(f", {_signed(link['signature'])}")
-        if link["wildcard"]:
-            label.append(f", made from {clean(link['wildcard'])}")
+    if link["type"] is None and link["security"] == "insecure" and link["by"] in PROOFS:
+        label.append(f", unsigned, as {link['by'].upper()} above it proves")
+    if link["denies"] is not None:
+        label.append(f", {DENIES[link['denies']]}")
+        label.append(f", by {link['by'].upper()}" if link["by"] in PROOFS else "")
+    elif link["type"] is not None and link["signature"] is not None:
+        label.append(f", {_signed(link['signature'])}")
+    if link["wildcard"]:
+        label.append(f", made from {clean(link['wildcard'])}")
     if link["reason"]:
         label.append(f": {clean(link['reason'])}", style=colour)
     return label
@@ -174,7 +184,7 @@ def _below(link: Mapping[str, Any]) -> "Iterable[Text]":
         yield Text(f"the DS is {_signed(link['signature'])}", style="dim")
     for key in link["keys"]:
         notes = [f"{key['bits']} bits"] if key["bits"] else []
-        notes += ["meant"] if key["meant"] else []
+        notes += ["named"] if key["named"] else []
         notes += ["signs the keys"] if key["signed"] else []
         role = "KSK" if key["flags"] & 1 else "ZSK"
         yield Text(f"{role} {key['tag']} {key['algorithm_name']} ({', '.join(notes)})", style="dim")

@@ -6,7 +6,7 @@ use resolve::trace::{Begins, DsView, KeyView, NoDs, Note, Signer, Step, Voucher}
 use serde::Serialize;
 use wire::{Name, Rtype};
 
-use super::words::{algorithm, digest};
+use super::words::{algorithm, denies, digest};
 use crate::lookup::word;
 
 /// A zone of the chain, or a set of records that a zone's keys have signed.
@@ -26,6 +26,8 @@ pub(super) struct Link {
     keys: Vec<Key>,
     signature: Option<Signature>,
     wildcard: Option<String>,
+    /// What is proven not to be there: `name`, `type`, `closer` (than the wildcard).
+    denies: Option<&'static str>,
     reason: Option<String>,
 }
 
@@ -45,7 +47,7 @@ struct Key {
     algorithm_name: String,
     flags: u16,
     bits: Option<u32>,
-    meant: bool,
+    named: bool,
     signed: bool,
 }
 
@@ -67,8 +69,8 @@ impl From<&DsView> for Ds {
 
 impl From<&KeyView> for Key {
     fn from(key: &KeyView) -> Key {
-        let KeyView { tag, algorithm: number, flags, bits, meant, signed } = *key;
-        Key { tag, algorithm: number, algorithm_name: algorithm(number), flags, bits, meant, signed }
+        let KeyView { tag, algorithm: number, flags, bits, named, signed } = *key;
+        Key { tag, algorithm: number, algorithm_name: algorithm(number), flags, bits, named, signed }
     }
 }
 
@@ -120,6 +122,7 @@ fn blank(name: String, rtype: Option<Rtype>) -> Link {
         keys: Vec::new(),
         signature: None,
         wildcard: None,
+        denies: None,
         reason: None,
     }
 }
@@ -153,7 +156,7 @@ pub(super) fn links(notes: &[Note]) -> Vec<Link> {
                 (link.security, link.keys) = (word(*security), keys.iter().map(Key::from).collect());
                 link.reason = reason.map(|reason| reason.to_string());
             }
-            Step::Checked { owner, rtype, security, by, wildcard, reason } if note.depth == 0 => tree.set(Link {
+            Step::Checked { owner, rtype, security, by, wildcard, reason } => tree.set(Link {
                 security: word(*security),
                 by: by.as_ref().map(|_| "key"),
                 under: by.as_ref().map(|by| by.zone.to_string()),
@@ -162,8 +165,9 @@ pub(super) fn links(notes: &[Note]) -> Vec<Link> {
                 reason: reason.map(|reason| reason.to_string()),
                 ..blank(owner.to_string(), Some(*rtype))
             }),
-            Step::Denied { by, security, reason, .. } if note.depth == 0 => tree.set(Link {
+            Step::Denied { what, by, security, reason } => tree.set(Link {
                 security: word(*security),
+                denies: Some(denies(*what)),
                 by: Some(by.map_or("nothing", kind)),
                 reason: reason.map(|reason| reason.to_string()),
                 ..blank(note.name.to_string(), Some(note.qtype))

@@ -138,9 +138,9 @@ fn keys(keys: &[KeyView]) -> (String, Value) {
     let text: Vec<String> = keys
         .iter()
         .map(|key| {
-            let marks =
-                [(key.meant, " (meant)"), (key.signed, " (signs the keys)"), (key.flags & 128 != 0, " (revoked)")];
-            let marks: String = marks.into_iter().filter(|(yes, _)| *yes).map(|(_, mark)| mark).collect();
+            let marks = [(key.named, "named"), (key.signed, "signs the keys"), (key.flags & 128 != 0, "revoked")];
+            let marks: Vec<&str> = marks.into_iter().filter(|(yes, _)| *yes).map(|(_, mark)| mark).collect();
+            let marks = if marks.is_empty() { String::new() } else { format!(" ({})", marks.join(", ")) };
             format!("{} {}{marks}", key.tag, algorithm(key.algorithm))
         })
         .collect();
@@ -151,7 +151,7 @@ fn keys(keys: &[KeyView]) -> (String, Value) {
             ("algorithm_name", algorithm(key.algorithm).into()),
             ("flags", u32::from(key.flags).into()),
             ("bits", key.bits.into()),
-            ("meant", key.meant.into()),
+            ("named", key.named.into()),
             ("signed", key.signed.into()),
         ]))
     };
@@ -295,10 +295,10 @@ pub(super) fn of_room(room: &Room, inquiry: &Inquiry) -> Step {
 }
 
 /// A step of the mesh.
-pub(super) fn of_note(note: &Note) -> Step {
+pub(super) fn of_note((depth, note): (usize, &Note)) -> Step {
     let (room, what, text, data) = of_step(&note.step);
     let (name, rtype) = (note.name.to_string(), note.qtype.to_string());
-    Step { at_ms: note.at, question: note.question, depth: note.depth, name, rtype, room, what, text, data }
+    Step { at_ms: note.at, question: note.question, depth, name, rtype, room, what, text, data }
 }
 
 fn of_step(step: &Noted) -> (&'static str, &'static str, String, Data) {
@@ -348,7 +348,7 @@ fn of_step(step: &Noted) -> (&'static str, &'static str, String, Data) {
             ]);
             ("resolve", "delegation", text, data)
         }
-        Noted::Wants { name, qtype, purpose } => {
+        Noted::Wants { name, qtype, purpose, question, joined } => {
             let (word, what_for) = match purpose {
                 Purpose::Address => ("address", "the address of that name server"),
                 Purpose::Glue => ("glue", "the address that the parent has of that name server"),
@@ -356,15 +356,20 @@ fn of_step(step: &Noted) -> (&'static str, &'static str, String, Data) {
                 Purpose::Ds => ("ds", "what the parent says of its keys"),
                 Purpose::Keys => ("keys", "its keys"),
             };
-            let data = data([("name", name.into()), ("type", qtype.to_string().into()), ("purpose", word.into())]);
-            ("resolve", "wants", format!("needs {name} {qtype}: {what_for}"), data)
+            let how = match (question, joined) {
+                (None, _) => "; it is not asked: it would wait for this one, or there are too many",
+                (_, true) => "; somebody is asking already",
+                _ => "",
+            };
+            let data = data([
+                ("name", name.into()),
+                ("type", qtype.to_string().into()),
+                ("purpose", word.into()),
+                ("question", (*question).into()),
+                ("joined", (*joined).into()),
+            ]);
+            ("resolve", "wants", format!("needs {name} {qtype}, {what_for}{how}"), data)
         }
-        Noted::Joined { name, qtype } => (
-            "resolve",
-            "joined",
-            format!("{name} {qtype} is being asked already: its answer serves both"),
-            data([("name", name.into()), ("type", qtype.to_string().into())]),
-        ),
         Noted::Asks { server, over, edns, name, qtype, choice, wait } => {
             let mut text = format!("→ {} over {}", at(*server), transport(*over).to_uppercase());
             if !*edns {
@@ -546,14 +551,14 @@ fn of_step(step: &Noted) -> (&'static str, &'static str, String, Data) {
             ("validate", "checked", text, data)
         }
         Noted::Denied { what, by, security, reason } => {
-            let (said, means) = match what {
-                Denied::Name => ("name", "that the name does not exist"),
-                Denied::Type => ("type", "that the name has no such records"),
-                Denied::Closer => ("closer", "that nothing is closer than the wildcard"),
+            let means = match what {
+                Denied::Name => "that the name does not exist",
+                Denied::Type => "that the name has no such records",
+                Denied::Closer => "that nothing is closer than the wildcard",
             };
             let with = by.map_or_else(String::new, |by| format!(" by {by}"));
             let data = data([
-                ("denies", said.into()),
+                ("denies", denies(*what).into()),
                 ("by", by.map(|by| by.to_string()).into()),
                 ("security", word(*security).into()),
                 ("reason", reason.map(|reason| reason.to_string()).into()),
@@ -594,10 +599,19 @@ fn of_step(step: &Noted) -> (&'static str, &'static str, String, Data) {
     }
 }
 
+/// What a proof denies, in a word.
+pub(super) fn denies(what: Denied) -> &'static str {
+    match what {
+        Denied::Name => "name",
+        Denied::Type => "type",
+        Denied::Closer => "closer",
+    }
+}
+
 /// Why a server was chosen: a word and a few.
 fn chosen(choice: Choice) -> (&'static str, String) {
     match choice {
-        Choice::Only => ("only", "no other is left to ask".to_owned()),
+        Choice::Only => ("only", "the only one left".to_owned()),
         Choice::Fast { srtt, among: 0 | 1 } => ("fast", format!("the fastest, {srtt} ms")),
         Choice::Fast { srtt, among } => ("fast", format!("{srtt} ms, drawn from {among} that are as fast")),
         Choice::Unmeasured { among: 0 | 1 } => ("unmeasured", "nobody has measured it".to_owned()),

@@ -49,9 +49,9 @@ fn told((note, depth): (&Note, usize)) -> String {
         Step::Begins { from: Begins::Anchor { zone, .. }, .. } => format!("trust from {zone}"),
         Step::Begins { from, .. } => format!("trust from {from:?}"),
         Step::Keys { zone, by, security, keys, .. } => {
-            let meant = keys.iter().filter(|key| key.meant).count();
+            let named = keys.iter().filter(|key| key.named).count();
             let signed = keys.iter().filter(|key| key.signed).count();
-            format!("keys {zone} {by:?} {security:?} {}, {meant} meant, {signed} signed", keys.len())
+            format!("keys {zone} {by:?} {security:?} {}, {named} named, {signed} signed", keys.len())
         }
         Step::Ds { zone, security, records, by, .. } => {
             let by = by.as_ref().map(|by| by.zone.to_string());
@@ -293,11 +293,11 @@ fn rfc4035_5_each_link_of_the_chain_of_trust_is_told_with_its_keys() {
         chain(&notes),
         [
             "trust from .",
-            "keys . Anchor Secure 2, 1 meant, 1 signed",
+            "keys . Anchor Secure 2, 1 named, 1 signed",
             "DS com. Secure 1 by .",
-            "keys com. Ds Secure 2, 1 meant, 1 signed",
+            "keys com. Ds Secure 2, 1 named, 1 signed",
             "DS example.com. Secure 1 by com.",
-            "keys example.com. Ds Secure 2, 1 meant, 1 signed",
+            "keys example.com. Ds Secure 2, 1 named, 1 signed",
             "www.example.com. A Secure by example.com.",
             "is Secure",
         ]
@@ -307,9 +307,9 @@ fn rfc4035_5_each_link_of_the_chain_of_trust_is_told_with_its_keys() {
         chain(&notes),
         [
             "trust from .",
-            "keys . Memory Secure 2, 0 meant, 1 signed",
-            "keys com. Memory Secure 2, 0 meant, 1 signed",
-            "keys example.com. Memory Secure 2, 0 meant, 1 signed",
+            "keys . Memory Secure 2, 0 named, 1 signed",
+            "keys com. Memory Secure 2, 0 named, 1 signed",
+            "keys example.com. Memory Secure 2, 0 named, 1 signed",
             "example.com. SOA Secure by example.com.",
             "denies Name by NSEC Secure",
             "is Secure",
@@ -327,7 +327,7 @@ fn rfc4035_5_2_an_insecure_delegation_is_told_with_its_proof() {
         assert_eq!(
             chain(&notes)[5..],
             [
-                "keys example.com. Ds Secure 2, 1 meant, 1 signed",
+                "keys example.com. Ds Secure 2, 1 named, 1 signed",
                 &format!("no DS plain.example.com. Unsigned by {kind}"),
                 "is Insecure",
             ]

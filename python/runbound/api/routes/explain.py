@@ -82,7 +82,7 @@ class Key(BaseModel):
     algorithm_name: str
     flags: int = Field(description="257 for a key signing key, 256 for others, 128 more if it is revoked")
     bits: int | None
-    meant: bool = Field(description="The parent's DS record, or the anchor, means this one")
+    named: bool = Field(description="The parent's DS record, or the anchor, means this one")
     signed: bool = Field(description="It signed the set of keys, and that was believed")
 
 
@@ -111,6 +111,9 @@ class Link(BaseModel):
     keys: list[Key]
     signature: Signature | None = Field(description="Of the records, or of a zone's DS records")
     wildcard: str | None = Field(description="The wildcard that the records were made from")
+    denies: Literal["name", "type", "closer"] | None = Field(
+        description="What is proven not to be there: the name, records of the type, anything closer than a wildcard"
+    )
     reason: str | None = Field(description="Why it is not secure")
 
 
