@@ -19,8 +19,8 @@ use super::serve::Asked;
 use super::state::State;
 use crate::forward::Forwards;
 use crate::keycache::Stamp;
-use crate::trust::Begin;
 use crate::trace::Step;
+use crate::trust::Begin;
 use crate::validate::{Env, Next, OverBudget, Part, Proof, Why};
 use crate::why::Failure;
 
