@@ -133,6 +133,16 @@ impl Forwards {
         (!closer).then_some(zone)
     }
 
+    /// The forward or stub zone that `name` belongs to; the root if to none. What is known of names above it says nothing of
+    /// it: the operator has cut it out of the tree (CVE-2026-44687).
+    pub(crate) fn apex<'a>(&'a self, name: NameRef<'_>, qtype: Rtype) -> NameRef<'a> {
+        match (self.route(name, qtype), &self.recursion) {
+            (Some(zone), _) => zone.name.as_ref(),
+            (None, Some(recursion)) => recursion.closest(name, &[]).name.as_ref(),
+            (None, None) => wire::name::ROOT,
+        }
+    }
+
     /// Where recursion begins, if names outside all forward zones are resolved at all.
     pub fn recursion(&self) -> Option<&Arc<Recursion>> {
         self.recursion.as_ref()

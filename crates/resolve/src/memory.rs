@@ -41,15 +41,23 @@ impl Memory {
         self.store.get(name, key.qtype, key.qclass, key.cd, self.time(now), None)
     }
 
-    /// What is known of `name` without an answer to the very question: the records of all types for ANY, as Unbound composes
-    /// them, or that it cannot exist (`harden-below-nxdomain`, RFC 8020).
-    pub(crate) fn implied(&self, name: NameRef<'_>, key: &Key, now: Millis, limits: &Limits) -> Option<Found> {
+    /// What is known of `name`, below the configured zone `apex`, without an answer to the very question: the records of all
+    /// types for ANY, as Unbound composes them, or that it cannot exist (`harden-below-nxdomain`, RFC 8020).
+    pub(crate) fn implied(
+        &self,
+        name: NameRef<'_>,
+        apex: NameRef<'_>,
+        key: &Key,
+        now: Millis,
+        limits: &Limits,
+    ) -> Option<Found> {
         if key.qtype == Rtype::ANY
             && let Some(found) = self.store.any(name, key.qclass, key.cd, self.time(now))
         {
             return Some(found);
         }
-        limits.harden_below_nxdomain.then(|| self.store.nxdomain_above(name, key.qclass, key.cd, self.time(now)))?
+        let cut = || self.store.nxdomain_above(name, apex, key.qclass, key.cd, self.time(now));
+        limits.harden_below_nxdomain.then(cut)?
     }
 
     /// What follows for `name` from denials that are remembered (RFC 8198).

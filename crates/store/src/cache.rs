@@ -377,13 +377,20 @@ impl Store {
         })
     }
 
-    /// The NXDOMAIN of the closest name above `name`, if one is remembered that is proven: then `name` does not exist either
-    /// (RFC 8020, Unbound's `harden-below-nxdomain`).
-    pub fn nxdomain_above(&self, name: NameRef<'_>, class: Class, cd: bool, now: Millis) -> Option<Found> {
+    /// The NXDOMAIN of the closest name above `name` and below `apex`, if one is remembered that is proven: then `name` does
+    /// not exist either (RFC 8020, Unbound's `harden-below-nxdomain`).
+    pub fn nxdomain_above(
+        &self,
+        name: NameRef<'_>,
+        apex: NameRef<'_>,
+        class: Class,
+        cd: bool,
+        now: Millis,
+    ) -> Option<Found> {
         if !self.cuts.load(Ordering::Relaxed) {
             return None;
         }
-        name.ancestors().skip(1).find_map(|above| {
+        name.ancestors().skip(1).take_while(|above| above.len() > apex.len()).find_map(|above| {
             CUT_TYPES.iter().find_map(|qtype| {
                 let found = self.get(above, *qtype, class, cd, now, None)?;
                 let cut = found.answer.rcode == Rcode::NXDOMAIN

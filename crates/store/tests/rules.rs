@@ -366,7 +366,7 @@ fn rfc8020_only_a_proven_nxdomain_covers_what_is_below() {
         let fill = Fill { security, ..Fill::new(&store, NOW) };
         fill.negative("no.example.", Rtype::A, Rcode::NXDOMAIN, "example. 60 SOA a. b. 1 2 3 4 60", 60);
         fill.negative("empty.example.", Rtype::A, Rcode::NOERROR, "example. 60 SOA a. b. 1 2 3 4 60", 60);
-        let above = |owner: &str, cd| store.nxdomain_above(name(owner).as_ref(), Class::IN, cd, NOW);
+        let above = |owner: &str, cd| store.nxdomain_above(name(owner).as_ref(), wire::name::ROOT, Class::IN, cd, NOW);
         assert_eq!(above("a.b.No.example.", false).map(|found| found.answer.rcode), covers.then_some(Rcode::NXDOMAIN));
         assert_eq!(above("no.example.", false), None, "the name itself is a question of its own");
         assert_eq!(

@@ -53,7 +53,8 @@ impl Mesh {
             // What a client asks, the driver has looked for; but it passes by what is not proven.
             let trusts = state.forwards.trust().is_some();
             let known = if first && state.depth == 0 && !trusts { None } else { self.memory.known(target, key, now) };
-            if let Some(known) = known.or_else(|| self.memory.implied(target, key, now, &self.limits)) {
+            let own = state.forwards.apex(target, key.qtype);
+            if let Some(known) = known.or_else(|| self.memory.implied(target, own, key, now, &self.limits)) {
                 return self.finish_known(now, state, known);
             }
             let forwards = Arc::clone(&state.forwards);

@@ -2,7 +2,7 @@
 //! all of them, those that live in other rooms too, is docs/security-corpus.md.
 
 use resolve::{Limits, Minimise};
-use wire::{Rcode, Rtype};
+use wire::{Ede, Rcode, Rtype};
 
 use crate::internet::*;
 use crate::net::*;
@@ -10,6 +10,33 @@ use crate::net::*;
 const RECORDS: &str = "example.com. NS ns.example.com.
     ns.example.com. A 192.0.2.4
     www.example.com. A 10.20.30.40";
+
+/// example.com. and other.com., signed, below a signed com. and root.
+fn signed(words: &str) -> Internet {
+    let records = "example.com. NS ns.example.com.
+        ns.example.com. A 192.0.2.1
+        www.example.com. A 192.0.2.80
+        *.wild.example.com. A 192.0.2.81
+        here.wild.example.com. A 192.0.2.82
+        *.wildc.example.com. CNAME www.example.com.
+        here.wildc.example.com. A 192.0.2.83
+        z.example.com. A 192.0.2.84";
+    signed_internet()
+        .more("com.", "example.com. NS ns.example.com.\nns.example.com. A 192.0.2.1")
+        .more("com.", "other.com. NS ns.other.com.\nns.other.com. A 192.0.2.2")
+        .zone("example.com.", "192.0.2.1", records)
+        .signed("example.com.", words)
+        .zone(
+            "other.com.",
+            "192.0.2.2",
+            "other.com. NS ns.other.com.\nns.other.com. A 192.0.2.2\nwww.other.com. A 192.0.2.90",
+        )
+        .signed("other.com.", "")
+}
+
+fn bogus(told: &Told) -> bool {
+    told.answer.rcode == Rcode::SERVFAIL && told.answer.answer.is_empty() && ede(told).code != 0
+}
 
 /// example.com. behind this cut.
 fn delegated(cut: &str) -> Internet {
@@ -147,4 +174,184 @@ fn qr0_the_echo_of_a_query_is_no_answer_however_often_it_comes() {
     let told = net.resolve("www.example.", Rtype::A);
     assert_eq!((told.answer.rcode, told.answer.answer.len()), (Rcode::NOERROR, 1));
     assert_eq!(net.sent.len(), 2, "the second over TCP: {:?}", net.trace());
+}
+
+#[test]
+fn cve_2026_44690_more_or_fewer_labels_than_the_name_has_make_nothing_true_in_any_zone() {
+    // The last says that example.com.'s key vouches for a wildcard of com., in whose name other zones could be answered.
+    for flaw in ["labels+1", "labels=255", "labels=1 owner=*.com.", "labels=0 owner=*.", "labels=1"] {
+        for way in ["nsec", "nsec3"] {
+            let mut net = signed(way).flaw("example.com.", "www.example.com. A", flaw).plain();
+            assert!(bogus(&net.resolve("www.example.com.", Rtype::A)), "{flaw}");
+            assert_eq!(addresses(&net.resolve("www.other.com.", Rtype::A)), ["192.0.2.90"], "{flaw}");
+            assert_eq!(net.resolve("gone.com.", Rtype::A).answer.rcode, Rcode::NXDOMAIN, "{flaw}");
+        }
+    }
+}
+
+#[test]
+fn cve_2026_52688_and_11721_a_plain_answer_signed_as_a_wildcard_needs_the_wildcards_proof() {
+    // Labels say *.example.com., and the signature is right for it; nobody proves that www is not there.
+    for way in ["nsec", "nsec3", "nsec3 optout"] {
+        let flaw = "labels=2 owner=*.example.com.";
+        let mut net = signed(way).flaw("example.com.", "www.example.com. A", flaw).plain();
+        let told = net.resolve("www.example.com.", Rtype::A);
+        assert!(bogus(&told), "{way}: {told:?}");
+    }
+}
+
+#[test]
+fn cve_2026_52686_a_wildcard_cname_without_its_proof_is_bogus() {
+    for way in ["nsec", "nsec3", "nsec3 optout"] {
+        for (qname, proof) in
+            [("a.wildc.example.com.", ""), ("here.wildc.example.com.", "authority over a.wildc.example.com.")]
+        {
+            let lie = format!(
+                "answer *.wildc.example.com. CNAME as {qname}
+                answer www.example.com. A
+                {proof}"
+            );
+            let mut net = signed(way).lie("192.0.2.1", &format!("{qname} A"), &lie).plain();
+            let told = net.resolve(qname, Rtype::A);
+            assert!(bogus(&told), "{way} {qname}: {told:?}");
+            assert!(addresses(&net.resolve("b.wildc.example.com.", Rtype::A)) == ["192.0.2.80"], "{way}: the true one");
+        }
+    }
+}
+
+#[test]
+fn cve_2026_46582_a_replayed_wildcard_is_not_served_when_the_truth_has_expired() {
+    for (timeout, way) in [(0, "nsec"), (1_800, "nsec"), (0, "nsec3"), (1_800, "nsec3")] {
+        let asked = std::rc::Rc::new(std::cell::Cell::new(false));
+        let later = std::rc::Rc::clone(&asked);
+        let world = signed(way);
+        let replay = std::cell::RefCell::new(None);
+        let world = world.at("192.0.2.1", move |asked| {
+            if !later.get() || asked.name() != "here.wild.example.com." || asked.query.qtype != Rtype::A {
+                return None;
+            }
+            let mut replay = replay.borrow_mut();
+            let said = replay.get_or_insert_with(|| {
+                let mut twin = signed(way);
+                twin.seal();
+                let mut said = twin.say("192.0.2.1", "x.wild.example.com.", Rtype::A);
+                said.answer[0].make_mut().owner = name("here.wild.example.com.");
+                said
+            });
+            Some(soon(asked.render(said)))
+        });
+        let limits = Limits { serve_expired: true, serve_expired_client_timeout_ms: timeout, ..Limits::default() };
+        let mut net = world.build(limits, |recursion| recursion.minimise = Minimise::Off, |_| {});
+        assert_eq!(addresses(&net.resolve("here.wild.example.com.", Rtype::A)), ["192.0.2.82"]);
+        asked.set(true);
+        for _ in 0..4 {
+            net.now += 4_000_000;
+            let told = net.resolve("here.wild.example.com.", Rtype::A);
+            assert!(
+                told.answer.rcode == Rcode::SERVFAIL || addresses(&told) == ["192.0.2.82"],
+                "{way} {timeout}: {told:?}"
+            );
+        }
+        assert!(
+            net.sent.iter().filter(|asked| asked.name() == "here.wild.example.com.").count() > 1,
+            "it was asked again"
+        );
+    }
+}
+
+#[test]
+fn an_nsec_whose_next_name_lies_outside_the_zone_denies_nothing() {
+    // Signed by the zone itself, so an operator's mistake or a way to deny what belongs to others (RFC 9077, RFC 8198).
+    let mut net = signed("").more("example.com.", "z.example.com. NSEC zzz.org. A RRSIG NSEC").plain();
+    let told = net.resolve("zz.example.com.", Rtype::A);
+    assert!(bogus(&told), "{told:?}");
+    assert_eq!(ede(&told).code, Ede::NSEC_MISSING);
+    for (asked, qtype) in [("www.other.com.", Rtype::A), ("other.com.", Rtype::DS), ("www.example.com.", Rtype::A)] {
+        let told = net.resolve(asked, qtype);
+        assert!(told.answer.ad && !told.answer.answer.is_empty(), "{asked}: {told:?}");
+    }
+}
+
+#[test]
+fn cve_2026_50045_beginning_again_after_bogus_data_earns_no_new_quota() {
+    // Eight servers for a zone, their names in another zone, each with data that do not verify.
+    let mut cut = String::new();
+    let mut names = String::from("other.com. NS ns.other.com.\nns.other.com. A 192.0.2.2\n");
+    let mut servers = String::new();
+    for n in 10..18 {
+        cut.push_str(&format!("victim.com. NS n{n}.other.com.\n"));
+        names.push_str(&format!("n{n}.other.com. A 192.0.2.{n}\n"));
+        servers.push_str(&format!("192.0.2.{n} "));
+    }
+    let world = || {
+        signed_internet()
+            .more("com.", &cut)
+            .more("com.", "other.com. NS ns.other.com.\nns.other.com. A 192.0.2.2")
+            .zone("other.com.", "192.0.2.2", &names)
+            .signed("other.com.", "")
+            .zone("victim.com.", &servers, "victim.com. NS n10.other.com.\nwww.victim.com. A 192.0.2.80")
+            .signed("victim.com.", "")
+            .flaw("victim.com.", "www.victim.com. A", "garbage")
+    };
+    let asked = |quota: u32| {
+        let limits = Limits { max_global_quota: quota, ..Limits::default() };
+        let mut net = world().build(limits, |recursion| recursion.minimise = Minimise::Off, |_| {});
+        assert_eq!(net.resolve("www.victim.com.", Rtype::A).answer.rcode, Rcode::SERVFAIL);
+        net.sent.len()
+    };
+    let whole = asked(200);
+    assert!(whole <= 40, "{whole} packets for one bogus answer");
+    for quota in [20, 12] {
+        assert!(asked(quota) <= quota as usize + 1, "{} packets with a quota of {quota}", asked(quota));
+    }
+}
+
+#[test]
+fn keytrap_cve_2023_50387_a_zone_of_colliding_keys_and_wrong_signatures_fails_and_harms_no_other() {
+    for words in ["colliding=60 badsigs=7", "badsigs=40", "badds=60"] {
+        let mut net = signed(words).plain();
+        let told = net.resolve("www.example.com.", Rtype::A);
+        assert!(bogus(&told), "{words}: {told:?}");
+        assert!(net.sent.len() <= 24, "{words}: {} packets", net.sent.len());
+        assert!(net.resolve("www.other.com.", Rtype::A).answer.ad);
+    }
+}
+
+#[test]
+fn cve_2023_50868_a_zone_of_many_iterations_is_not_hashed() {
+    for (iterations, ad) in [(150, true), (151, false), (65_000, false)] {
+        let mut net = signed(&format!("nsec3 iterations={iterations}")).plain();
+        let told = net.resolve("gone.example.com.", Rtype::A);
+        assert_eq!((told.answer.rcode, told.answer.ad), (Rcode::NXDOMAIN, ad), "{iterations}: {told:?}");
+    }
+}
+
+#[test]
+fn cve_2026_44687_a_name_that_is_not_there_hides_no_forward_zone_below_it() {
+    let table = |table: &mut resolve::ForwardsBuilder| {
+        table.zone(zone("inside.gone.example.com.", &[7])).zone(zone("corp.example.com.", &[7]));
+    };
+    let world = signed("")
+        .trust(|trust| {
+            trust.domain_insecure(name("inside.gone.example.com.")).domain_insecure(name("corp.example.com."));
+        })
+        .at("192.0.2.7", |asked| Some(soon(asked.address())))
+        .recursor("192.0.2.7");
+    let mut net = world.build(Limits::default(), |recursion| recursion.minimise = Minimise::Off, table);
+    // The zone proves that both names are not there.
+    for (asked, qtype) in
+        [("gone.example.com.", Rtype::A), ("corp.example.com.", Rtype::DS), ("inside.gone.example.com.", Rtype::DS)]
+    {
+        let told = net.resolve(asked, qtype);
+        assert_eq!((told.answer.rcode, told.answer.ad), (Rcode::NXDOMAIN, true), "{asked}: {told:?}");
+    }
+    for asked in
+        ["www.inside.gone.example.com.", "inside.gone.example.com.", "www.corp.example.com.", "corp.example.com."]
+    {
+        let told = net.resolve(asked, Rtype::A);
+        assert_eq!(addresses(&told), ["192.0.2.1"], "{asked}: {told:?} {:?}", net.trace());
+    }
+    let before = net.sent.len();
+    assert_eq!(net.resolve("www.gone.example.com.", Rtype::A).answer.rcode, Rcode::NXDOMAIN);
+    assert_eq!(net.sent.len(), before, "below the name itself nothing is asked for (RFC 8020)");
 }

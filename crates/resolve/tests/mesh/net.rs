@@ -223,7 +223,8 @@ impl FakeNet {
     /// What the store has of a question after its time, as the driver looks it up.
     fn stale(&self, q: &Question) -> Option<resolve::Found> {
         let stale = self.limits.serve_expired.then_some(self.limits.serve_expired_ttl_s)?;
-        let found = self.store.get(q.name.as_ref(), q.qtype, q.qclass, q.cd, self.now, Some(stale));
+        let cd = self.forwards.key_cd(q.cd);
+        let found = self.store.get(q.name.as_ref(), q.qtype, q.qclass, cd, self.now, Some(stale));
         found.filter(|found| found.stale)
     }
 
