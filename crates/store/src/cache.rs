@@ -128,7 +128,9 @@ pub struct Store {
 pub(crate) struct Interned {
     pub(crate) handle: Handle,
     pub(crate) expires: u32,
-    /// What stands there, if its data are others than those that came.
+    /// What was known has stayed.
+    pub(crate) kept: bool,
+    /// It, if its data are others than those that came.
     pub(crate) instead: Option<Rrset>,
 }
 
@@ -226,8 +228,8 @@ impl Store {
     /// even if it might be served stale: the newest word is that nothing is to be kept. A message of which a set cannot be
     /// stored is not stored, nor one that would put a link or a proof that is known better beside what contradicts it.
     ///
-    /// Returns the answer as it is known now where that differs: sets that lost to better ones give way to these, and the
-    /// TTLs are those that count, as Unbound tells it to the client who asked.
+    /// Returns the answer as it is known now where that differs: sets that lost to better ones, or to equal ones that came
+    /// before, give way to these, as Unbound tells it to the client who asked.
     pub fn put(&self, key: Key, answer: &Answer, put: Put) -> Option<Answer> {
         let hash = self.hash(key.name.as_ref(), key.qtype, key.qclass, u8::from(key.cd));
         let now_s = second(put.now);
@@ -260,7 +262,7 @@ impl Store {
                         expires = expires.min(interned.expires);
                         handles.push(interned.handle);
                         let left = interned.expires.saturating_sub(now_s);
-                        if interned.instead.is_some() || left != set.ttl {
+                        if interned.kept && (interned.instead.is_some() || left != set.ttl) {
                             let known = known.get_or_insert_with(|| answer.clone());
                             let section = [&mut known.answer, &mut known.authority, &mut known.additional];
                             let place = section.into_iter().nth(nth).and_then(|section| section.get_mut(at));
@@ -450,8 +452,6 @@ impl Store {
             match known {
                 Some(slot) => {
                     let have = held.queue.peek(slot)?;
-                    // No leeway for delegations: a zone that is gone at its parent must not live on by refreshes.
-                    let leeway_s = if data.rtype == Rtype::NS { 0 } else { leeway_s };
                     let verdict = have.verdict(&mut set, now_s.saturating_add(leeway_s));
                     let (expires, generation) = (set.expires, have.generation);
                     match verdict {
@@ -463,6 +463,7 @@ impl Store {
                             Handle::new(nth, slot, generation).filter(|_| fits).map(|handle| Interned {
                                 handle,
                                 expires,
+                                kept: true,
                                 instead,
                             })
                         }
@@ -476,6 +477,7 @@ impl Store {
                             stays.then(|| Handle::new(nth, slot, generation)).flatten().map(|handle| Interned {
                                 handle,
                                 expires,
+                                kept: false,
                                 instead: None,
                             })
                         }
@@ -486,7 +488,7 @@ impl Store {
                     let (expires, generation) = (set.expires, set.generation);
                     held.insert(set, &mut left)
                         .and_then(|slot| Handle::new(nth, slot, generation))
-                        .map(|handle| Interned { handle, expires, instead: None })
+                        .map(|handle| Interned { handle, expires, kept: false, instead: None })
                 }
             };
         drop(held);

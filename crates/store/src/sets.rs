@@ -227,8 +227,9 @@ impl Set {
     }
 
     /// Whether `new` takes the place of this set, by the rule Unbound documents and shows: better trust and fresher truth
-    /// win, equal data keep their TTL until it ends, so that nobody can keep a delegation alive by repeating it (ghost
-    /// domains, CVE-2012-1033), and a TTL that is shortened by that is set in `new`.
+    /// win, equal data keep their TTL until it ends. Name servers end when those end that they take the place of, and so do
+    /// addresses that stood beside a delegation, so that nobody can keep a delegation alive by what he says of himself (ghost
+    /// domains, CVE-2012-1033, CVE-2026-40622); a TTL that is shortened by that is set in `new`.
     pub(crate) fn verdict(&self, new: &mut Set, now_s: u32) -> Verdict {
         let equal = self.same_data(new);
         let live = now_s < self.expires;
@@ -242,7 +243,8 @@ impl Set {
         if !(proven || mended || better && !barred) {
             return Verdict::Keep;
         }
-        if rtype == Rtype::NS && live && (equal || new.trust == self.trust) {
+        let glue = matches!(rtype, Rtype::A | Rtype::AAAA) && self.trust == Trust::AdditionalNoAa;
+        if live && (rtype == Rtype::NS || glue) {
             new.expires = new.expires.min(self.expires);
         }
         // What only stood beside an answer does not speak where the answer itself did, not even when that is stale.

@@ -147,7 +147,8 @@ impl Model {
                     new = live.expect("what did not win is alive").clone();
                 } else if let Some(known) = known {
                     let same = new.data == known.data;
-                    if set.rtype == Rtype::NS && known.ends > now && (same || rank == known.rank) {
+                    let glue = set.rtype == Rtype::A && known.rank == 1;
+                    if (set.rtype == Rtype::NS || glue) && known.ends > now {
                         new.ends = new.ends.min(known.ends);
                     }
                     self.last += 1;

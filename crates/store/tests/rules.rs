@@ -52,10 +52,11 @@ fn rfc2181_5_4_1_the_better_source_is_believed() {
             );
             let later = Fill { authoritative: aa, ..Fill::new(&store, at(NOW, 100)) };
             beside(&later, section, "ns.example. 300 A 192.0.2.2", 300);
-            let expect = if second >= first {
-                "NOERROR [ns.example. 300 A 192.0.2.2] [] []"
-            } else {
-                "NOERROR [ns.example. 200 A 192.0.2.1] [] []"
+            let expect = match (second >= first, first) {
+                // Whoever is delegated to does not say for how long (CVE-2026-40622).
+                (true, 0) => "NOERROR [ns.example. 200 A 192.0.2.2] [] []",
+                (true, _) => "NOERROR [ns.example. 300 A 192.0.2.2] [] []",
+                (false, _) => "NOERROR [ns.example. 200 A 192.0.2.1] [] []",
             };
             assert_eq!(known(&store, "ns.example.", Rtype::A, at(NOW, 100)).unwrap(), expect, "{first} then {second}");
             let trust =
@@ -121,7 +122,21 @@ fn cve_2012_1033_nobody_keeps_a_delegation_alive_by_repeating_or_changing_it() {
 }
 
 #[test]
-fn a_refresh_before_the_end_renews_equal_data_but_no_delegation() {
+fn ghost_glue_what_the_child_says_is_told_once_and_kept_for_as_long_as_the_delegation() {
+    let store = empty();
+    beside(&Fill { authoritative: false, ..Fill::new(&store, NOW) }, 2, "ns.gone.example. 4 A 192.0.2.1", 4);
+    let own = Answer { answer: sets("ns.gone.example. 7200 A 192.0.2.1"), ..Answer::default() };
+    let (epoch, security) = (store.epoch(), Security::Unchecked);
+    let put = Put { now: NOW, ttl: 7200, authoritative: true, security, epoch, leeway_s: 0 };
+    assert_eq!(store.put(key("ns.gone.example.", Rtype::A), &own, put), None, "told as it came");
+    assert_eq!(
+        shown(&store, "ns.gone.example.", Rtype::A, at(NOW, 1)),
+        "NOERROR [ns.gone.example. 3 A 192.0.2.1] [] []"
+    );
+}
+
+#[test]
+fn iter_prefetch_ns_a_refresh_before_the_end_renews_what_would_end_within_its_leeway() {
     let store = empty();
     let put = |seconds: u64, leeway_s: u32| {
         let answer = Answer {
@@ -141,8 +156,9 @@ fn a_refresh_before_the_end_renews_equal_data_but_no_delegation() {
         shown(&store, "a.example.", Rtype::A, at(NOW, seconds))
     };
     put(0, 0);
-    assert_eq!(put(280, 0), "NOERROR [a.example. 20 A 192.0.2.1] [example. 20 NS ns.example.] []");
-    assert_eq!(put(280, 30), "NOERROR [a.example. 300 A 192.0.2.1] [example. 20 NS ns.example.] []");
+    assert_eq!(put(260, 0), "NOERROR [a.example. 40 A 192.0.2.1] [example. 40 NS ns.example.] []");
+    assert_eq!(put(270, 20), "NOERROR [a.example. 30 A 192.0.2.1] [example. 30 NS ns.example.] []");
+    assert_eq!(put(280, 30), "NOERROR [a.example. 300 A 192.0.2.1] [example. 300 NS ns.example.] []");
 }
 
 #[test]
