@@ -4,7 +4,7 @@
 //! store knows. It never sends; who looks up an address that is missing is `mesh::descend`.
 //!
 //! ```text
-//!   NS records ──▶ names (at most MAX_DP_NAMES) ──▶ address known: asked
+//!   NS records ──▶ names (at most `iter-scrub-ns`) ──▶ address known: asked
 //!                                               ├─▶ unknown, and can be looked up: a question of its own
 //!                                               └─▶ inside the zone itself, and no server known: out of reach
 //! ```
@@ -18,7 +18,7 @@ use store::Millis;
 use wire::{Class, Name, NameRef, Rcode, Rrset, Rtype};
 
 use crate::forward::Forwards;
-use crate::limits::{MAX_DP_ADDRS, MAX_DP_NAMES};
+use crate::limits::{MAX_DP_ADDRS, MAX_SIGNED_DP_NAMES};
 use crate::memory::Memory;
 use crate::recursion::{DNS_PORT, Recursion, StubZone, address};
 
@@ -118,7 +118,7 @@ impl Delegation {
             own.add(*addr, forwards, recursion);
         }
         if own.addrs.is_empty() {
-            own.hosts = stub.hosts.iter().take(MAX_DP_NAMES).map(|name| Host::new(name.as_ref())).collect();
+            own.hosts = stub.hosts.iter().take(MAX_SIGNED_DP_NAMES).map(|name| Host::new(name.as_ref())).collect();
         }
         own
     }
@@ -140,19 +140,19 @@ impl Delegation {
         own
     }
 
-    /// What the store knows of this zone's servers; `None` if it does not know its NS records.
+    /// What the store knows of this zone's servers and will still know at `soon`; `None` if it does not know its NS records.
     pub(crate) fn of_store(
         zone: NameRef<'_>,
         memory: &Memory,
-        now: Millis,
+        soon: Millis,
         forwards: &Forwards,
         recursion: &Recursion,
     ) -> Option<Delegation> {
-        let ns = memory.set(zone, Rtype::NS, now)?.set;
+        let ns = memory.set(zone, Rtype::NS, soon)?.set;
         let mut own = Delegation::new(zone.lower().to_name(), Source::Store);
         own.hosts = hosts(&ns);
-        own.expires = Some(now + u64::from(ns.ttl) * 1000);
-        own.fill(memory, now, forwards, recursion);
+        own.expires = Some(soon + u64::from(ns.ttl) * 1000);
+        own.fill(memory, soon, forwards, recursion);
         Some(own)
     }
 
@@ -283,7 +283,7 @@ impl Delegation {
 /// The names of an NS set, those that say something: the root is nobody's server.
 fn hosts(ns: &Rrset) -> Vec<Host> {
     let names = ns.rdata.iter().filter_map(|rdata| NameRef::from_wire(rdata).ok());
-    names.filter(|name| !name.is_root()).take(MAX_DP_NAMES).map(Host::new).collect()
+    names.filter(|name| !name.is_root()).take(MAX_SIGNED_DP_NAMES).map(Host::new).collect()
 }
 
 /// The addresses of a set.

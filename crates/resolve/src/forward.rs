@@ -124,10 +124,15 @@ impl Forwards {
 
     /// The forward zone for `name`, unless a stub zone inside it is closer. `None`: recursion, if there is any.
     pub(crate) fn route(&self, name: NameRef<'_>, qtype: Rtype) -> Option<&Arc<ForwardZone>> {
+        self.route_past(name, qtype, &[])
+    }
+
+    /// The same as if the stub zones in `passed` were not there.
+    pub(crate) fn route_past(&self, name: NameRef<'_>, qtype: Rtype, passed: &[Name]) -> Option<&Arc<ForwardZone>> {
         let zone = self.find(name, qtype)?;
         let closer = self.recursion.as_ref().is_some_and(|recursion| {
             let from = if qtype == Rtype::DS { name.parent().unwrap_or(name) } else { name };
-            let stub = recursion.closest(from, &[]).name.as_ref();
+            let stub = recursion.closest(from, passed).name.as_ref();
             stub != zone.name.as_ref() && stub.is_subdomain_of(zone.name.as_ref())
         });
         (!closer).then_some(zone)

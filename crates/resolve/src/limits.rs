@@ -153,6 +153,8 @@ pub const MAX_DP_NAMES: usize = 20;
 /// Default of the links taken from one reply (`iter-scrub-cname`): what follows is asked for. A reply with thousands costs
 /// its reader time and memory.
 pub const SCRUB_CNAME: usize = 11;
+/// Name servers of one delegation at all, where the set is signed and cannot be cut.
+pub const MAX_SIGNED_DP_NAMES: usize = 64;
 /// Addresses of one delegation that are asked. Root and TLDs have up to 26.
 pub const MAX_DP_ADDRS: usize = 64;
 /// Steps in which a name is shown (RFC 9156 2.3, MAX_MINIMISE_COUNT); without it a name of 127 labels costs 127 packets.

@@ -66,7 +66,8 @@ impl Memory {
     }
 
     /// The link at `name`, and where it leads, if one is known and may still be used: a CNAME of its own, or a DNAME above it
-    /// that is not above `apex`, whose servers are the ones to ask.
+    /// that is not above `apex`, whose servers are the ones to ask. A DNAME speaks of names nobody has asked for yet, so it
+    /// counts only if it is proven; else its servers are asked once more (`iter_scrub_dname_insec`).
     pub(crate) fn link(&self, name: NameRef<'_>, apex: NameRef<'_>, key: &Key, now: Millis) -> Option<(Part, Name)> {
         let set = |owner, rtype| {
             let known = self.store.rrset(owner, rtype, key.qclass, key.cd, self.time(now))?;
@@ -88,6 +89,9 @@ impl Memory {
         }
         let above = name.ancestors().skip(1).take_while(|above| above.is_subdomain_of(apex));
         let KnownSet { set: dname, security, .. } = above.filter_map(|above| set(above, Rtype::DNAME)).next()?;
+        if security != Security::Secure {
+            return None;
+        }
         let cname = made_cname(&dname, name)?.ok()?;
         let target = alias(&cname)?;
         Some((part(vec![dname, cname], security), target))

@@ -310,7 +310,7 @@ impl Mesh {
         }
         let stale = stale.filter(|found| self.limits.serve_expired && servable(found));
         let at_once = |found: &Found| found.paused || self.limits.serve_expired_client_timeout_ms == 0;
-        let key = key(forwards, name, qtype, qclass, cd);
+        let mut key = key(forwards, name, qtype, qclass, cd);
         if let Some(found) = stale.as_ref().filter(|found| at_once(found)) {
             self.tell_stale(vec![client], found);
             if rd && !found.paused {
@@ -322,10 +322,16 @@ impl Mesh {
             if let Some(found) = self.denied(now, key.name.as_ref(), &key, false, forwards) {
                 return self.tell_as(found.security, vec![client], found.answer, None);
             }
-            return match self.memory.referral(&key, now) {
-                Some(answer) => self.tell(vec![client], answer, None),
-                None => self.tell_failure(client, &Failure::NoRecursion),
+            if let Some(answer) = self.memory.referral(&key, now) {
+                return self.tell(vec![client], answer, None);
+            }
+            // Nothing at all is known: the root is primed, and what it says of itself is the answer, as in Unbound.
+            let begins = forwards.recursion().map(|recursion| recursion.closest(key.name.as_ref(), &[]));
+            let outside = forwards.route(key.name.as_ref(), qtype).is_none();
+            let Some(stub) = begins.filter(|stub| stub.prime && outside && stale.is_none()) else {
+                return self.tell_failure(client, &Failure::NoRecursion);
             };
+            key = Key { name: stub.name.clone(), qtype: Rtype::NS, qclass: Class::IN, cd: false };
         }
         if self.waiting >= self.limits.max_queries.saturating_mul(CLIENTS_PER_QUERY) {
             return self.turn_away(client, stale.as_ref());
@@ -410,6 +416,7 @@ impl Mesh {
             refresh,
             asks: (key.name.clone(), key.qtype),
             hunt: None,
+            passed: Vec::new(),
             waits: Vec::new(),
             parents,
             seeks_glue,
@@ -624,10 +631,12 @@ impl Mesh {
     }
 }
 
-/// Time in which this machine stood still (asleep, or its clock was set) is not held against the question.
+/// Time in which this machine stood still (asleep, or its clock was set) is not held against the question, and its clients
+/// have not waited.
 fn excuse(state: &mut State, due: Millis, now: Millis) {
     let late = now.saturating_sub(due);
     if late >= LATE_WAKE {
         state.ends += late;
+        state.clients.iter_mut().for_each(|client| client.since += late);
     }
 }

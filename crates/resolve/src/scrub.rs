@@ -48,12 +48,7 @@ pub(crate) fn scrub(mut reply: Reply, qname: NameRef<'_>, qtype: Rtype, scope: &
         section.iter_mut().for_each(|set| take_private(set, scope.private));
         section
             .retain(|set| set.class == Class::IN && !set.rdata.is_empty() && set.owner.as_ref().is_subdomain_of(zone));
-        for set in section.iter_mut() {
-            set.ttl = cap(set.ttl, limits);
-            if set.sigs.len() > MAX_SIGS {
-                set.make_mut().sigs = set.sigs.iter().take(MAX_SIGS).collect();
-            }
-        }
+        section.iter_mut().for_each(|set| bound(set, limits));
     }
     let asked = |set: &Rrset| set.owner.as_ref() == qname && (set.rtype == qtype || qtype == Rtype::ANY);
     if !reply.answer.iter().any(asked)
@@ -114,10 +109,7 @@ pub(crate) fn referral(reply: Reply, nth: usize, harden_glue: bool, scope: &Scop
     let Reply { mut authority, additional, .. } = reply;
     let usable = |set: &mut Rrset| {
         take_private(set, private);
-        set.ttl = cap(set.ttl, limits);
-        if set.sigs.len() > MAX_SIGS {
-            set.make_mut().sigs = set.sigs.iter().take(MAX_SIGS).collect();
-        }
+        bound(set, limits);
         set.class == Class::IN && !set.rdata.is_empty()
     };
     let ns = authority.get_mut(nth).and_then(|set| usable(set).then(|| set.clone()))?;
@@ -257,6 +249,19 @@ pub(crate) fn message_ttl(answer: &Answer, qtype: Rtype, limits: &Limits) -> u32
 /// The TTL of a record as this resolver counts it. (`wire` has made those with the highest bit set 0, RFC 2181 8.)
 fn cap(ttl: u32, limits: &Limits) -> u32 {
     ttl.max(limits.cache_min_ttl).min(limits.cache_max_ttl)
+}
+
+/// Cuts a set's TTL to what counts, and its records to what is looked at. A signed set of name servers stays whole: part of
+/// it would be bogus.
+fn bound(set: &mut Rrset, limits: &Limits) {
+    set.ttl = cap(set.ttl, limits);
+    if set.sigs.len() > MAX_SIGS {
+        set.make_mut().sigs = set.sigs.iter().take(MAX_SIGS).collect();
+    }
+    let most = limits.scrub_ns.max(1);
+    if set.rtype == Rtype::NS && set.rdata.len() > most && set.sigs.is_empty() {
+        set.make_mut().rdata = set.rdata.iter().take(most).collect();
+    }
 }
 
 /// RFC 2308 5: a negative answer lives as long as the lesser of its SOA's TTL and MINIMUM field.

@@ -44,7 +44,12 @@ impl Mesh {
     /// SEEK: who knows about the target? Maybe the store: the answer, if a link led there (else the driver has looked), or
     /// the next link, learned when another type of the same name was asked for.
     pub(super) fn seek(&mut self, now: Millis, mut state: Box<State>) {
-        let zone = state.forwards.route(state.target.as_ref(), state.key.qtype).cloned();
+        // Priming begins at the hints, or a forward zone that was passed by (`forward-first`) would be asked again.
+        let zone = if self.primes(&state) {
+            None
+        } else {
+            state.forwards.route(state.target.as_ref(), state.key.qtype).cloned()
+        };
         let first = state.chain.is_empty();
         // A refresh goes past what is known of the name it refreshes, not past what a link leads to.
         let past = first && (state.refresh || state.seeks_glue);
@@ -78,7 +83,7 @@ impl Mesh {
     }
 
     /// The servers of this zone are asked from now on.
-    fn enter(&mut self, now: Millis, mut state: Box<State>, zone: Arc<ForwardZone>) {
+    pub(super) fn enter(&mut self, now: Millis, mut state: Box<State>, zone: Arc<ForwardZone>) {
         if zone.no_cache {
             state.keep_from = state.chain.len() + 1;
         }
@@ -136,7 +141,7 @@ impl Mesh {
 
     /// Whether one more packet may leave for this question.
     pub(super) fn may_send(&self, state: &State) -> bool {
-        state.sends < self.limits.max_sends && (state.hunt.is_none() || state.work.may_send())
+        state.sends < self.limits.max_sends && (state.hunt.is_none() || state.work.may_send(&self.limits))
     }
 
     /// Asks a server that lives and is not asked yet, beside those that are. False if there is none.

@@ -47,7 +47,7 @@
 
 use std::sync::Arc;
 
-use store::{Millis, Put, Security, Trust};
+use store::{Millis, Security, Trust};
 use wire::{Answer, Name, NameRef, Rcode, Reply, Rrset, Rtype};
 
 use super::Mesh;
@@ -73,14 +73,12 @@ pub(super) struct Hunt {
     below: Option<Name>,
     /// Zones that were sought anew from their parents.
     went_up: Vec<Name>,
-    /// Stub zones that failed and are passed by (`stub-first`).
-    passed: Vec<Name>,
     /// The zone whose NS records are waited for.
     priming: Option<Arc<StubZone>>,
 }
 
 impl Hunt {
-    fn new(referrals: u16, passed: Vec<Name>) -> Hunt {
+    fn new(referrals: u16) -> Hunt {
         Hunt {
             at: Delegation::new(Name::root(), Source::Stub),
             recursing: false,
@@ -88,7 +86,6 @@ impl Hunt {
             steps: Steps::default(),
             below: None,
             went_up: Vec::new(),
-            passed,
             priming: None,
         }
     }
@@ -109,7 +106,9 @@ fn seat(name: NameRef<'_>, qtype: Rtype) -> NameRef<'_> {
 fn nearest(mesh: &Mesh, now: Millis, state: &State, hunt: &Hunt, recursion: &Recursion) -> Start {
     let forwards: &Forwards = &state.forwards;
     let from = seat(state.target.as_ref(), state.key.qtype);
-    let stub = recursion.closest(from, &hunt.passed);
+    let stub = recursion.closest(from, &state.passed);
+    // A refresh renews what would end before long, and asks the parent whether a zone is still there (iter_prefetch_ns).
+    let soon = now + u64::from(state.leeway_s) * 1000;
     // Who asks for the NS records of a zone that is primed, primes it.
     let primes = state.target == stub.name && state.key.qtype == Rtype::NS;
     for zone in from.ancestors() {
@@ -118,7 +117,7 @@ fn nearest(mesh: &Mesh, now: Millis, state: &State, hunt: &Hunt, recursion: &Rec
             return Start::At(Delegation::of_stub(stub, forwards, recursion));
         }
         let failed = hunt.below.as_ref().is_some_and(|below| zone.is_subdomain_of(below.as_ref()));
-        let known = || Delegation::of_store(zone, &mesh.memory, now, forwards, recursion);
+        let known = || Delegation::of_store(zone, &mesh.memory, soon, forwards, recursion);
         if !failed && let Some(known) = known().filter(|known| !known.is_useless(recursion)) {
             return Start::At(known);
         }
@@ -135,8 +134,7 @@ impl Mesh {
         if state.forwards.recursion().is_none() {
             return self.fail(now, *state, &Failure::NotForwarded);
         }
-        let (referrals, passed) = state.hunt.take().map_or((0, Vec::new()), |hunt| (hunt.referrals, hunt.passed));
-        let mut hunt = Hunt::new(referrals, passed);
+        let mut hunt = Hunt::new(state.hunt.take().map_or(0, |hunt| hunt.referrals));
         if state.seeks_glue {
             hunt.below = self.zone_of(state.target.as_ref(), now);
         }
@@ -176,14 +174,13 @@ impl Mesh {
 
     /// PRIME: the zone's own NS set is there (RFC 9609), or it is not.
     fn primed(&mut self, now: Millis, mut state: Box<State>, stub: &StubZone, answer: &Answer) {
-        let (Some(recursion), Some(mut hunt)) = (state.forwards.recursion().cloned(), state.hunt.take()) else {
+        let (Some(recursion), Some(hunt)) = (state.forwards.recursion().cloned(), state.hunt.take()) else {
             return self.fail(now, *state, &Failure::NotForwarded);
         };
         let ns = answer.answer.iter().find(|set| set.rtype == Rtype::NS && set.owner == stub.name);
         let Some(ns) = ns else {
             if stub.first {
-                hunt.passed.push(stub.name.clone());
-                return self.descend(now, state, *hunt);
+                return self.pass_by(now, state, *hunt, stub.name.clone());
             }
             state.hunt = Some(hunt);
             let failure = match state.last_fault {
@@ -200,6 +197,31 @@ impl Mesh {
         }
         state.hunt = Some(hunt);
         self.arrive(now, state, at);
+    }
+
+    /// A stub zone has failed, and the question goes on as if it were not there (`stub-first`): to the forward zone it stands
+    /// in, or to where recursion goes on.
+    fn pass_by(&mut self, now: Millis, mut state: Box<State>, hunt: Hunt, stub: Name) {
+        self.say(4, || format!("stub-first: {stub} failed, going on without it"));
+        state.note(now, || Step::Turns { zone: stub.clone(), turn: Turn::StubFirst });
+        state.passed.push(stub);
+        match state.forwards.route_past(state.target.as_ref(), state.key.qtype, &state.passed).cloned() {
+            Some(zone) => {
+                self.release(&mut state);
+                state.sends = 0;
+                self.enter(now, state, zone);
+            }
+            None => self.descend(now, state, hunt),
+        }
+    }
+
+    /// Whether the question is asked for another that primes this zone.
+    pub(super) fn primes(&self, state: &State) -> bool {
+        let primes = |parent: &u64| {
+            let hunt = self.states.get(parent).and_then(|parent| parent.hunt.as_ref());
+            hunt.and_then(|hunt| hunt.priming.as_ref()).is_some_and(|stub| stub.name == state.target)
+        };
+        state.key.qtype == Rtype::NS && state.parents.iter().any(primes)
     }
 
     /// ARRIVE: these servers are asked from now on.
@@ -365,10 +387,7 @@ impl Mesh {
         }
         let Some(mut hunt) = state.hunt.take() else { return };
         if may_go_on && first {
-            self.say(4, || format!("stub-first: {zone} failed, going on without it"));
-            state.note(now, || Step::Turns { zone: zone.clone(), turn: Turn::StubFirst });
-            hunt.passed.push(zone);
-            return self.descend(now, state, *hunt);
+            return self.pass_by(now, state, *hunt, zone);
         }
         if may_go_on && hunt.at.source == Source::Store && !zone.as_ref().is_root() && !hunt.went_up.contains(&zone) {
             self.say(4, || format!("the servers of {zone} are sought anew from its parent"));
@@ -385,7 +404,7 @@ impl Mesh {
     /// Why nobody is left.
     fn dry(&self, state: &State, zone: Name, time_left: bool) -> Failure {
         let target = || state.target.clone();
-        if !state.work.may_send() {
+        if !state.work.may_send(&self.limits) {
             return Failure::TooMuch("exceeded the maximum global quota on number of upstream queries", target());
         }
         match state.last_fault {
@@ -467,7 +486,7 @@ impl Mesh {
             } else {
                 (Trust::AdditionalNoAa, Trust::AuthorityNoAa)
             };
-            let put = Put { leeway_s: 0, ..state.put(now, 0, aa) };
+            let put = state.put(now, 0, aa);
             // Whatever the flag says: the parent's NS records are not its own (RFC 2181 5.4.1).
             self.memory.learn(&found.ns, Trust::AuthorityNoAa, put);
             found.proofs.iter().for_each(|set| self.memory.learn(set, above, put));

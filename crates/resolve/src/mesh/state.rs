@@ -60,6 +60,8 @@ pub(super) struct State {
     pub(super) zone: Option<Arc<ForwardZone>>,
     /// where recursion stands.
     pub(super) hunt: Option<Box<Hunt>>,
+    /// Stub zones that failed and are passed by (`stub-first`).
+    pub(super) passed: Vec<Name>,
     /// Questions that this one waits for, and the states that wait for this one.
     pub(super) waits: Vec<Wait>,
     pub(super) parents: Vec<u64>,

@@ -26,7 +26,7 @@ use wire::{Answer, Class, Name, Rcode, Rtype};
 
 use super::Mesh;
 use super::state::State;
-use crate::limits::{MAX_GLOBAL_QUOTA, MAX_KEY_QUESTIONS, MAX_TARGET_COUNT, MAX_TARGET_NX};
+use crate::limits::{Limits, MAX_KEY_QUESTIONS, MAX_TARGET_COUNT, MAX_TARGET_NX};
 use crate::trace::Trace;
 
 /// Times `num-queries-per-thread` that states may be there with those others wait for.
@@ -90,8 +90,8 @@ impl Work {
         Work { trace, ..Work::default() }
     }
 
-    pub(super) fn may_send(&self) -> bool {
-        self.packets.load(Ordering::Relaxed) < MAX_GLOBAL_QUOTA
+    pub(super) fn may_send(&self, limits: &Limits) -> bool {
+        self.packets.load(Ordering::Relaxed) < limits.max_global_quota
     }
 
     pub(super) fn sent(&self) {

@@ -493,3 +493,37 @@ fn iter_ghost_sub_zones_told_of_beside_an_answer_end_with_the_delegation_that_le
     net.now += 60_000;
     assert_eq!(net.resolve("www.s.s.example.com.", Rtype::A).answer.rcode, Rcode::NXDOMAIN);
 }
+
+#[test]
+fn iter_scrub_ns_few_names_of_a_set_of_name_servers_are_looked_at() {
+    let names: Vec<String> = (0..50).map(|n| format!("ns{n}.example.com.")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let many = ns("example.com.", &names);
+    let world = delegated(GLUED).at("192.0.2.4", move |asked| {
+        (asked.query.qtype == Rtype::NS).then(|| soon(asked.reply(Rcode::NOERROR, vec![many.clone()], vec![])))
+    });
+    let limits = Limits { scrub_ns: 3, ..Limits::default() };
+    let mut net = world.build(limits, |recursion| recursion.minimise = Minimise::Off, |_| {});
+    assert_eq!(net.resolve("example.com.", Rtype::NS).answer.answer[0].rdata.len(), 3);
+}
+
+#[test]
+fn a_machine_that_stood_still_does_not_hold_it_against_clients() {
+    let mut packets = 0;
+    let world = delegated(GLUED).at("192.0.2.4", move |_| {
+        packets += 1;
+        (packets <= 3).then(Vec::new)
+    });
+    let mut net = world.plain();
+    net.ask_as(1, hasty("www.example.com.", Rtype::A));
+    for _ in 0..4 {
+        net.run_until(net.now + 100);
+        if net.told.is_empty() {
+            net.now += 130_000;
+            net.mesh.wake(net.now);
+            net.perform();
+        }
+    }
+    net.run();
+    assert_eq!(addresses(&net.the_answer(1)), ["10.20.30.40"], "{:?}", net.trace());
+}

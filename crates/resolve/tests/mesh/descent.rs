@@ -221,3 +221,89 @@ fn forward_first_goes_on_from_the_root() {
     );
     assert_eq!(addresses(&net.resolve("www.example.com.", Rtype::A)), ["10.20.30.40"]);
 }
+
+#[test]
+fn iter_fwdfirstequal_priming_passes_a_forward_zone_for_the_root_by() {
+    let broken = |asked: &Asked| Some(soon(asked.reply(Rcode::SERVFAIL, vec![], vec![])));
+    let mut net = example().at("192.0.2.1", broken).build(
+        Default::default(),
+        |recursion| recursion.minimise = Minimise::Off,
+        |table| {
+            table.zone(resolve::ForwardZone { first: true, ..zone(".", &[1]) });
+        },
+    );
+    assert_eq!(addresses(&net.resolve("www.example.com.", Rtype::A)), ["10.20.30.40"]);
+    assert_eq!(net.trace().iter().filter(|line| line.starts_with(". NS")).collect::<Vec<_>>(), [". NS @1"]);
+    assert!(net.sent.iter().any(|asked| asked.name() == "." && asked.server.ip().to_string() == "198.51.100.1"));
+}
+
+#[test]
+fn stub_first_inside_a_forward_zone_goes_on_to_the_forward_zone() {
+    let broken = |asked: &Asked| Some(soon(asked.reply(Rcode::SERVFAIL, vec![], vec![])));
+    for (prime, forward_works) in [(false, true), (true, true), (false, false)] {
+        let world = example().at("192.0.2.9", broken).at("192.0.2.1", move |asked| {
+            let rcode = if forward_works { Rcode::NOERROR } else { Rcode::SERVFAIL };
+            let answer = if forward_works { vec![a(&asked.name(), 60, 7)] } else { vec![] };
+            Some(soon(asked.reply(rcode, answer, vec![])))
+        });
+        let mut net = world.build(
+            Default::default(),
+            |recursion| {
+                recursion.minimise = Minimise::Off;
+                recursion.stub(StubZone { first: true, prime, ..stub("example.com.", "192.0.2.9") });
+            },
+            |table| {
+                table.zone(resolve::ForwardZone { first: true, ..zone("com.", &[1]) });
+            },
+        );
+        let wanted = if forward_works { "192.0.2.7" } else { "10.20.30.40" };
+        assert_eq!(addresses(&net.resolve("www.example.com.", Rtype::A)), [wanted], "{:?}", net.trace());
+        let stub = net.sent.iter().filter(|asked| asked.who() == 9).count();
+        assert!(stub <= 2, "the stub is asked {stub} times");
+    }
+}
+
+#[test]
+fn rfc1034_4_3_2_without_recursion_and_with_nothing_known_the_root_is_primed_and_told() {
+    let mut net = example().plain();
+    net.ask_as(1, resolve::Question { rd: false, ..question("www.example.com.", Rtype::A) });
+    net.run();
+    let told = net.the_answer(1);
+    assert_eq!(shown(&told.answer.answer), [". 3600 NS"]);
+    assert_eq!(shown(&told.answer.additional), ["ns.root. 3600 A"]);
+    assert_eq!(net.trace(), [". NS @1"]);
+    net.resolve("www.example.com.", Rtype::A);
+    net.ask_as(2, resolve::Question { rd: false, ..question("x.example.com.", Rtype::A) });
+    assert_eq!(shown(&net.the_answer(2).answer.authority), ["example.com. 3600 NS"]);
+}
+
+#[test]
+fn iter_prefetch_ns_a_refresh_asks_the_parent_for_a_delegation_that_ends_before_long() {
+    let mut moved = false;
+    let world = example()
+        .zone("example.com.", "192.0.2.5", "example.com. NS ns.example.com.\nns.example.com. A 192.0.2.5")
+        .at("198.51.100.2", move |asked| {
+            let was = std::mem::replace(&mut moved, true);
+            was.then(|| {
+                let ns = set("example.com.", 3600, Rtype::NS, name("ns.example.com.").as_ref().as_wire());
+                let referral = wire::Answer {
+                    authority: vec![ns],
+                    additional: vec![a("ns.example.com.", 3600, 5)],
+                    ..Default::default()
+                };
+                soon(asked.render(&referral))
+            })
+        });
+    let mut net = world.plain();
+    net.resolve("example.com.", Rtype::NS);
+    net.now += 3_300_000;
+    let forwards = std::sync::Arc::clone(&net.forwards);
+    net.mesh.prefetch(net.now, &forwards, question("example.com.", Rtype::NS));
+    net.perform();
+    net.run();
+    assert_eq!(net.trace()[4..], ["example.com. NS @1", "example.com. NS @2", "example.com. NS @5"]);
+    net.resolve("x.example.com.", Rtype::A);
+    assert_eq!(net.sent.last().map(Asked::who), Some(5));
+    let known = net.store.rrset(name("example.com.").as_ref(), Rtype::NS, wire::Class::IN, false, net.now);
+    assert_eq!(known.map(|known| known.set.ttl), Some(3600));
+}
