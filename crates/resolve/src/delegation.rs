@@ -67,6 +67,8 @@ pub(crate) struct Delegation {
     pub(crate) source: Source,
     pub(crate) hosts: Vec<Host>,
     pub(crate) addrs: Vec<SocketAddr>,
+    /// Addresses that the parent told of names outside the zone, used when nobody else has any (`harden-unverified-glue`).
+    spare: Vec<Rrset>,
     pub(crate) tcp_only: bool,
     pub(crate) no_cache: bool,
     /// When its NS records end; `None`: never. What is delegated from here ends no later, or a zone that is gone could live on
@@ -105,8 +107,8 @@ fn makes_sense(addr: IpAddr) -> bool {
 
 impl Delegation {
     pub(crate) fn new(zone: Name, source: Source) -> Delegation {
-        let (hosts, addrs) = (Vec::new(), Vec::new());
-        Delegation { zone, source, hosts, addrs, tcp_only: false, no_cache: false, expires: None }
+        let (hosts, addrs, spare) = (Vec::new(), Vec::new(), Vec::new());
+        Delegation { zone, source, hosts, addrs, spare, tcp_only: false, no_cache: false, expires: None }
     }
 
     /// What the operator says of a zone.
@@ -202,6 +204,20 @@ impl Delegation {
             host.glue |= glue && any;
             *host.need(rtype) = if any { Need::Known } else { Need::Failed };
         }
+    }
+
+    /// Keeps glue back until it is needed.
+    pub(crate) fn keep_spare(&mut self, glue: Vec<Rrset>) {
+        self.spare = glue;
+    }
+
+    /// Uses the glue that was kept back. False if there is none.
+    pub(crate) fn use_spare(&mut self, forwards: &Forwards, recursion: &Recursion) -> bool {
+        let before = self.addrs.len();
+        for set in std::mem::take(&mut self.spare) {
+            self.learn(set.owner.as_ref(), set.rtype, addresses(&set), false, forwards, recursion);
+        }
+        self.addrs.len() > before
     }
 
     /// Adds an address, unless it makes no sense or may not be asked. True if it is among them now.

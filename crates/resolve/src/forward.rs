@@ -165,9 +165,10 @@ impl Forwards {
     }
 
     /// The CD bit that is part of the keys of the store: none where this resolver validates, for then one answer serves all
-    /// and says itself what is known of its truth.
+    /// and says itself what is known of its truth; nor where there is no forwarder that could, for recursion finds the same
+    /// for all.
     pub fn key_cd(&self, cd: bool) -> bool {
-        cd && self.trust.is_none()
+        cd && self.trust.is_none() && !self.zones.is_empty()
     }
 
     /// Who is asked while every server of a zone is dead (`resolv-fallback`).

@@ -13,7 +13,7 @@ use hashbrown::HashSet;
 use wire::{Answer, Class, Name, NameError, NameRef, Rcode, RdataSet, Reply, Rrset, Rtype};
 
 use crate::forward::PrivateAddresses;
-use crate::limits::{FAILURE_TTL, Limits, MAX_SIGS, NO_RECORD_TTL};
+use crate::limits::{FAILURE_TTL, Limits, NO_RECORD_TTL};
 
 /// What a usable reply means for the question.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +81,12 @@ pub(crate) fn scrub(mut reply: Reply, qname: NameRef<'_>, qtype: Rtype, scope: &
     let mut additional = reply.additional;
     if !additional.is_empty() {
         let next: HashSet<NameRef<'_>> = answer.iter().chain(&authority).flat_map(leads_to).collect();
-        let useful = |rtype| matches!(rtype, Rtype::A | Rtype::AAAA | Rtype::SVCB | Rtype::HTTPS);
+        let bindings = !limits.harden_unknown_additional;
+        let useful = |rtype| match rtype {
+            Rtype::A | Rtype::AAAA => true,
+            Rtype::SVCB | Rtype::HTTPS => bindings,
+            _ => false,
+        };
         // What stands in the answer is not said twice (RFC 2181 5).
         let said: HashSet<(NameRef<'_>, Rtype)> = answer.iter().map(|set| (set.owner.as_ref(), set.rtype)).collect();
         additional.retain(|set| {
@@ -255,8 +260,8 @@ fn cap(ttl: u32, limits: &Limits) -> u32 {
 /// it would be bogus.
 fn bound(set: &mut Rrset, limits: &Limits) {
     set.ttl = cap(set.ttl, limits);
-    if set.sigs.len() > MAX_SIGS {
-        set.make_mut().sigs = set.sigs.iter().take(MAX_SIGS).collect();
+    if set.sigs.len() > limits.scrub_rrsig {
+        set.make_mut().sigs = set.sigs.iter().take(limits.scrub_rrsig).collect();
     }
     let most = limits.scrub_ns.max(1);
     if set.rtype == Rtype::NS && set.rdata.len() > most && set.sigs.is_empty() {

@@ -353,6 +353,11 @@ impl Mesh {
         let Some(mut hunt) = state.hunt.take() else {
             return self.fail(now, *state, &Failure::NotForwarded);
         };
+        if may_go_on && hunt.at.use_spare(&state.forwards, &recursion) {
+            state.hunt = Some(hunt);
+            self.add_targets(&mut state);
+            return self.ask(now, state);
+        }
         if may_go_on && !hunt.recursing && state.servers.iter().any(|target| target.borrows) {
             hunt.recursing = true;
             for target in state.servers.iter_mut().filter(|target| target.borrows) {
@@ -478,6 +483,11 @@ impl Mesh {
             // `word` has found it to be usable.
             return self.fail(now, *state, &Failure::NotForwarded);
         };
+        let mut spare = Vec::new();
+        if self.limits.harden_unverified_glue {
+            let inside = |set: &Rrset| set.owner.as_ref().is_subdomain_of(found.ns.owner.as_ref());
+            (found.glue, spare) = std::mem::take(&mut found.glue).into_iter().partition(inside);
+        }
         let left = hunt.at.left(now);
         std::iter::once(&mut found.ns).chain(&mut found.glue).for_each(|set| set.ttl = set.ttl.min(left));
         if !no_cache {
@@ -509,6 +519,7 @@ impl Mesh {
         }
         let mut at = Delegation::of_reply(&found.ns, &found.glue, Source::Parent, &state.forwards, &recursion);
         at.no_cache = no_cache;
+        at.keep_spare(spare);
         at.expires = Some(now + u64::from(found.ns.ttl) * 1000);
         at.fill(&self.memory, now, &state.forwards, &recursion);
         self.arrive(now, state, at);

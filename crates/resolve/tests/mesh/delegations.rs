@@ -527,3 +527,22 @@ fn a_machine_that_stood_still_does_not_hold_it_against_clients() {
     net.run();
     assert_eq!(addresses(&net.the_answer(1)), ["10.20.30.40"], "{:?}", net.trace());
 }
+
+#[test]
+fn harden_unverified_glue_of_names_outside_the_zone_is_looked_up_and_else_used() {
+    let limits = Limits { harden_unverified_glue: true, ..Limits::default() };
+    let cut = "example.com. NS ns.other.com.\nns.other.com. A 192.0.2.66\nother.com. NS ns.other.com.";
+    let plain = |recursion: &mut resolve::Recursion| recursion.minimise = Minimise::Off;
+    let world = || delegated(cut).at("192.0.2.66", refuse(Rcode::REFUSED));
+    let own = "ns.other.com. A 192.0.2.4\nother.com. NS ns.other.com.";
+    let net = works(
+        world()
+            .zone("other.com.", "192.0.2.5", own)
+            .more("com.", "other.com. NS ns2.other.com.\nns2.other.com. A 192.0.2.5")
+            .build(limits, plain, |_| {}),
+    );
+    assert!(net.sent.iter().all(|asked| asked.name() != "www.example.com." || asked.who() != 66), "{:?}", net.trace());
+    let cut = "example.com. NS ns.other.com.\nns.other.com. A 192.0.2.4";
+    let net = works(delegated(cut).build(limits, plain, |_| {}));
+    assert!(net.trace().contains(&"ns.other.com. A @2".to_owned()), "looked up in vain: {:?}", net.trace());
+}
