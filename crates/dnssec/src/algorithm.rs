@@ -73,6 +73,8 @@ impl Algorithm {
             | Algorithm::RSASHA1_NSEC3
             | Algorithm::RSASHA256
             | Algorithm::RSASHA512 => rsa_parts(key).map(|(_, modulus)| bits(modulus)),
+            // RFC 2536 2: the size parameter T counts 64 bits beyond 512.
+            Algorithm::DSA | Algorithm::DSA_NSEC3 => key.first().map(|t| 512 + 64 * u32::from(*t)),
             Algorithm::ECDSAP256 | Algorithm::ECDSAP384 => u32::try_from(key.len() * 4).ok(),
             _ => u32::try_from(key.len() * 8).ok(),
         }

@@ -109,6 +109,19 @@ pub struct Tracked {
     pub changed: u64,
 }
 
+impl Tracked {
+    /// Whether rolls of it are announced.
+    fn is_sep(&self) -> bool {
+        Dnskey::parse(&self.rdata).is_some_and(|key| key.is_sep())
+    }
+
+    /// Whether it has been there long and often enough to be trusted.
+    fn is_due(&self, timers: &Timers, now: u64) -> bool {
+        let age = now.saturating_sub(self.changed);
+        self.state == State::AddPend && age >= timers.add_holddown_s && self.count >= MIN_SEEN
+    }
+}
+
 /// What a probe did to a key. `None` is a key that was not, or is no longer, followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
@@ -136,7 +149,7 @@ pub struct Autotrust {
     pub owner: Name,
     /// Where to begin when no key is known yet.
     pub ds: RdataSet,
-    /// The keys followed.
+    /// The keys followed, the last one first: that is the order of Unbound's files.
     pub keys: Vec<Tracked>,
     /// Unix seconds of the last probe, 0 before the first.
     pub last_queried: u64,
@@ -180,8 +193,17 @@ impl Autotrust {
         (!none).then(|| Anchor { owner: self.owner.clone(), ds: self.ds.clone(), dnskey })
     }
 
+    /// What a set of keys may be signed by: what is trusted, and keys that will be as soon as they are seen again. A zone
+    /// that rolled on while this machine slept signs with nothing else any more; RFC 5011 4.1 would leave it without an
+    /// anchor for ever, and Unbound takes them too.
+    fn believed(&self, timers: &Timers, now: u64) -> Option<Anchor> {
+        let mut anchor = self.anchor()?;
+        self.keys.iter().filter(|key| key.is_due(timers, now)).for_each(|key| _ = anchor.dnskey.push(&key.rdata));
+        Some(anchor)
+    }
+
     /// Takes what a probe for the zone's DNSKEY set brought, `None` for no reply, at `now` in unix seconds. The caller saves
-    /// the file afterwards in any case, and probes again at [`Autotrust::next_probe`], less some chance of its own.
+    /// the file afterwards, and probes again at [`Autotrust::next_probe`], less some chance of its own.
     pub fn probe(
         &mut self,
         set: Option<&Rrset>,
@@ -192,10 +214,12 @@ impl Autotrust {
     ) -> Probe {
         let mut changes = Vec::new();
         self.last_queried = now;
+        // What the operator wrote has no dates.
+        self.keys.iter_mut().filter(|key| key.changed == 0).for_each(|key| key.changed = now);
         let keys = match set {
             Some(set) if set.rtype == Rtype::DNSKEY && set.owner == self.owner => {
                 self.take_revocations(set, rules, now, budget, &mut changes);
-                match self.anchor() {
+                match self.believed(timers, now) {
                     Some(anchor) => keys::by_anchor(set, &anchor, rules, now, budget),
                     None => Keys::Insecure(Reason::KeyRevoked),
                 }
@@ -208,6 +232,9 @@ impl Autotrust {
             self.take_set(zone.set().set(), timers, rules, now, budget, &mut changes);
             self.set_timers(zone.set().set(), timers, rules, now);
             self.next_probe = now.saturating_add(self.query_interval);
+        } else if self.revoked {
+            // There is nothing to come back to.
+            (self.last_success, self.failed, self.next_probe) = (now, 0, 0);
         } else {
             self.failed = self.failed.saturating_add(1);
             self.next_probe = now.saturating_add(self.retry_time);
@@ -279,16 +306,21 @@ impl Autotrust {
             }
             let state = if meant { State::Valid } else { State::AddPend };
             let rdata = key.rdata.to_vec();
-            self.keys.push(Tracked { rdata, ttl: set.ttl, state, count: 0, changed: now });
+            self.keys.insert(0, Tracked { rdata, ttl: set.ttl, state, count: 0, changed: now });
             changes.push(Change { tag: key.tag(), from: None, to: Some(state) });
         }
+        // The last keys that are trusted are not forgotten for being missing, as long as one of them may sign again.
+        let any_here = self.keys.iter().any(|known| {
+            matches!(known.state, State::Valid | State::Missing) && seps.iter().any(|key| key.rdata == known.rdata)
+        });
+        let no_end = Timers { keep_missing_s: 0, ..*timers };
         self.keys.retain_mut(|known| {
             let tag = Dnskey::parse(&known.rdata).map_or(0, |key| key.tag());
             let here = seps.iter().any(|key| key.rdata == known.rdata);
             if here {
                 known.ttl = set.ttl;
             }
-            let next = step(known, here, timers, now);
+            let next = step(known, here, if any_here { timers } else { &no_end }, now);
             if next != Some(known.state) {
                 changes.push(Change { tag, from: Some(known.state), to: next });
                 known.changed = now;
@@ -347,7 +379,7 @@ impl Autotrust {
                     let (state, count, changed) = key_notes(notes).ok_or_else(|| error("not a state of a key"))?;
                     if let Some(state) = state {
                         let ttl = record.ttl.unwrap_or(0);
-                        auto.keys.push(Tracked { rdata: record.rdata, ttl, state, count, changed });
+                        auto.keys.insert(0, Tracked { rdata: record.rdata, ttl, state, count, changed });
                     }
                 }
                 _ => {}
@@ -360,6 +392,10 @@ impl Autotrust {
             }
             _ => return Err(AnchorError { line: 1, what: "the file has no trust anchor".into() }),
         };
+        // A file made of all keys of a zone has those too that sign its data, and no roll of them is announced.
+        if !auto.ds.is_empty() || auto.keys.iter().any(Tracked::is_sep) {
+            auto.keys.retain(Tracked::is_sep);
+        }
         auto.last_queried = head.last_queried;
         auto.last_success = head.last_success;
         auto.next_probe = head.next_probe;
@@ -375,8 +411,10 @@ impl Autotrust {
         let mut text = String::from("; autotrust trust anchor file\n");
         if self.revoked {
             text.push_str(
-                ";;REVOKED\n; every key of the zone has been revoked: it has no trust anchor any more. To start again, put\n\
-                 ; the DS or DNSKEY records that are to be trusted in the place of this text.\n",
+                // To the letter what Unbound writes, for who compares the files.
+                ";;REVOKED\n; The zone has all keys revoked, and is\n; considered as if it has no trust anchors.\n\
+                 ; the remainder of the file is the last probe.\n; to restart the trust anchor, overwrite this file.\n\
+                 ; with one containing valid DNSKEYs or DSes.\n",
             );
         }
         let time = |seconds: u64| format!("{seconds} ;;{}", date_text(seconds));
@@ -421,8 +459,7 @@ impl Autotrust {
     }
 }
 
-/// The next state of a key; `None` when it is no longer followed (RFC 5011 4.1). A set comes here only if a trusted key in
-/// it has signed it, so forgetting one that is missing never forgets the last.
+/// The next state of a key; `None` when it is no longer followed (RFC 5011 4.1).
 fn step(key: &mut Tracked, here: bool, timers: &Timers, now: u64) -> Option<State> {
     let age = now.saturating_sub(key.changed);
     match key.state {

@@ -12,6 +12,7 @@ use crate::ds::{self, Ds};
 use crate::key::Dnskey;
 use crate::reason::Reason;
 use crate::rules::Rules;
+use crate::sig::Rrsig;
 use crate::verify::{Outcome, Secure, Signers};
 
 /// What became of a DNSKEY set.
@@ -88,7 +89,14 @@ pub fn by_anchor(keys: &Rrset, anchor: &Anchor, rules: &Rules, now: u64, budget:
 }
 
 /// The keys that `ds` or `trusted` mean must have signed the whole set (RFC 4035 5.2).
-fn prove(keys: &Rrset, ds: &[Ds<'_>], trusted: &[Dnskey<'_>], rules: &Rules, now: u64, budget: &mut Budget) -> Keys {
+fn prove<'k>(
+    keys: &'k Rrset,
+    ds: &[Ds<'_>],
+    trusted: &[Dnskey<'k>],
+    rules: &Rules,
+    now: u64,
+    budget: &mut Budget,
+) -> Keys {
     if keys.rtype != Rtype::DNSKEY || keys.rdata.is_empty() {
         return Keys::Bogus(Reason::NoKeys);
     }
@@ -122,7 +130,7 @@ fn prove(keys: &Rrset, ds: &[Ds<'_>], trusted: &[Dnskey<'_>], rules: &Rules, now
 fn entry_points<'k>(
     keys: &'k Rrset,
     ds: &[Ds<'_>],
-    trusted: &[Dnskey<'_>],
+    trusted: &[Dnskey<'k>],
     budget: &mut Budget,
 ) -> Result<Result<Vec<Dnskey<'k>>, Reason>, OverBudget> {
     let mut entry = Vec::new();
@@ -144,5 +152,9 @@ fn entry_points<'k>(
             entry.push(key);
         }
     }
+    // What a trusted key has signed is believed even when the zone does not show that key (any more).
+    let shown = |key: &Dnskey<'_>| keys.rdata.iter().filter_map(Dnskey::parse).any(|shown| shown.same_but_revoked(key));
+    let signs = |key: &Dnskey<'_>| keys.sigs.iter().filter_map(Rrsig::parse).any(|sig| sig.tag == key.tag());
+    entry.extend(trusted.iter().filter(|key| signs(key) && !shown(key)));
     Ok(if entry.is_empty() { Err(Reason::NoKeyForDs) } else { Ok(entry) })
 }

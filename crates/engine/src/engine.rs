@@ -22,6 +22,7 @@ use wire::{CookieSecret, Name, Rtype};
 
 use crate::compile::{self, Compiled, compile};
 use crate::document::{Document, Log};
+use crate::follow::Follow;
 use crate::surroundings::{self, Hosts, Stamp, Surroundings};
 use crate::watch::Watch;
 use crate::{Failure, listening, lookup, trust};
@@ -114,6 +115,7 @@ pub struct Engine {
     cookie_secret: CookieSecret,
     /// What changes in trust anchors while it runs.
     live: Arc<Live>,
+    follow: Follow,
     state: Arc<Mutex<State>>,
     /// There while the document refers to something that changes by itself.
     watch: Mutex<Option<Watch>>,
@@ -165,10 +167,12 @@ impl Engine {
         let log = Logger::open(Options::default()).map_err(|e| Failure::new(e.to_string()))?;
         let mut secret = [0; 16];
         getrandom::fill(&mut secret).map_err(|e| Failure::new(format!("no random numbers: {e}")))?;
+        let (log, live) = (Arc::new(log), Arc::<Live>::default());
         Ok(Self {
-            log: Arc::new(log),
+            follow: Follow::new(Arc::clone(&live), Arc::clone(&log)),
+            log,
             cookie_secret: CookieSecret(secret),
-            live: Arc::default(),
+            live,
             state: Arc::default(),
             watch: Mutex::default(),
         })
@@ -235,7 +239,7 @@ impl Engine {
         let mut compiled = compile(&document, scan, self.cookie_secret.clone(), &found, &self.live);
         let autos = std::mem::take(&mut compiled.autos);
         let snapshot = accepted(compiled)?;
-        self.live.follow(autos.iter().filter_map(|file| file.auto.anchor()));
+        self.follow.take(autos);
         self.log.line(Level::Notice, 0, &trust::summary(document.trust.as_ref(), snapshot.forwards.trust()));
         let store = Arc::new(Store::new(sizes(&document)));
         let wanted = descriptors(&document, state.workers);
@@ -257,17 +261,9 @@ impl Engine {
         let inherited = std::mem::take(&mut state.inherited);
         let bulk = scan.map_or(0, digest);
         let watched = watched(&document);
-        state.running = Some(Running {
-            pool: Arc::new(pool),
-            store,
-            document,
-            found,
-            stamp,
-            seen: stamp,
-            listening,
-            bulk,
-            inherited,
-        });
+        let pool = Arc::new(pool);
+        self.run_follow(&pool, &store, &document);
+        state.running = Some(Running { pool, store, document, found, stamp, seen: stamp, listening, bulk, inherited });
         drop(state);
         self.watch(watched)
     }
@@ -328,7 +324,7 @@ impl Engine {
         if next.trust != running.document.trust {
             self.log.line(Level::Notice, 0, &summary);
         }
-        self.live.follow(autos.iter().filter_map(|file| file.auto.anchor()));
+        self.follow.take(autos);
         let applied = running.pool.apply(Arc::new(snapshot));
         // Even if a worker takes long: the snapshot is in force, and the next reload finds nothing outdated any more.
         if let Some(what) = flush(&running.store, &outdated) {
@@ -348,6 +344,7 @@ impl Engine {
             changed(format!("resolv-fallback: {}", listed(&found.resolvers)), Effect::Live);
         }
         let watched = watched(&next);
+        self.run_follow(&running.pool, &running.store, &next);
         running.bulk = bulk;
         running.document = next;
         running.found = found;
@@ -357,6 +354,14 @@ impl Engine {
             self.log.line(Level::Error, 0, &error.to_string()); // all else is in force
         }
         Ok(changes)
+    }
+
+    /// Trust anchors that follow RFC 5011 are looked after with this from now on.
+    fn run_follow(&self, pool: &Arc<Pool>, store: &Arc<Store>, document: &Document) {
+        if let Err(error) = self.follow.run(pool, store, document.trust.as_ref()) {
+            let text = format!("auto-trust-anchor-file: no thread can be started, no key roll is followed: {error}");
+            self.log.line(Level::Error, 0, &Failure::new(text).to_string());
+        }
     }
 
     /// The workers and the cache, while they run: what takes time is asked of them without the lock.
@@ -469,7 +474,10 @@ impl Engine {
                 let (state, log) = (Arc::clone(&self.state), Arc::clone(&self.log));
                 let mut hosts = Hosts::default();
                 let look = move || look(&state, &mut hosts, &log);
-                *watch = Some(Watch::start(look).map_err(|e| Failure::new(format!("no thread can be started: {e}")))?);
+                *watch = Some(
+                    Watch::start("runbound-watch", look)
+                        .map_err(|e| Failure::new(format!("no thread can be started: {e}")))?,
+                );
             }
             (None, false) => {}
         }
@@ -482,6 +490,7 @@ impl Engine {
         if let Some(running) = running {
             running.pool.stop();
         }
+        self.follow.stop();
         *lock(&self.watch) = None; // after the workers, so that it waits for no look-up
     }
 }

@@ -11,6 +11,7 @@ pub mod document;
 mod engine;
 pub mod explain;
 mod failure;
+mod follow;
 mod listening;
 pub mod lookup;
 pub mod surroundings;

@@ -97,7 +97,7 @@ pub(crate) fn trusted(from: &document::Trust, live: &Arc<Live>, messages: &mut M
 }
 
 /// How strictly is checked. Where the file says more than a field holds, the most it holds means the same.
-fn rules(from: &document::Trust) -> Rules {
+pub(crate) fn rules(from: &document::Trust) -> Rules {
     let steps = from.iterations.iter().map(|(bits, limit)| (*bits, u16::try_from(*limit).unwrap_or(u16::MAX)));
     Rules {
         rsasha1: from.sha1,

@@ -1,10 +1,12 @@
 //! Follows what the file refers to and does not hold, while the file stays as it is.
 //!
-//! Owns one thread and its times; what is found, and what becomes of it, is `Look`'s: a step that the engine hands in.
+//! Owns one thread and its times; what is found, and what becomes of it, is `look`'s: a step that the engine hands in.
 //! The thread sleeps but for a look every few seconds, and ends when the [`Watch`] is dropped. It must never hold a lock
 //! while it sleeps.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use std::{io, thread};
@@ -12,68 +14,67 @@ use std::{io, thread};
 /// Time between two looks, of which the second reads a changed resolv.conf, for the price of one system call each.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-#[derive(Default)]
-struct Wish {
-    look: bool,
-    end: bool,
-}
-
-#[derive(Default)]
-struct Bell {
-    wish: Mutex<Wish>,
-    rung: Condvar,
-}
+/// Asks for looks. A pair of sockets, since the kernel then measures the sleep and nobody's clock does.
+#[derive(Clone)]
+pub(crate) struct Bell(Arc<UnixStream>);
 
 impl Bell {
-    fn ring(&self, wish: impl FnOnce(&mut Wish)) {
-        wish(&mut self.wish.lock().unwrap_or_else(PoisonError::into_inner));
-        self.rung.notify_all();
-    }
-
-    /// Sleeps until it is time for the next look; false if there will be none.
-    fn sleep(&self) -> bool {
-        let wish = self.wish.lock().unwrap_or_else(PoisonError::into_inner);
-        let sleeping = |wish: &mut Wish| !wish.look && !wish.end;
-        let (mut wish, _) =
-            self.rung.wait_timeout_while(wish, LOOK_EVERY, sleeping).unwrap_or_else(PoisonError::into_inner);
-        wish.look = false;
-        !wish.end
+    /// Asks for a look now. It waits for nothing: one that is asked for already is enough.
+    pub(crate) fn look(&self) {
+        let _ = (&*self.0).write(&[0]);
     }
 }
 
 /// The thread. Dropping it ends it, after the look that is under way.
 pub(crate) struct Watch {
-    bell: Arc<Bell>,
+    bell: Bell,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Watch {
-    /// Starts looking.
+    /// Starts looking in a thread of this name.
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub(crate) fn start(mut look: impl FnMut() + Send + 'static) -> io::Result<Watch> {
-        let bell = Arc::new(Bell::default());
-        let theirs = Arc::clone(&bell);
+    pub(crate) fn start(name: &str, mut look: impl FnMut() + Send + 'static) -> io::Result<Watch> {
+        let (ours, theirs) = UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        theirs.set_read_timeout(Some(LOOK_EVERY))?;
         let run = move || {
             look();
-            while theirs.sleep() {
+            while sleep(&theirs) {
                 look();
             }
         };
-        let thread = thread::Builder::new().name("runbound-watch".to_owned()).spawn(run)?;
-        Ok(Watch { bell, thread: Some(thread) })
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(run)?;
+        Ok(Watch { bell: Bell(Arc::new(ours)), thread: Some(thread) })
     }
 
     /// Asks for a look now.
     pub(crate) fn look(&self) {
-        self.bell.ring(|wish| wish.look = true);
+        self.bell.look();
+    }
+
+    /// What others ask for looks with.
+    pub(crate) fn bell(&self) -> Bell {
+        self.bell.clone()
+    }
+}
+
+/// Sleeps until it is time for the next look; false if there will be none.
+fn sleep(mut bell: &UnixStream) -> bool {
+    match bell.read(&mut [0; 64]) {
+        Ok(0) => false,
+        Ok(_) => true,
+        Err(error) => {
+            matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
+        }
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.bell.ring(|wish| wish.end = true);
+        let _ = self.bell.0.shutdown(std::net::Shutdown::Both);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join(); // a panic there has been printed, and what it watched stays as it was
         }
@@ -89,12 +90,14 @@ mod tests {
     #[test]
     fn it_looks_at_once_when_asked_and_no_more_once_dropped() {
         let (looked, looks) = channel();
-        let watch = Watch::start(move || assert!(looked.send(()).is_ok())).expect("a thread");
+        let watch = Watch::start("test", move || assert!(looked.send(()).is_ok())).expect("a thread");
         let wait = || looks.recv_timeout(Duration::from_secs(20)).is_ok();
         assert!(wait());
         watch.look();
         assert!(wait());
+        let bell = watch.bell();
         drop(watch);
+        bell.look();
         assert!(looks.iter().count() <= 1, "the sender is gone with the thread");
     }
 }

@@ -257,6 +257,9 @@ impl Worker {
     pub(crate) fn tick(&self) -> u64 {
         let at = Moment::now();
         self.at.set(at);
+        if let Some(trust) = self.snapshot.borrow().forwards.trust() {
+            trust.live().tick(at.unix_us / 1_000_000);
+        }
         at.monotonic_ns / 1_000
     }
 

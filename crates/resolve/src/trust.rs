@@ -7,8 +7,9 @@
 //! A [`Trust`] belongs to a snapshot and never changes. A [`Live`] outlives snapshots and is shared by all workers; whoever
 //! remembers what followed from it compares [`Live::version`] and forgets when it moved.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use dnssec::{Anchor, Anchors, Rules};
 use hashbrown::{HashMap, HashSet};
@@ -253,10 +254,22 @@ pub enum NtaError {
 }
 
 /// What changes while it runs and outlives snapshots: negative trust anchors, and anchors that follow RFC 5011.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Live {
     version: AtomicU64,
     inner: RwLock<Inner>,
+    /// Unix seconds at which something is to be done, plus one; 0: nothing is.
+    due: AtomicU64,
+    bell: Mutex<Option<Bell>>,
+}
+
+/// Called when something is due. It must return at once.
+pub type Bell = Box<dyn Fn() + Send + Sync>;
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Live").field("version", &self.version).field("inner", &self.inner).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -286,6 +299,27 @@ impl Live {
         let inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         self.version.fetch_add(1, Ordering::AcqRel);
         inner
+    }
+
+    /// Whoever follows the anchors has something to do at this date, unix seconds; `None`: nothing.
+    pub fn due_at(&self, date: Option<u64>) {
+        self.due.store(date.map_or(0, |date| date.saturating_add(1)), Ordering::Relaxed);
+    }
+
+    /// Whom to call when that date has come.
+    pub fn on_due(&self, bell: Option<Bell>) {
+        *self.bell.lock().unwrap_or_else(PoisonError::into_inner) = bell;
+    }
+
+    /// It is this date. If something is due, it is called out, once.
+    pub fn tick(&self, date: u64) {
+        let due = self.due.load(Ordering::Relaxed);
+        if due == 0 || date < due - 1 || self.due.swap(0, Ordering::Relaxed) == 0 {
+            return;
+        }
+        if let Some(bell) = &*self.bell.lock().unwrap_or_else(PoisonError::into_inner) {
+            bell();
+        }
     }
 
     /// Makes a negative trust anchor, or gives one of that name another end.
@@ -440,6 +474,27 @@ mod tests {
         assert!(moved(&live));
         live.follow(anchors(". DS 1 8 2 ab").iter().cloned());
         assert!(!moved(&live), "the same anchors");
+    }
+
+    #[test]
+    fn what_is_due_is_called_out_once() {
+        let live = Live::default();
+        let calls = Arc::new(AtomicU64::new(0));
+        let heard = Arc::clone(&calls);
+        live.on_due(Some(Box::new(move || _ = heard.fetch_add(1, Ordering::Relaxed))));
+        live.tick(u64::MAX);
+        live.due_at(Some(100));
+        live.tick(99);
+        assert_eq!(calls.load(Ordering::Relaxed), 0);
+        live.tick(5_000);
+        live.tick(5_001);
+        assert_eq!(calls.load(Ordering::Relaxed), 1, "the clock may jump");
+        live.due_at(Some(0));
+        live.tick(0);
+        assert_eq!(calls.load(Ordering::Relaxed), 2);
+        live.due_at(None);
+        live.tick(0);
+        assert_eq!(calls.load(Ordering::Relaxed), 2);
     }
 
     #[test]

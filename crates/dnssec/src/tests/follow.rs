@@ -42,16 +42,16 @@ fn rfc5011_a_new_key_is_trusted_after_30_days_and_not_before() {
     assert_eq!(first.changes, [Change { tag: old.tag(), from: None, to: Some(State::Valid) }]);
     assert!(auto.ds.is_empty(), "the key itself is known now");
     probe(&mut auto, &[&old, &new], &[&old], NOW + DAY);
-    assert_eq!(states(&auto), [(old.tag(), State::Valid), (new.tag(), State::AddPend)]);
+    assert_eq!(states(&auto), [(new.tag(), State::AddPend), (old.tag(), State::Valid)]);
     probe(&mut auto, &[&old, &new], &[&old], NOW + DAY + ADD_HOLDDOWN_S - 1);
-    assert_eq!(states(&auto)[1].1, State::AddPend);
+    assert_eq!(states(&auto)[0].1, State::AddPend);
     // A set signed by the pending key alone is not believed.
-    let early = probe(&mut auto, &[&old, &new], &[&new], NOW + DAY + ADD_HOLDDOWN_S);
+    let early = probe(&mut auto, &[&old, &new], &[&new], NOW + DAY + ADD_HOLDDOWN_S - 1);
     assert!(matches!(early.keys, Keys::Bogus(_)) && auto.failed == 1 && early.changes.is_empty());
     let there = probe(&mut auto, &[&old, &new], &[&old], NOW + DAY + ADD_HOLDDOWN_S);
     assert_eq!(there.changes, [Change { tag: new.tag(), from: Some(State::AddPend), to: Some(State::Valid) }]);
     assert!(matches!(probe(&mut auto, &[&new], &[&new], NOW + 40 * DAY).keys, Keys::Secure(_)));
-    assert_eq!(states(&auto), [(old.tag(), State::Missing), (new.tag(), State::Valid)]);
+    assert_eq!(states(&auto), [(new.tag(), State::Valid), (old.tag(), State::Missing)]);
     assert!(probe(&mut auto, &[&old, &new], &[&old], NOW + 41 * DAY).changes.len() == 1, "seen again");
 }
 
@@ -64,7 +64,7 @@ fn rfc5011_a_key_that_is_gone_before_its_time_starts_again() {
     assert_eq!(gone.changes, [Change { tag: new.tag(), from: Some(State::AddPend), to: None }]);
     probe(&mut auto, &[&old, &new], &[&old], NOW + 30 * DAY);
     probe(&mut auto, &[&old, &new], &[&old], NOW + 31 * DAY);
-    assert_eq!(states(&auto)[1].1, State::AddPend);
+    assert_eq!(states(&auto)[0].1, State::AddPend);
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn rfc5011_a_key_seen_once_long_ago_is_not_trusted() {
     let (old, new) = (key(1), key(2));
     let mut auto = begin(&old);
     probe(&mut auto, &[&old, &new], &[&old], NOW);
-    assert_eq!(auto.keys[1].count, 1);
+    assert_eq!(auto.keys[0].count, 1);
     let after = probe(&mut auto, &[&old, &new], &[&old], NOW + 300 * DAY);
     assert_eq!(after.changes.len(), 1, "seen twice, and the time is over");
 }
@@ -85,7 +85,7 @@ fn a_key_is_seen_twice_at_least_whatever_the_timer() {
     for state in [State::AddPend, State::Valid] {
         let set = old.sign(dnskeys(&[&old, &new]));
         auto.probe(Some(&set), &timers, &Rules::default(), NOW, &mut Budget::default());
-        assert_eq!(states(&auto)[1].1, state);
+        assert_eq!(states(&auto)[0].1, state);
     }
 }
 
@@ -143,6 +143,62 @@ fn keep_missing_forgets_keys_after_a_year() {
 }
 
 #[test]
+fn a_zone_that_rolled_on_while_the_machine_slept_is_not_lost() {
+    let (old, new) = (key(1), key(2));
+    let seen = |times: u64| {
+        let mut auto = begin(&old);
+        (0..times).for_each(|nth| _ = probe(&mut auto, &[&old, &new], &[&old], NOW + nth * DAY));
+        auto
+    };
+    let mut auto = seen(2);
+    assert!(matches!(probe(&mut auto, &[&new], &[&new], NOW + 31 * DAY).keys, Keys::Secure(_)));
+    assert_eq!(states(&auto), [(new.tag(), State::Valid), (old.tag(), State::Missing)]);
+    // Whoever was seen once, or by nobody, is still nobody.
+    let mut auto = seen(1);
+    assert!(matches!(probe(&mut auto, &[&new], &[&new], NOW + 31 * DAY).keys, Keys::Bogus(_)));
+    let mut auto = seen(2);
+    assert!(matches!(probe(&mut auto, &[&key(3)], &[&key(3)], NOW + 31 * DAY).keys, Keys::Bogus(_)));
+}
+
+#[test]
+fn keep_missing_never_forgets_the_last_keys() {
+    let (old, zsk) = (key(1), Key::new("test", 9, 256));
+    let mut auto = begin(&old);
+    probe(&mut auto, &[&old], &[&old], NOW);
+    // The zone shows the key no more, and goes on to sign with it.
+    for day in [1, 400, 800] {
+        assert!(matches!(probe(&mut auto, &[&zsk], &[&old], NOW + day * DAY).keys, Keys::Secure(_)));
+        assert_eq!(states(&auto), [(old.tag(), State::Missing)]);
+    }
+    probe(&mut auto, &[&old], &[&old], NOW + 801 * DAY);
+    assert_eq!(states(&auto), [(old.tag(), State::Valid)]);
+}
+
+#[test]
+fn a_file_made_of_all_keys_of_a_zone_follows_those_that_rolls_are_announced_for() {
+    let (old, zsk) = (key(1), Key::new("test", 9, 256));
+    let line = |key: &Key| format!("test. IN DNSKEY {}\n", wire::rdata_to_text(Rtype::DNSKEY, &key.rdata));
+    let mut auto = Autotrust::parse(&format!("{}{}", line(&old), line(&zsk))).unwrap();
+    assert_eq!(auto.anchor().unwrap().dnskey.len(), 1);
+    probe(&mut auto, &[&old], &[&old], NOW);
+    let text = auto.to_text();
+    assert!(text.contains("(ksk)") && !text.contains("(zsk)"), "{text}");
+    assert!(text.contains(&format!(";;lastchange={NOW} ")), "what has no date has that of the first probe");
+}
+
+#[test]
+fn rfc5011_5_a_zone_all_of_whose_keys_are_revoked_is_probed_no_more() {
+    let old = key(1);
+    let mut auto = begin(&old);
+    probe(&mut auto, &[&old], &[&old], NOW);
+    let gone = revoked(1);
+    probe(&mut auto, &[&gone], &[&gone], NOW + DAY);
+    assert!(auto.revoked && auto.anchor().is_none());
+    assert_eq!((auto.next_probe, auto.failed, auto.last_success), (0, 0, NOW + DAY));
+    assert!(auto.to_text().contains(";;REVOKED\n; The zone has all keys revoked, and is\n"));
+}
+
+#[test]
 fn rfc5011_2_3_probe_times() {
     let old = key(1);
     let mut auto = begin(&old);
@@ -171,10 +227,11 @@ const UNBOUND: &str = "\
 #[test]
 fn unbounds_file_is_read_and_written_to_the_octet() {
     let auto = Autotrust::parse(UNBOUND).unwrap();
-    assert_eq!(states(&auto), [(35619, State::AddPend), (4986, State::Valid)]);
-    assert_eq!((auto.query_interval, auto.next_probe, auto.keys[0].count), (43_200, 1_795_486_357, 1));
+    assert_eq!(states(&auto), [(4986, State::Valid), (35619, State::AddPend)]);
+    assert_eq!((auto.query_interval, auto.next_probe, auto.keys[1].count), (43_200, 1_795_486_357, 1));
     assert_eq!(auto.anchor().unwrap().dnskey.len(), 1);
-    assert_eq!(auto.to_text(), UNBOUND);
+    // As in Unbound, every reading turns the order round.
+    assert_eq!(Autotrust::parse(&auto.to_text()).unwrap().to_text(), UNBOUND);
 }
 
 #[test]

@@ -1,0 +1,349 @@
+//! Trust anchors that follow their zones' key rolls (RFC 5011), and the files they are kept in.
+//!
+//! Owns one thread: when a probe is due it asks a worker for the zone's keys, hands them to [`Autotrust`], puts the anchors
+//! in force that come of it, and writes the file. What a probe means is `dnssec`'s. Nothing here runs on the packet path;
+//! a file that cannot be written is told, and what would stand in it stays in force.
+//!
+//! A probe is due by the calendar, for that is what the file says, whatever happened to the clock or the machine since:
+//! the thread looks every few seconds, and a worker that finds in passing that a probe is due rings for it.
+
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use std::{fs, io};
+
+use dnssec::autotrust::{Change, State, Timers};
+use dnssec::{Autotrust, Budget, Keys, Rules};
+use net::pool::Pool;
+use resolve::Live;
+use store::Store;
+use sys::log::{Level, Logger};
+use wire::{Name, Rrset, Rtype};
+
+use crate::document;
+use crate::lookup::question;
+use crate::trust::AutoFile;
+use crate::watch::Watch;
+
+/// Longest time one probe may take: as long as the mesh goes on for any question.
+const PROBE_TIME: Duration = Duration::from_secs(30);
+/// Part of the time between probes by which each comes earlier at random, so that resolvers that started together do not
+/// ask together (RFC 5011 2.3 leaves it open; Unbound takes the same).
+const JITTER_PART: u64 = 10;
+
+/// A zone that is followed.
+#[derive(Debug)]
+struct Followed {
+    path: PathBuf,
+    auto: Autotrust,
+    /// What the file held when it was last read or written, to tell whether somebody else wrote it since.
+    text: String,
+}
+
+/// What the thread needs of the resolver that runs.
+struct Plane {
+    pool: Arc<Pool>,
+    store: Arc<Store>,
+    rules: Rules,
+    timers: Timers,
+    /// `val-max-restart`.
+    again: u8,
+}
+
+#[derive(Default)]
+struct Inner {
+    zones: Vec<Followed>,
+    plane: Option<Plane>,
+}
+
+/// All zones that are followed, and the thread that does it.
+pub(crate) struct Follow {
+    live: Arc<Live>,
+    log: Arc<Logger>,
+    inner: Arc<Mutex<Inner>>,
+    watch: Mutex<Option<Watch>>,
+}
+
+impl Follow {
+    /// Follows nothing yet.
+    pub(crate) fn new(live: Arc<Live>, log: Arc<Logger>) -> Follow {
+        Follow { live, log, inner: Arc::default(), watch: Mutex::default() }
+    }
+
+    /// From now on these files are followed, and their anchors are in force. A file that nobody has touched since it was
+    /// read or written here goes on where it is, and that may be further than the file, if it could not be written.
+    pub(crate) fn take(&self, files: Vec<AutoFile>) {
+        let mut inner = lock(&self.inner);
+        let mut before = std::mem::take(&mut inner.zones);
+        for AutoFile { path, text, auto } in files {
+            let same = |zone: &Followed| zone.path == path && zone.text == text && zone.auto.owner == auto.owner;
+            let kept = before.iter().position(same).map(|at| before.swap_remove(at));
+            inner.zones.push(kept.unwrap_or(Followed { path, auto, text }));
+        }
+        in_force(&inner.zones, &self.live);
+    }
+
+    /// Probes are made with this from now on. The thread is started when there is something to follow.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub(crate) fn run(&self, pool: &Arc<Pool>, store: &Arc<Store>, from: Option<&document::Trust>) -> io::Result<()> {
+        let mut inner = lock(&self.inner);
+        let Some(from) = from.filter(|_| !inner.zones.is_empty()) else {
+            // The thread stays: waiting for its end could take a probe's time.
+            inner.plane = None;
+            return Ok(());
+        };
+        inner.plane = Some(Plane {
+            pool: Arc::clone(pool),
+            store: Arc::clone(store),
+            rules: crate::trust::rules(from),
+            timers: timers(from),
+            again: u8::try_from(from.max_restart).unwrap_or(u8::MAX),
+        });
+        drop(inner);
+        let mut watch = lock(&self.watch);
+        if watch.is_none() {
+            let (inner, live, log) = (Arc::clone(&self.inner), Arc::clone(&self.live), Arc::clone(&self.log));
+            let started = Watch::start("runbound-anchors", move || look(&inner, &live, &log))?;
+            let bell = started.bell();
+            self.live.on_due(Some(Box::new(move || bell.look())));
+            *watch = Some(started);
+        }
+        if let Some(watch) = &*watch {
+            watch.look();
+        }
+        Ok(())
+    }
+
+    /// Stops probing. To be called after the workers have stopped, so that no probe is waited for.
+    pub(crate) fn stop(&self) {
+        lock(&self.inner).plane = None;
+        self.live.on_due(None);
+        let watch = lock(&self.watch).take();
+        drop(watch);
+    }
+
+    /// Every zone that is followed: its state, and the file.
+    #[cfg(test)]
+    pub(crate) fn zones(&self) -> Vec<(Autotrust, PathBuf)> {
+        lock(&self.inner).zones.iter().map(|zone| (zone.auto.clone(), zone.path.clone())).collect()
+    }
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The operator's timers.
+fn timers(from: &document::Trust) -> Timers {
+    Timers {
+        add_holddown_s: from.add_holddown_s,
+        del_holddown_s: from.del_holddown_s,
+        keep_missing_s: from.keep_missing_s,
+        small: from.small_holddown,
+    }
+}
+
+/// Puts the anchors of these zones in force.
+fn in_force(zones: &[Followed], live: &Live) {
+    live.follow(zones.iter().filter_map(|zone| zone.auto.anchor()));
+    live.due_at(zones.iter().filter(|zone| !zone.auto.revoked).map(|zone| zone.auto.next_probe).min());
+}
+
+/// Makes every probe that is due, one after the other.
+fn look(inner: &Mutex<Inner>, live: &Live, log: &Logger) {
+    let now = sys::clock::unix().as_secs();
+    let due: Vec<Name> = {
+        let inner = lock(inner);
+        let due = inner.zones.iter().filter(|zone| !zone.auto.revoked && zone.auto.next_probe <= now);
+        due.map(|zone| zone.auto.owner.clone()).collect()
+    };
+    for zone in due {
+        let mut tries = 0;
+        while try_once(inner, &zone, &mut tries, log) == Some(true) {}
+        in_force(&lock(inner).zones, live);
+    }
+}
+
+/// Asks for the keys of a zone and takes what comes. True: they did not verify, and another server may have others.
+/// `None` when there is nothing to be done any more.
+fn try_once(inner: &Mutex<Inner>, zone: &Name, tries: &mut u8, log: &Logger) -> Option<bool> {
+    let (pool, store) = {
+        let inner = lock(inner);
+        let plane = inner.plane.as_ref()?;
+        (Arc::clone(&plane.pool), Arc::clone(&plane.store))
+    };
+    // What is known of the keys is not asked for again, so it is forgotten first.
+    store.flush_type(zone.as_ref(), Rtype::DNSKEY);
+    let found = pool.lookup(question(zone.clone(), Rtype::DNSKEY, true), PROBE_TIME).ok().flatten();
+    let is = |set: &Rrset| set.rtype == Rtype::DNSKEY && set.owner == *zone;
+    let set = found.and_then(|found| found.answer.answer.into_iter().find(is));
+    let mut inner = lock(inner);
+    let Inner { zones, plane } = &mut *inner;
+    let plane = plane.as_ref()?;
+    // It may be gone since the question was asked, or the operator has written its file.
+    let followed = zones.iter_mut().find(|followed| followed.auto.owner == *zone)?;
+    let verified = probed(followed, set.as_ref(), plane, log);
+    *tries += 1;
+    Some(set.is_some() && !verified && !followed.auto.revoked && *tries <= plane.again)
+}
+
+/// Takes what a probe brought, and saves it. False when it did not verify.
+fn probed(followed: &mut Followed, set: Option<&Rrset>, plane: &Plane, log: &Logger) -> bool {
+    let now = sys::clock::unix().as_secs();
+    let auto = &mut followed.auto;
+    let probe = auto.probe(set, &plane.timers, &plane.rules, now, &mut Budget::default());
+    let verified = matches!(probe.keys, Keys::Secure(_));
+    if !auto.revoked {
+        auto.next_probe = earlier(auto.next_probe, now);
+    }
+    for change in &probe.changes {
+        log.line(Level::Notice, 0, &format!("trust anchor of {}: {}", auto.owner, told(change)));
+    }
+    let path = followed.path.display();
+    if auto.revoked {
+        let what = "every key is revoked: the zone has no trust anchor any more";
+        log.line(Level::Warning, 0, &format!("trust anchor of {}: {what}, until {path} has a new one", auto.owner));
+    } else if let Keys::Bogus(reason) | Keys::Insecure(reason) = &probe.keys {
+        let text = format!("trust anchor of {}: the probe for its keys failed: {reason}", auto.owner);
+        log.line(Level::Warning, 0, &text);
+    }
+    if set.is_none() {
+        return verified; // nothing was learned
+    }
+    let text = auto.to_text();
+    match save(&followed.path, &text) {
+        Ok(()) => followed.text = text,
+        Err(error) => {
+            let failure = crate::Failure::new(format!("auto-trust-anchor-file: {path} cannot be written: {error}"));
+            let hint =
+                "the keys are followed in memory; its folder must be one that the resolver's account may write to";
+            log.line(Level::Error, 0, &failure.advise(hint).to_string());
+        }
+    }
+    verified
+}
+
+/// A moment up to a tenth earlier, by chance.
+fn earlier(at: u64, now: u64) -> u64 {
+    let span = at.saturating_sub(now) / JITTER_PART;
+    let mut octets = [0; 8];
+    // Without chance all are on time, which is no reason not to be.
+    let _ = getrandom::fill(&mut octets);
+    at - u64::from_ne_bytes(octets).checked_rem(span).unwrap_or(0)
+}
+
+fn told(change: &Change) -> String {
+    let Change { tag, from, to } = *change;
+    match to {
+        Some(State::AddPend) => format!("key {tag} is new, and trusted after its hold-down time"),
+        Some(State::Valid) if from.is_none() => format!("key {tag} is trusted by its DS record"),
+        Some(State::Valid) => format!("key {tag} is trusted"),
+        Some(State::Missing) => format!("key {tag} is missing, and trusted all the same"),
+        Some(State::Revoked) => format!("key {tag} is revoked"),
+        None => format!("key {tag} is forgotten"),
+    }
+}
+
+/// Writes the whole file, or leaves it as it was: a crash must not leave a resolver without anchors.
+fn save(path: &Path, text: &str) -> io::Result<()> {
+    // Behind a link, the file that it leads to; the link stays.
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    let mut new = path.clone().into_os_string();
+    new.push(format!(".{}.new", std::process::id()));
+    let new = PathBuf::from(new);
+    let write = || {
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&new)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        if let Ok(old) = fs::metadata(&path) {
+            file.set_permissions(old.permissions())?;
+        }
+        fs::rename(&new, &path)
+    };
+    write().inspect_err(|_| {
+        let _ = fs::remove_file(&new);
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Folder {
+            let path = std::env::temp_dir().join(format!("runbound-follow-{name}-{}", std::process::id()));
+            fs::create_dir_all(&path).expect("a folder");
+            Folder(path)
+        }
+
+        fn names(&self) -> Vec<String> {
+            let entries = fs::read_dir(&self.0).expect("the folder");
+            let mut names: Vec<String> =
+                entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+            names.sort();
+            names
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn file(path: &Path, text: &str) -> AutoFile {
+        AutoFile { path: path.to_path_buf(), text: text.to_owned(), auto: Autotrust::parse(text).expect("an anchor") }
+    }
+
+    fn follow() -> Follow {
+        let log = Logger::open(sys::log::Options::default()).expect("standard error is open");
+        Follow::new(Arc::default(), Arc::new(log))
+    }
+
+    #[test]
+    fn a_file_is_written_whole_or_not_at_all() {
+        let folder = Folder::new("save");
+        let (path, link) = (folder.0.join("root.key"), folder.0.join("link.key"));
+        fs::write(&path, "old").expect("a file");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("permissions");
+        std::os::unix::fs::symlink(&path, &link).expect("a link");
+        save(&link, "new").expect("a folder that may be written to");
+        assert_eq!(fs::read_to_string(&path).expect("the file"), "new");
+        assert_eq!(fs::metadata(&path).expect("the file").permissions().mode() & 0o777, 0o640);
+        assert!(fs::symlink_metadata(&link).expect("the link").is_symlink());
+        assert!(save(&folder.0.join("nowhere/root.key"), "new").is_err());
+        assert_eq!(folder.names(), ["link.key", "root.key"], "nothing is left behind");
+    }
+
+    #[test]
+    fn a_reload_keeps_what_was_learned_unless_the_operator_wrote_the_file() {
+        let follow = follow();
+        let path = Path::new("/nowhere/test.key");
+        let text = "test. IN DS 1 8 2 ab\n";
+        follow.take(vec![file(path, text)]);
+        lock(&follow.inner).zones[0].auto.failed = 7;
+        follow.take(vec![file(path, text)]);
+        assert_eq!(follow.zones()[0].0.failed, 7);
+        follow.take(vec![file(path, "test. IN DS 2 8 2 ab\n")]);
+        let (auto, _) = &follow.zones()[0];
+        assert_eq!((auto.failed, auto.ds.first()), (0, Some(&[0, 2, 8, 2, 0xab][..])));
+        follow.take(Vec::new());
+        assert!(follow.zones().is_empty());
+    }
+
+    #[test]
+    fn rfc5011_2_3_probes_come_up_to_a_tenth_earlier() {
+        for _ in 0..100 {
+            assert!((5_401..=6_000).contains(&earlier(6_000, 0)));
+        }
+        assert_eq!((earlier(100, 100), earlier(0, 100), earlier(109, 100)), (100, 0, 109));
+    }
+}
