@@ -146,10 +146,11 @@ FLAWS: Final = {
     "no-zone-key": Flaw(summary="the keys are not marked as keys of a zone", flags_xor=0x0100, ede=11),
     "protocol": Flaw(summary="the keys are for another protocol than DNSSEC", protocol=4),
     "keys-by-zone-key": Flaw(
-        summary="the keys are signed, but not by the one that the DS names", keys_by_zone_key=True
+        summary="the keys are signed, but not by the one that the DS names", keys_by_zone_key=True, ede=9
     ),
     "no-dnskey": Flaw(summary="there is a DS, and no DNSKEY", hide_keys=True, ede=9),
     "keytrap": Flaw(summary="512 keys with one key tag, and 128 signatures to try on each", decoys=512),
+    "colliding": Flaw(summary="100 keys with one key tag, and 25 signatures to try on each", decoys=100),
     "missing-denial": Flaw(
         summary="what does not exist is denied without proof", spoils=DENIALS, denial="none", ede=12
     ),

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from runbound.lab.schema import GenerateEntry, ZoneEntry
 
 UNKNOWN = "unknown"
+NOT_BELIEVED = {UNKNOWN, "rsasha1", "rsasha1-nsec3"}
+"""Algorithms that count as none: the last two by RFC 9905."""
 Node = dict[dns.rdatatype.RdataType, dns.rdataset.Rdataset]
 
 SOA, NS, DS = dns.rdatatype.SOA, dns.rdatatype.NS, dns.rdatatype.DS
@@ -229,9 +231,9 @@ class Zone:
 
     @property
     def understood(self) -> bool:
-        """Whether validators know an algorithm and a digest that lead to the zone's keys."""
-        entry = self.entry
-        return (entry.algorithm != UNKNOWN or bool(entry.also)) and any(digest != UNKNOWN for digest in entry.digests)
+        """Whether validators believe an algorithm and a digest that lead to the zone's keys."""
+        algorithms = {self.entry.algorithm, self.entry.also} - {""}
+        return bool(algorithms - NOT_BELIEVED) and any(digest != UNKNOWN for digest in self.entry.digests)
 
     @property
     def chain(self) -> Chain:
