@@ -55,6 +55,11 @@ class Box(Process):
         )
         return done.stdout
 
+    def enter(self) -> None:
+        """Sockets that this thread opens from now on are inside."""
+        with Path(f"/run/netns/{self.name}").open("rb") as there:
+            assert ctypes.CDLL(None, use_errno=True).setns(there.fileno(), CLONE_NEWNET) == 0, "setns"
+
     @contextlib.contextmanager
     def inside(self) -> Iterator[None]:
         """Sockets that this thread opens meanwhile are inside."""

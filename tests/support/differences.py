@@ -169,6 +169,10 @@ def _below(name: str, zones: tuple[str, ...]) -> bool:
     return any(name.lower() == zone or (zone != "." and name.lower().endswith("." + zone)) for zone in zones)
 
 
+def _in_lab(ask: Ask, *zones: str) -> bool:
+    return _below(ask.name, tuple(f"{zone}." for zone in zones))
+
+
 def _only_older(unbound: Seen, runbound: Seen) -> bool:
     """Whether TTLs differ only in records from the upstream, and Unbound's have counted down further."""
     shared = unbound.ttls.keys() & runbound.ttls.keys()
@@ -228,6 +232,50 @@ DIFFERENCES: tuple[Difference, ...] = (
             and "unparsed" not in runbound.fields
             and ask.source == "127.0.0.8"
         ),
+    ),
+    Difference(
+        what="zones that are signed with RSASHA1 or RSASHA1-NSEC3-SHA1 alone",
+        unbound="secure",
+        runbound="insecure, with `val-sha1: secure` as in Unbound",
+        why="RFC 9905: SHA-1 proves nothing any more",
+        applies=lambda scene, ask, field, *_: (
+            scene == "recursion" and field == "ad" and _in_lab(ask, "rsasha1.lab", "rsasha1-nsec3.lab")
+        ),
+    ),
+    Difference(
+        what="a DS with SHA-256 that fits no key, beside one with SHA-1 that does",
+        unbound="secure",
+        runbound="bogus",
+        why="RFC 4509 3: beside a stronger digest SHA-1 does not count",
+        applies=lambda scene, ask, *_: scene == "recursion" and _in_lab(ask, "weakdigest.broken"),
+    ),
+    Difference(
+        what="a zone whose only key is revoked",
+        unbound="secure; REVOKE counts in trust anchors alone",
+        runbound="bogus",
+        why="RFC 5011 2.1: such a key is good for nothing but to say so",
+        applies=lambda scene, ask, *_: scene == "recursion" and _in_lab(ask, "revoked.broken"),
+    ),
+    Difference(
+        what="SOA, NS and DNSKEY records and denials that the zone above has signed in its own name",
+        unbound="secure",
+        runbound="bogus",
+        why="RFC 4035 5.3.1: the signer is the zone that holds the records",
+        applies=lambda scene, ask, *_: scene == "recursion" and _in_lab(ask, "byparent.broken"),
+    ),
+    Difference(
+        what="with CD, a set with more signatures than anybody needs",
+        unbound="SERVFAIL",
+        runbound="the set with the first eight of them",
+        why="who checks for himself can have the data, though not a trap",
+        applies=lambda scene, ask, *_: scene == "recursion" and ask.cd and _in_lab(ask, "keytrap.broken"),
+    ),
+    Difference(
+        what="type ANY of an alias, after others have asked for what it leads to",
+        unbound="may add records of the target from the cache",
+        runbound="what the zone's server says",
+        why="ANY asks about one name",
+        applies=lambda scene, ask, field, *_: scene == "recursion" and field == "answer" and ask.rtype == "ANY",
     ),
     Difference(
         what="an EDNS size too small for header and question, with `harden-short-bufsize: no`",
