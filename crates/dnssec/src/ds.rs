@@ -60,9 +60,9 @@ impl<'a> Ds<'a> {
     }
 }
 
-/// The DS records of a set that count. Those of unsupported algorithms and digest types do not (RFC 4035 5.2), SHA-1 does
-/// not beside anything stronger (RFC 4509 3, RFC 9905 3), and with `harden-algo-downgrade` only the strongest digest type
-/// does. The reason, when none is left, is why the zone is insecure.
+/// The DS records of a set that count. Those of unsupported algorithms and digest types do not (RFC 4035 5.2), and with
+/// `harden-algo-downgrade` only the strongest digest type does (RFC 4509 3). Without it SHA-1 counts beside stronger ones, as
+/// in Unbound: it is a second preimage that a forger would need. The reason, when none is left, is why the zone is insecure.
 pub(crate) fn usable<'a>(records: impl Iterator<Item = &'a [u8]>, rules: &Rules) -> Result<Vec<Ds<'a>>, Reason> {
     let all: Vec<Ds<'a>> = records.filter_map(Ds::parse).collect();
     let mut kept: Vec<Ds<'a>> = all.iter().copied().filter(|ds| ds.algorithm.is_supported(rules)).collect();
@@ -73,8 +73,6 @@ pub(crate) fn usable<'a>(records: impl Iterator<Item = &'a [u8]>, rules: &Rules)
     let strongest = kept.iter().map(|ds| ds.digest_type).max().ok_or(Reason::UnsupportedDigest)?;
     if rules.harden_algo_downgrade {
         kept.retain(|ds| ds.digest_type == strongest);
-    } else if strongest != SHA_1 {
-        kept.retain(|ds| ds.digest_type != SHA_1);
     }
     Ok(kept)
 }
@@ -90,13 +88,14 @@ mod tests {
     }
 
     #[test]
-    fn rfc4509_3_and_rfc9905_sha1_is_ignored_beside_a_stronger_digest() {
-        let rules = Rules::default();
-        assert_eq!(kept(&[(8, 1), (8, 2)], &rules), Ok(vec![(8, 2)]));
-        assert_eq!(kept(&[(8, 1), (13, 4)], &rules), Ok(vec![(13, 4)]));
-        assert_eq!(kept(&[(8, 1)], &rules), Ok(vec![(8, 1)]));
+    fn rfc4509_3_sha1_is_ignored_beside_a_stronger_digest_where_downgrades_are_hardened_against() {
+        let hardened = Rules { harden_algo_downgrade: true, ..Rules::default() };
+        assert_eq!(kept(&[(8, 1), (8, 2)], &Rules::default()), Ok(vec![(8, 1), (8, 2)]));
+        assert_eq!(kept(&[(8, 1), (8, 2)], &hardened), Ok(vec![(8, 2)]));
+        assert_eq!(kept(&[(8, 1), (13, 4)], &hardened), Ok(vec![(13, 4)]));
+        assert_eq!(kept(&[(8, 1)], &hardened), Ok(vec![(8, 1)]));
         // A stronger digest that cannot be used takes nothing away.
-        assert_eq!(kept(&[(8, 1), (8, 3), (16, 2)], &rules), Ok(vec![(8, 1)]));
+        assert_eq!(kept(&[(8, 1), (8, 3), (16, 2)], &hardened), Ok(vec![(8, 1)]));
     }
 
     #[test]

@@ -277,6 +277,31 @@ fn negative(soa: &mut Rrset, limits: &Limits) {
     soa.ttl = ttl.max(limits.cache_min_negative_ttl).min(limits.cache_max_negative_ttl);
 }
 
+/// Some servers write signatures into another section than what they cover. They belong to it all the same, as Unbound has
+/// it, unless signatures were asked for.
+pub(crate) fn reunite(reply: &mut Reply, qtype: Rtype) {
+    let sections = [&reply.answer, &reply.authority, &reply.additional];
+    if qtype == Rtype::RRSIG || !sections.into_iter().flatten().any(|set| set.rtype == Rtype::RRSIG) {
+        return;
+    }
+    let mut strays = Vec::new();
+    for (nth, section) in [&mut reply.answer, &mut reply.authority, &mut reply.additional].into_iter().enumerate() {
+        strays.extend(take(section, |set| set.rtype == Rtype::RRSIG).into_iter().map(|set| (nth, set)));
+    }
+    for (nth, stray) in strays {
+        let mut all = reply.answer.iter_mut().chain(&mut reply.authority).chain(&mut reply.additional);
+        match all.find(|set| set.owner == stray.owner && covers(&stray, set.rtype)) {
+            Some(set) => {
+                for sig in stray.rdata.iter().take(MAX_SIGS) {
+                    set.make_mut().sigs.push(sig);
+                }
+            }
+            None if nth == 0 => reply.answer.push(stray),
+            None => {}
+        }
+    }
+}
+
 /// Whether a set holds the signatures over sets of this type.
 fn covers(set: &Rrset, rtype: Rtype) -> bool {
     set.rtype == Rtype::RRSIG

@@ -65,6 +65,8 @@ pub(crate) struct Why {
 pub(crate) enum Cause {
     /// It was looked at.
     Reason(Reason),
+    /// It was looked at, with the NSEC or NSEC3 records there are.
+    Denial(Reason),
     /// No server had it.
     Unfetched,
 }
@@ -90,8 +92,9 @@ impl Why {
     pub(crate) fn ede(&self) -> Ede {
         let code = match self.cause {
             Cause::Reason(reason) => reason.ede_code().unwrap_or(Ede::DNSSEC_BOGUS),
+            Cause::Denial(_) => Ede::DNSSEC_BOGUS,
             Cause::Unfetched if self.rtype == Rtype::DNSKEY => Ede::DNSKEY_MISSING,
-            Cause::Unfetched => Ede::DNSSEC_BOGUS,
+            Cause::Unfetched => Ede::NETWORK_ERROR,
         };
         Ede { code, text: self.to_string().into() }
     }
@@ -101,10 +104,7 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Why { name, rtype, .. } = self;
         match self.cause {
-            Cause::Reason(reason @ (Reason::NoDenial | Reason::TypeExists)) => {
-                write!(f, "{reason}, for {name} {rtype}")?
-            }
-            Cause::Reason(reason) => write!(f, "{reason}, for <{name} {rtype} IN>")?,
+            Cause::Reason(reason) | Cause::Denial(reason) => write!(f, "{reason}, for <{name} {rtype} IN>")?,
             Cause::Unfetched => write!(f, "no server had <{name} {rtype} IN>")?,
         }
         if self.chain { f.write_str(" while building the chain of trust") } else { Ok(()) }
@@ -608,7 +608,17 @@ impl Check {
         let proofs = if part.answer.answer.is_empty() {
             let (name, qtype) = (part.name.as_ref(), part.qtype);
             let proof = match part.answer.rcode {
-                Rcode::NXDOMAIN => denial.name_error(name, env.budget),
+                Rcode::NXDOMAIN => match denial.name_error(name, env.budget) {
+                    // Some servers say so of names that exist and have no records of their own; what is proven counts.
+                    failed @ dnssec::Proof::Bogus(_) => match denial.no_data(name, qtype, env.budget) {
+                        proven @ dnssec::Proof::Proven(_) => {
+                            part.answer.rcode = Rcode::NOERROR;
+                            proven
+                        }
+                        _ => failed,
+                    },
+                    proof => proof,
+                },
                 _ => denial.no_data(name, qtype, env.budget),
             };
             vec![proof]
@@ -625,7 +635,8 @@ impl Check {
                 dnssec::Proof::Insecure(reason) => verdict = Verdict::Insecure(reason),
                 dnssec::Proof::OverBudget => return Verdict::OverBudget,
                 dnssec::Proof::Bogus(reason) => {
-                    let cause = Cause::Reason(reason);
+                    let there = part.answer.authority.iter().any(is_denial);
+                    let cause = if there { Cause::Denial(reason) } else { Cause::Reason(reason) };
                     return Verdict::Bogus(Why { cause, name: part.name.clone(), rtype: part.qtype, chain: false });
                 }
             }

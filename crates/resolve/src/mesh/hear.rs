@@ -19,6 +19,7 @@ use wire::{Class, NameBuf, Rcode, Reply, Rtype};
 use super::state::{Flight, How, State};
 use super::{Effect, Mesh, SendId, Transport};
 use crate::limits::MAX_STRAYS;
+use crate::scrub::reunite;
 use crate::select::Took;
 use crate::trace::Step;
 use crate::why::Fault;
@@ -85,7 +86,10 @@ fn judge(state: &State, flight: &Flight, bytes: &[u8]) -> Heard {
     match Reply::parse(bytes) {
         // BADVERS: it knows OPT but not version 0; without it there is nothing to disagree about.
         Ok(reply) if flight.edns && reply.rcode == Rcode::BADVERS => Heard::NoEdns,
-        Ok(reply) => Heard::Reply(Box::new(reply)),
+        Ok(mut reply) => {
+            reunite(&mut reply, state.asks.1);
+            Heard::Reply(Box::new(reply))
+        }
         Err(_) => Heard::Useless(Fault::Malformed),
     }
 }
