@@ -62,6 +62,7 @@ use crate::select::{ServerView, Servers};
 use crate::trace::{Step, Trace};
 use crate::why::{Failure, Fault};
 use probe::Probe;
+use prove::Doubt;
 use state::{State, Waiter};
 use wait::{Birth, Kin, News, Work};
 pub use words::{ClientId, Counts, Effect, Question, SendId, Transport};
@@ -79,6 +80,8 @@ pub struct Mesh {
     rng: ChaCha8Rng,
     servers: Servers,
     lame: Lame,
+    /// Servers that leave signatures out where there are some.
+    unsigned: Lame,
     keys: Arc<KeyCache>,
     /// Milliseconds that unix time is ahead of the mesh's.
     date_ahead: i64,
@@ -155,6 +158,7 @@ impl Mesh {
             rng: ChaCha8Rng::from_seed(seed),
             servers: Servers::new(limits),
             lame: Lame::default(),
+            unsigned: Lame::default(),
             keys,
             date_ahead: 0,
             busy: VecDeque::new(),
@@ -258,6 +262,7 @@ impl Mesh {
     pub fn forget_servers(&mut self) {
         self.servers.forget();
         self.lame.forget();
+        self.unsigned.forget();
     }
 
     /// What is to be done, in order. To be called after each event, until it is empty.
@@ -392,11 +397,11 @@ impl Mesh {
         kin: Kin,
     ) {
         let number = self.number();
-        let Kin { parents, depth, work, seeks_glue, raw } = kin;
+        let Kin { parents, depth, work, seeks_glue, raw, fresh, shun } = kin;
         let refresh = client.is_none() && parents.is_empty();
         // Who asks for an explanation does not take the place of a question that others join.
         let joined = (key.clone(), raw);
-        let aside = seeks_glue || (work.trace.is_some() && self.joined.contains_key(&joined));
+        let aside = seeks_glue || fresh || (work.trace.is_some() && self.joined.contains_key(&joined));
         if !aside {
             self.joined.insert(joined, number);
         }
@@ -433,6 +438,9 @@ impl Mesh {
             chain: Vec::new(),
             proof: None,
             raw,
+            fresh,
+            doubt: Doubt::of(shun),
+            from: None,
             cd: client.is_some_and(|client| client.cd),
             aa: true,
             keep_from: 0,

@@ -292,7 +292,7 @@ pub(crate) fn reunite(reply: &mut Reply, qtype: Rtype) {
         let mut all = reply.answer.iter_mut().chain(&mut reply.authority).chain(&mut reply.additional);
         match all.find(|set| set.owner == stray.owner && covers(&stray, set.rtype)) {
             Some(set) => {
-                for sig in stray.rdata.iter().take(MAX_SIGS) {
+                for sig in &stray.rdata {
                     set.make_mut().sigs.push(sig);
                 }
             }

@@ -34,6 +34,7 @@
 //! reply made to be expensive (KeyTrap, CVE-2023-50387) costs others a moment and its own question the [`Budget`].
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use dnssec::{Anchor, Budget, Denial, Keys, NoDs, Outcome, Reason, Secure, ZoneKeys};
@@ -83,7 +84,7 @@ impl Why {
     /// What was found when it was looked at.
     pub(crate) fn reason(&self) -> Option<Reason> {
         match self.cause {
-            Cause::Reason(reason) => Some(reason),
+            Cause::Reason(reason) | Cause::Denial(reason) => Some(reason),
             Cause::Unfetched => None,
         }
     }
@@ -113,7 +114,7 @@ impl fmt::Display for Why {
 
 /// One step of an answer: what was said to a question for one name. A link's sets are a CNAME, or a DNAME with the CNAME
 /// made from it, and in its authority section are the proofs that came with it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Part {
     pub(crate) name: Name,
     pub(crate) qtype: Rtype,
@@ -123,11 +124,13 @@ pub(crate) struct Part {
     pub(crate) why: Option<Why>,
     /// Seconds it may be kept at most, by what proves it.
     pub(crate) most: u32,
+    /// Who said it just now; `None`: it was remembered.
+    pub(crate) from: Option<SocketAddr>,
 }
 
 impl Part {
     pub(crate) fn new(name: Name, qtype: Rtype, answer: Answer, security: Security) -> Part {
-        Part { name, qtype, answer, security, why: None, most: u32::MAX }
+        Part { name, qtype, answer, security, why: None, most: u32::MAX, from: None }
     }
 }
 
@@ -309,6 +312,13 @@ impl Proof {
             Some(walk) => walk.hear(name, rtype, answer, env),
             None => Ok(()),
         }
+    }
+
+    /// Begins anew with the part that is bogus, and what was proven on the way to it is in the key cache.
+    pub(crate) fn again(&mut self, links: &mut [Part]) {
+        let part = links.get_mut(self.at).unwrap_or(&mut self.end);
+        (part.security, part.why) = (Security::Unchecked, None);
+        (self.walk, self.check) = (None, Check::default());
     }
 
     /// Whether it waits for this.

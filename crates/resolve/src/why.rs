@@ -33,6 +33,8 @@ pub enum Fault {
     NoAnswer,
     /// It does not serve the zone, though it is named as one of its servers.
     Lame,
+    /// It leaves signatures out, and the zone is signed.
+    Unsigned,
     /// A response code that is no answer.
     Said(Rcode),
 }
@@ -41,6 +43,7 @@ impl Fault {
     /// The extended error that tells the kind.
     fn code(self) -> u16 {
         match self {
+            Fault::Unsigned => Ede::RRSIGS_MISSING,
             Fault::Silent | Fault::Lame | Fault::Said(_) => Ede::NO_REACHABLE_AUTHORITY,
             Fault::Unreachable(_) => Ede::NETWORK_ERROR,
             Fault::Malformed
@@ -66,6 +69,7 @@ impl Fault {
             }
             Fault::Truncated => format!("{all} {zone} from {from} answered truncated over TCP"),
             Fault::Lame => format!("{all} {zone} from {from} is lame"),
+            Fault::Unsigned => format!("{all} {zone} from {from} is DNSSEC lame"),
             Fault::Said(rcode) => format!("{all} {zone} from {from} got {}", Code(rcode)),
         }
     }
@@ -292,6 +296,7 @@ impl fmt::Display for Fault {
             Fault::WrongCase => f.write_str("did not keep the case of the question (use-caps-for-id)"),
             Fault::NoAnswer => f.write_str("sent neither an answer nor a referral"),
             Fault::Lame => f.write_str("does not serve the zone"),
+            Fault::Unsigned => f.write_str("left the signatures of a signed zone out"),
             Fault::Truncated => f.write_str("answered truncated over TCP"),
             Fault::Said(rcode) => write!(f, "answered {}", Code(*rcode)),
         }

@@ -34,6 +34,7 @@ fn targets(zone: &ForwardZone, reserve: bool) -> impl Iterator<Item = Target> {
         reserve,
         shuns_edns: false,
         borrows: false,
+        unsigned: false,
         tcp_only,
         no_cache,
     };
@@ -52,7 +53,8 @@ impl Mesh {
         };
         let first = state.chain.is_empty();
         // A refresh goes past what is known of the name it refreshes, not past what a link leads to.
-        let past = first && (state.refresh || state.seeks_glue);
+        let past = first && (state.refresh || state.seeks_glue) || state.fresh;
+        state.from = None;
         if zone.as_ref().is_none_or(|zone| !zone.no_cache) && !past {
             let (target, key) = (state.target.as_ref(), &state.key);
             // What a client asks, the driver has looked for; but it passes by what is not proven.

@@ -67,6 +67,8 @@ pub(super) struct Hunt {
     pub(super) at: Delegation,
     /// The servers are asked to recurse: nobody else is left.
     pub(super) recursing: bool,
+    /// Replies without signatures are taken from a zone that has some: nobody else is left.
+    unsigned: bool,
     referrals: u16,
     steps: Steps,
     /// Delegations in the store at and below this name are not used: they led nowhere.
@@ -82,6 +84,7 @@ impl Hunt {
         Hunt {
             at: Delegation::new(Name::root(), Source::Stub),
             recursing: false,
+            unsigned: false,
             referrals,
             steps: Steps::default(),
             below: None,
@@ -240,7 +243,7 @@ impl Mesh {
         (state.sends, state.servers) = (0, Vec::new());
         let zone = at.zone.clone();
         if let Some(hunt) = &mut state.hunt {
-            (hunt.at, hunt.recursing, hunt.priming) = (at, false, None);
+            (hunt.at, hunt.recursing, hunt.unsigned, hunt.priming) = (at, false, false, None);
             (hunt.steps.whole, hunt.steps.silences) = (recursion.minimise == Minimise::Off, 0);
         }
         self.add_targets(&mut state);
@@ -263,8 +266,8 @@ impl Mesh {
         let (tcp_only, no_cache) = (hunt.at.tcp_only || always, hunt.at.no_cache);
         for addr in hunt.at.addrs.iter().skip(servers.len()) {
             let tries = Tries::default();
-            let (reserve, shuns_edns, borrows) = (false, false, false);
-            servers.push(Target { addr: *addr, tries, reserve, shuns_edns, borrows, tcp_only, no_cache });
+            let (reserve, shuns_edns, borrows, unsigned) = (false, false, false, false);
+            servers.push(Target { addr: *addr, tries, reserve, shuns_edns, borrows, unsigned, tcp_only, no_cache });
         }
     }
 
@@ -276,6 +279,9 @@ impl Mesh {
             for target in servers.iter_mut().filter(|target| lame(target)) {
                 target.tries.failures = u8::MAX;
             }
+        }
+        for target in servers.iter_mut() {
+            target.unsigned = self.unsigned.is(target.addr, &hunt.at.zone, now);
         }
     }
 
@@ -369,6 +375,16 @@ impl Mesh {
             state.hunt = Some(hunt);
             return self.ask(now, state);
         }
+        if may_go_on && state.servers.iter().any(|target| target.unsigned) {
+            hunt.unsigned = true;
+            for target in state.servers.iter_mut().filter(|target| target.unsigned) {
+                (target.unsigned, target.tries) = (false, Tries::default());
+            }
+            state.hunt = Some(hunt);
+            return self.ask(now, state);
+        }
+        // Of servers that said what is bogus others than these are sought once: by their names.
+        let may_go_on = may_go_on && state.doubt.shun.is_empty();
         let doubted = may_go_on && hunt.at.doubt_glue();
         let zone = hunt.at.zone.clone();
         let first = hunt.at.source == Source::Stub && recursion.is_first(&zone);
@@ -431,6 +447,13 @@ impl Mesh {
         let (name, qtype) = (state.asks.0.as_ref(), state.asks.1);
         let sections = (reply.answer.as_slice(), reply.authority.as_slice());
         let flags = (reply.aa(), reply.ra());
+        if !hunt.unsigned && self.lacks_signatures(now, &state, &hunt.at.zone, &reply) {
+            self.unsigned.mark(flight.server, &hunt.at.zone, now, self.limits.infra_host_ttl_s);
+            if let Some(target) = state.servers.get_mut(flight.index) {
+                target.unsigned = true;
+            }
+            return self.useless(now, state, flight, Fault::Unsigned);
+        }
         let said = word(reply.rcode, flags, sections, name, qtype, hunt.at.zone.as_ref(), hunt.recursing);
         match said {
             Word::Lame | Word::RecursionLame => {

@@ -236,6 +236,7 @@ impl Mesh {
     /// An exchange had a reply that was of use.
     pub(super) fn took(&mut self, now: Millis, state: &mut State, flight: &Flight) {
         self.land(state, flight);
+        state.from = Some(flight.server);
         let raced = !state.flights.is_empty();
         self.servers.useful(flight.server, raced, now);
         self.counts.races += u64::from(raced);

@@ -11,18 +11,70 @@
 //! It owns the ties between a state and its [`Proof`]: who gets what it needs, when others come first, and what is done with
 //! answers for which there is no proof. What is to be proven, and how, is `validate`'s.
 
+use std::net::SocketAddr;
+
 use store::{Found, Key, Millis, Security};
-use wire::{Answer, Class, Name, NameRef, Rcode, Rtype};
+use wire::{Answer, Class, Name, NameRef, Rcode, Reply, Rtype};
 
 use super::Mesh;
 use super::serve::Asked;
 use super::state::State;
 use crate::forward::Forwards;
-use crate::keycache::Stamp;
+use crate::keycache::{Ground, Stamp};
+use crate::limits::{BOGUS_KEY_TTL, FAILURE_TTL};
 use crate::trace::Step;
 use crate::trust::Begin;
-use crate::validate::{Env, Next, OverBudget, Part, Proof, Why};
+use crate::validate::{Cause, Env, Next, OverBudget, Part, Proof, Why};
 use crate::why::Failure;
+
+/// An answer that is bogus, as it was when others were asked for it.
+pub(super) struct Refuted {
+    pub(super) links: Vec<Part>,
+    pub(super) end: Part,
+    pub(super) aa: bool,
+    pub(super) left: Option<u32>,
+}
+
+/// What was found to be bogus so far, and who said it.
+#[derive(Default)]
+pub(super) struct Doubt {
+    /// Servers that are not asked any more for this question.
+    pub(super) shun: Vec<SocketAddr>,
+    /// What is told if nobody knows better.
+    pub(super) refuted: Option<Box<Refuted>>,
+    restarts: u8,
+    /// Keys and DS sets to be asked for anew.
+    over: Vec<(Name, Rtype)>,
+    /// Who said what of keys and DS sets.
+    said: Vec<(Name, Rtype, SocketAddr)>,
+}
+
+impl Doubt {
+    pub(super) fn of(shun: Vec<SocketAddr>) -> Doubt {
+        Doubt { shun, ..Doubt::default() }
+    }
+
+    fn is_over(&self, name: &Name, rtype: Rtype) -> bool {
+        self.over.iter().any(|(over, its)| over == name && *its == rtype)
+    }
+
+    fn said(&mut self, name: &Name, rtype: Rtype, from: Option<SocketAddr>) {
+        self.over.retain(|(over, its)| over != name || *its != rtype);
+        self.said.retain(|(said, its, _)| said != name || *its != rtype);
+        self.said.extend(from.map(|from| (name.clone(), rtype, from)));
+    }
+
+    fn blame(&mut self, server: Option<SocketAddr>) {
+        self.shun.extend(server.filter(|server| !self.shun.contains(server)));
+    }
+
+    fn blame_for(&mut self, name: &Name, rtype: Rtype) {
+        let said = self.said.iter().find(|(said, its, _)| said == name && *its == rtype);
+        let from = said.map(|(_, _, from)| *from);
+        self.blame(from);
+        self.over.push((name.clone(), rtype));
+    }
+}
 
 impl Mesh {
     /// The answer is there; if it is to be proven, that comes first. `left` is set when it came from the store, where it has so
@@ -37,6 +89,7 @@ impl Mesh {
         security: Security,
     ) {
         let end = Part::new(state.target.clone(), state.key.qtype, answer, security);
+        let end = Part { from: state.from.filter(|_| left.is_none()), ..end };
         if state.raw || state.forwards.trust().is_none() {
             return self.finish(now, *state, end, aa, None, left);
         }
@@ -52,8 +105,15 @@ impl Mesh {
             let next = self.with_proof(now, &mut state, |proof, links, env| proof.next(links, env));
             match next {
                 Some(Next::Need(name, rtype)) => {
-                    let Some(known) = self.memory.key(&name, rtype, now) else {
-                        if !self.want(&mut state, &name, rtype) {
+                    let fresh = state.doubt.is_over(&name, rtype);
+                    let known = if fresh { None } else { self.memory.key(&name, rtype, now) };
+                    let Some(known) = known else {
+                        let wanted = if fresh {
+                            self.want_fresh(&mut state, &name, rtype)
+                        } else {
+                            self.want(&mut state, &name, rtype)
+                        };
+                        if !wanted {
                             return self.fail(now, *state, &Failure::TooMuch("exceeded the maximum of keys", name));
                         }
                         return self.park(state);
@@ -109,7 +169,9 @@ impl Mesh {
         mut state: Box<State>,
         (name, rtype): (&Name, Rtype),
         answer: &Answer,
+        from: Option<SocketAddr>,
     ) {
+        state.doubt.said(name, rtype, from);
         if !state.proof.as_ref().is_some_and(|proof| proof.needs(name, rtype)) {
             return self.park(state);
         }
@@ -169,16 +231,92 @@ impl Mesh {
         self.settle(now);
     }
 
-    /// Every part is proven, or one is bogus.
+    /// Every part is proven, or one is bogus: then others are asked, as often as that may be.
     fn proven(&mut self, now: Millis, mut state: Box<State>) {
         let Some(proof) = state.proof.take() else { return self.park(state) };
-        let Proof { end, aa, left, .. } = *proof;
-        let bogus = state.chain.iter().chain(std::iter::once(&end)).find(|part| part.security == Security::Bogus);
-        state.note(now, || super::steps::judged(&state.chain, &end));
-        if let Some(why) = bogus.and_then(|part| part.why.clone()) {
-            self.log_bogus(&state, &why);
+        state.note(now, || super::steps::judged(&state.chain, &proof.end));
+        let nth = state.chain.iter().position(|part| part.security == Security::Bogus);
+        let part = nth.and_then(|nth| state.chain.get(nth)).unwrap_or(&proof.end);
+        let Some(why) = part.why.clone() else {
+            let Proof { end, aa, left, .. } = *proof;
+            return self.finish(now, *state, end, aa, None, left);
+        };
+        if self.may_restart(now, &state) {
+            return self.restart(now, state, proof, nth, &why);
         }
+        let Proof { end, aa, left, .. } = *proof;
+        // That nobody else could be asked explains less than what was wrong at first.
+        let first = state.doubt.refuted.take().filter(|_| why.cause == Cause::Unfetched);
+        let (end, aa, left) = match first.map(|first| *first) {
+            Some(Refuted { links, end, aa, left }) => {
+                state.chain = links;
+                (end, aa, left)
+            }
+            None => (end, aa, left),
+        };
         self.finish(now, *state, end, aa, None, left);
+    }
+
+    /// Whether other servers may be asked for what is bogus. Who wants it as it is need not wait for that.
+    fn may_restart(&self, now: Millis, state: &State) -> bool {
+        let most = state.forwards.trust().map_or(0, |trust| trust.max_restart);
+        let wanted = state.clients.is_empty() || state.clients.iter().any(|client| !client.cd);
+        state.doubt.restarts < most && wanted && now < state.ends && state.work.may_send(&self.limits)
+    }
+
+    /// Asks others than those who said what is bogus, for that alone. The budget is not renewed (CVE-2026-50045).
+    fn restart(&mut self, now: Millis, mut state: Box<State>, mut proof: Box<Proof>, nth: Option<usize>, why: &Why) {
+        state.doubt.restarts += 1;
+        self.say(4, || format!("{why}: asking others"));
+        if state.doubt.refuted.is_none() {
+            let (links, end, aa, left) = (state.chain.clone(), proof.end.clone(), proof.aa, proof.left);
+            state.doubt.refuted = Some(Box::new(Refuted { links, end, aa, left }));
+        }
+        if why.chain {
+            state.doubt.blame_for(&why.name, why.rtype);
+            proof.again(&mut state.chain);
+            state.proof = Some(proof);
+            return self.prove(now, state);
+        }
+        let part = nth.and_then(|nth| state.chain.get(nth)).unwrap_or(&proof.end);
+        let (name, from) = (part.name.clone(), part.from);
+        state.doubt.blame(from);
+        state.chain.truncate(nth.unwrap_or(state.chain.len()));
+        (state.target, state.fresh) = (name, true);
+        self.seek(now, state);
+    }
+
+    /// What is bogus for good is said, and remembered of the zone whose keys it is about.
+    pub(super) fn note_bogus(&mut self, now: Millis, state: &State, why: &Why) {
+        if let Some(trust) = state.forwards.trust().filter(|_| why.chain) {
+            let stamp = Stamp { trust: trust.id(), version: trust.live().version(), epoch: state.epoch };
+            let ttl = if why.cause == Cause::Unfetched { FAILURE_TTL } else { BOGUS_KEY_TTL };
+            self.keys.put(why.name.as_ref(), Ground::Bogus(why.clone()), ttl, self.memory.time(now), stamp);
+        }
+        self.log_bogus(state, why);
+    }
+
+    /// Whether a reply has no signature at all though the zone is known to be signed (DNSSEC lameness).
+    pub(super) fn lacks_signatures(&self, now: Millis, state: &State, zone: &Name, reply: &Reply) -> bool {
+        let Some(trust) = state.forwards.trust().filter(|trust| trust.lame_check) else { return false };
+        if !matches!(reply.rcode, Rcode::NOERROR | Rcode::NXDOMAIN) {
+            return false;
+        }
+        let mut sets = reply.answer.iter().chain(&reply.authority);
+        if sets.any(|set| set.rtype == Rtype::RRSIG || !set.sigs.is_empty()) {
+            return false;
+        }
+        let stamp = Stamp { trust: trust.id(), version: trust.live().version(), epoch: state.epoch };
+        let date = now.saturating_add_signed(self.date_ahead) / 1000;
+        let Begin::At(anchor) = trust.begin(zone.as_ref(), date) else { return false };
+        match self.keys.get(zone.as_ref(), self.memory.time(now), stamp) {
+            Some(ground) => matches!(ground, Ground::Keys(_)),
+            None if anchor.owner == *zone => true,
+            None => {
+                let ds = self.memory.set(zone.as_ref(), Rtype::DS, now);
+                ds.is_some_and(|known| !known.set.sigs.is_empty())
+            }
+        }
     }
 
     fn log_bogus(&mut self, state: &State, why: &Why) {
@@ -197,7 +335,8 @@ impl Mesh {
         if state.forwards.trust().is_none() {
             return state.key.cd;
         }
-        state.hunt.is_none() && (state.cd || state.servers.iter().any(|target| target.tries.failures > 0))
+        let failed = || state.servers.iter().any(|target| target.tries.failures > 0);
+        state.hunt.is_none() && (state.cd || !state.doubt.shun.is_empty() || failed())
     }
 
     /// What a referral says of the DS set of the zone below is an answer to the question for it.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use store::{Found, Key, Millis, Put, Security};
 use wire::{Answer, Name, Rcode, Reply, Rtype};
 
+use super::prove::Refuted;
 use super::state::State;
 use super::{ClientId, Effect, Mesh};
 use crate::limits::{FAILURE_TTL, UNREACHABLE_TTL};
@@ -73,6 +74,7 @@ impl Mesh {
             Finding::Link(answer, authority, target) => {
                 let answer = Answer { answer, authority, ..Answer::default() };
                 let link = Part::new(state.target.clone(), Rtype::CNAME, answer, Security::Unchecked);
+                let link = Part { from: state.from, ..link };
                 let keep = state.keep_from <= state.chain.len();
                 if keep && link.answer.answer.first().is_some_and(|set| set.rtype == Rtype::CNAME) {
                     let key = Key { name: state.target.clone(), qtype: Rtype::CNAME, ..state.key.clone() };
@@ -94,6 +96,7 @@ impl Mesh {
             return self.fail(now, *state, &Failure::TooManyLinks(stop));
         }
         state.target = target;
+        state.fresh = false;
         state.chain.push(link);
         self.say(2, || format!("resolving {}", Asked(&state.key)));
         self.seek(now, state);
@@ -138,6 +141,9 @@ impl Mesh {
         let bogus = security(0) == Security::Bogus;
         state.note(now, || Step::Answered { rcode: end.answer.rcode, security: security(0) });
         let whys = || state.chain.iter().chain(std::iter::once(&end)).find_map(|part| part.why.as_ref());
+        if let Some(why) = whys().cloned() {
+            self.note_bogus(now, &state, &why);
+        }
         let failure = bogus.then(|| Failure::bogus(&state.key, whys(), end.answer.ede.as_ref()));
         let known = match &failure {
             Some(_) if state.keep_from == 0 && (self.limits.serve_expired || state.refresh) => {
@@ -190,10 +196,10 @@ impl Mesh {
         let parents = std::mem::take(&mut state.parents);
         let clients = std::mem::take(&mut state.clients);
         let Some(failure) = failure else {
-            self.tell_parents(parents, &state.key, &answer, left.is_some());
+            self.tell_parents(parents, &state.key, &answer, left.is_some(), state.from);
             return self.tell_as(found, clients.iter().map(|client| client.id).collect(), answer, why);
         };
-        self.tell_parents(parents, &state.key, &failure.answer(), left.is_some());
+        self.tell_parents(parents, &state.key, &failure.answer(), left.is_some(), state.from);
         let (bold, others): (Vec<_>, Vec<_>) = clients.into_iter().partition(|client| client.cd);
         self.tell_as(found, bold.iter().map(|client| client.id).collect(), Answer { ede: None, ..answer }, None);
         let others = others.iter().map(|client| client.id).collect();
@@ -206,6 +212,11 @@ impl Mesh {
     /// FAIL: stale data if there is any (RFC 8767 5), else SERVFAIL, for everyone; remembered for the name that was asked and
     /// for the one that failed (RFC 9520).
     pub(super) fn fail(&mut self, now: Millis, mut state: State, failure: &Failure) {
+        if let Some(Refuted { links, end, aa, left }) = state.doubt.refuted.take().map(|refuted| *refuted) {
+            // There is nothing better than what was found to be bogus.
+            state.chain = links;
+            return self.finish(now, state, end, aa, None, left);
+        }
         self.forget(now, &mut state);
         self.say(3, || format!("finishing processing for {}", Asked(&state.key)));
         let answer = failure.answer();
@@ -221,7 +232,13 @@ impl Mesh {
         }
         let lasts = failure.lasts() || matches!(failure, Failure::RecentlyFailed | Failure::Down(..));
         let tried = (self.limits.serve_expired || state.refresh) && lasts && state.keep_from == 0;
-        self.tell_parents(std::mem::take(&mut state.parents), &state.key, &answer, *failure == Failure::RecentlyFailed);
+        self.tell_parents(
+            std::mem::take(&mut state.parents),
+            &state.key,
+            &answer,
+            *failure == Failure::RecentlyFailed,
+            None,
+        );
         let known = if tried { self.memory.fall_back(&state.key, now, &self.limits) } else { None };
         let clients = state.clients.iter().map(|client| client.id).collect();
         match state.stale.as_ref().or(known.as_ref()) {

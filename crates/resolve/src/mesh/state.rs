@@ -10,6 +10,7 @@ use store::{Found, Key, Millis, Put, Security};
 use wire::{Class, Name, NameRef, Reply, Rtype};
 
 use super::descend::Hunt;
+use super::prove::Doubt;
 use super::wait::{Wait, Work};
 use super::{ClientId, SendId, Transport};
 use crate::forward::{ForwardZone, Forwards};
@@ -46,6 +47,12 @@ pub(super) struct State {
     pub(super) proof: Option<Box<Proof>>,
     /// Asked on behalf of another question that proves what it needs itself: nothing of it is proven here.
     pub(super) raw: bool,
+    /// What is remembered of the target does not count: it was found to be bogus.
+    pub(super) fresh: bool,
+    /// What was found to be bogus so far.
+    pub(super) doubt: Doubt,
+    /// Who answered last; `None`: it was remembered.
+    pub(super) from: Option<SocketAddr>,
     /// The client that asked first set CD, so forwarders see it.
     pub(super) cd: bool,
     /// Whether each reply of the chain was authoritative.
@@ -106,6 +113,8 @@ pub(super) struct Target {
     pub(super) shuns_edns: bool,
     /// It asks others and serves nothing itself.
     pub(super) borrows: bool,
+    /// It left signatures out where there are some: it is asked when nobody else is left.
+    pub(super) unsigned: bool,
     /// Of its zone: only over TCP, nothing remembered.
     pub(super) tcp_only: bool,
     pub(super) no_cache: bool,
@@ -240,7 +249,7 @@ impl State {
             tries: target.tries,
             qtype: self.asks.1,
             reserve: target.reserve,
-            left_out: busy(index),
+            left_out: busy(index) || target.unsigned || self.doubt.shun.contains(&target.addr),
         };
         self.servers.iter().enumerate().map(candidate).collect()
     }

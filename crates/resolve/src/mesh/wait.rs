@@ -16,6 +16,7 @@
 //!
 //! Bounds: what one client's question may cost is counted in [`Work`], which all states it waits for share.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -49,6 +50,7 @@ pub(super) struct Birth {
     name: Name,
     qtype: Rtype,
     seeks_glue: bool,
+    fresh: bool,
 }
 
 /// An answer for a state that waits for it.
@@ -59,6 +61,8 @@ pub(super) struct News {
     answer: Arc<Answer>,
     /// It was remembered, and cost nothing.
     known: bool,
+    /// Who said so just now.
+    from: Option<SocketAddr>,
 }
 
 /// Whose question a new state asks.
@@ -69,6 +73,9 @@ pub(super) struct Kin {
     pub(super) work: Arc<Work>,
     pub(super) seeks_glue: bool,
     pub(super) raw: bool,
+    /// Nothing that is remembered of the name counts, and these servers are not asked: what they said is bogus.
+    pub(super) fresh: bool,
+    pub(super) shun: Vec<SocketAddr>,
 }
 
 /// What a client's question has cost so far, at all depths.
@@ -130,15 +137,20 @@ pub(super) fn is_key(qtype: Rtype) -> bool {
 impl Mesh {
     /// The state will wait for the answer to this question. False if it may not ask any more.
     pub(super) fn want(&mut self, state: &mut State, name: &Name, qtype: Rtype) -> bool {
-        self.want_from(state, name, qtype, false)
+        self.want_from(state, name, qtype, false, false)
     }
 
     /// The same for what the parent of the name's zone has as glue.
     pub(super) fn want_glue(&mut self, state: &mut State, name: &Name, qtype: Rtype) -> bool {
-        self.want_from(state, name, qtype, true)
+        self.want_from(state, name, qtype, true, false)
     }
 
-    fn want_from(&mut self, state: &mut State, name: &Name, qtype: Rtype, seeks_glue: bool) -> bool {
+    /// The same for what is remembered and was found to be bogus: others are to say it.
+    pub(super) fn want_fresh(&mut self, state: &mut State, name: &Name, qtype: Rtype) -> bool {
+        self.want_from(state, name, qtype, false, true)
+    }
+
+    fn want_from(&mut self, state: &mut State, name: &Name, qtype: Rtype, seeks_glue: bool, fresh: bool) -> bool {
         if state.waits.iter().any(|wait| wait.name == *name && wait.qtype == qtype) {
             return true;
         }
@@ -147,14 +159,14 @@ impl Mesh {
             return false;
         }
         state.waits.push(Wait { name: name.clone(), qtype, child: None });
-        self.births.push_back(Birth { parent: state.number, name: name.clone(), qtype, seeks_glue });
+        self.births.push_back(Birth { parent: state.number, name: name.clone(), qtype, seeks_glue, fresh });
         true
     }
 
     /// Works off what the last event left: questions to be asked for others, and answers for those who wait.
     pub(super) fn settle(&mut self, now: Millis) {
         loop {
-            if let Some(News { parent, name, qtype, answer, known }) = self.news.pop_front() {
+            if let Some(News { parent, name, qtype, answer, known, from }) = self.news.pop_front() {
                 let Some(mut state) = self.states.remove(&parent) else { continue };
                 let before = state.waits.len();
                 state.waits.retain(|wait| wait.name != name || wait.qtype != qtype);
@@ -162,7 +174,7 @@ impl Mesh {
                     self.park(state);
                 } else {
                     if is_key(qtype) {
-                        self.hear_key(now, state, (&name, qtype), &answer);
+                        self.hear_key(now, state, (&name, qtype), &answer, from);
                     } else {
                         self.hear_news(now, state, (&name, qtype), &answer, known);
                     }
@@ -175,7 +187,7 @@ impl Mesh {
         }
     }
 
-    fn bear(&mut self, now: Millis, Birth { parent, name, qtype, seeks_glue }: Birth) {
+    fn bear(&mut self, now: Millis, Birth { parent, name, qtype, seeks_glue, fresh }: Birth) {
         let Some(state) = self.states.get(&parent) else { return };
         if !state.waits.iter().any(|wait| wait.name == name && wait.qtype == qtype) {
             return;
@@ -183,9 +195,10 @@ impl Mesh {
         let (forwards, depth, work) = (Arc::clone(&state.forwards), state.depth, Arc::clone(&state.work));
         let key = Key { name, qtype, qclass: Class::IN, cd: false };
         let raw = forwards.trust().is_some();
+        let shun = if fresh { state.doubt.shun.clone() } else { Vec::new() };
         // Keys are asked for where the question stands; addresses one step deeper, for those may go on without end.
         let depth = if is_key(qtype) { depth } else { depth.saturating_add(1) };
-        let child = match self.same(&key, raw, &forwards).filter(|_| !seeks_glue) {
+        let child = match self.same(&key, raw, &forwards).filter(|_| !seeks_glue && !fresh) {
             Some(child) if child == parent || self.waits_for(child, parent) => None,
             Some(child) => {
                 state.note(now, || super::steps::wants(&key, seeks_glue, Some(child), true));
@@ -194,7 +207,7 @@ impl Mesh {
             }
             None if self.states.len() >= self.limits.max_queries.saturating_mul(ROOM_FOR_CHILDREN) => None,
             None => {
-                let kin = Kin { parents: vec![parent], depth, work, seeks_glue, raw };
+                let kin = Kin { parents: vec![parent], depth, work, seeks_glue, raw, fresh, shun };
                 // Its number is the next one; it may be over before `begin` returns, and then the news are on their way.
                 let child = self.last + 1;
                 state.note(now, || super::steps::wants(&key, seeks_glue, Some(child), false));
@@ -209,7 +222,7 @@ impl Mesh {
                 if let Some(state) = self.states.get(&parent) {
                     state.note(now, || super::steps::wants(&key, seeks_glue, None, false));
                 }
-                self.tell_parents(vec![parent], &key, &Answer::new(Rcode::SERVFAIL), false);
+                self.tell_parents(vec![parent], &key, &Answer::new(Rcode::SERVFAIL), false, None);
             }
         }
     }
@@ -242,14 +255,21 @@ impl Mesh {
     }
 
     /// A state has ended: those who wait for it hear how, and whether that was `known` before.
-    pub(super) fn tell_parents(&mut self, parents: Vec<u64>, key: &Key, answer: &Answer, known: bool) {
+    pub(super) fn tell_parents(
+        &mut self,
+        parents: Vec<u64>,
+        key: &Key,
+        answer: &Answer,
+        known: bool,
+        from: Option<SocketAddr>,
+    ) {
         if parents.is_empty() {
             return;
         }
         let answer = Arc::new(answer.clone());
         for parent in parents {
             let (name, qtype, answer) = (key.name.clone(), key.qtype, Arc::clone(&answer));
-            self.news.push_back(News { parent, name, qtype, answer, known });
+            self.news.push_back(News { parent, name, qtype, answer, known, from });
         }
     }
 

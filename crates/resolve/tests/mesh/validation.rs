@@ -98,3 +98,64 @@ fn rfc4035_5_5_what_is_signed_wrongly_is_refused_and_said_why() {
         assert!(net.resolve("example.com.", Rtype::SOA).answer.ad, "the rest of the zone is as it was");
     }
 }
+
+/// example.com. has two servers, 192.0.2.1 and .3; .3 is the one where the tests hang something.
+fn two_servers(words: &str) -> Internet {
+    signed_internet()
+        .more("com.", "example.com. NS ns.example.com.\nexample.com. NS ns3.example.com.")
+        .more("com.", "ns.example.com. A 192.0.2.1\nns3.example.com. A 192.0.2.3")
+        .zone("example.com.", "192.0.2.1 192.0.2.3", RECORDS)
+        .more("example.com.", "ns3.example.com. A 192.0.2.3\nexample.com. NS ns3.example.com.")
+        .signed("example.com.", words)
+}
+
+/// Asks often enough that each server is drawn first at some time.
+fn always_secure(make: impl Fn() -> Internet) {
+    let mut asked = [false; 2];
+    for nth in 0..12 {
+        let mut net = make().plain();
+        // Other questions first: the choice of servers differs.
+        (0..nth).for_each(|nth| drop(net.resolve(&format!("n{nth}.com."), Rtype::A)));
+        let told = net.resolve("www.example.com.", Rtype::A);
+        assert!(told.answer.ad && addresses(&told) == ["192.0.2.80"], "{told:?} {:#?}", net.trace());
+        let own = |asked: &&Asked| asked.server.ip().to_string().starts_with("192.0.2.");
+        let first = net.sent.iter().find(own).expect("one of the two");
+        asked[usize::from(first.who() == 3)] = true;
+    }
+    assert_eq!(asked, [true, true], "both were drawn");
+}
+
+#[test]
+fn val_max_restart_what_is_bogus_is_asked_for_at_other_servers() {
+    let forged = "answer www.example.com. 60 A 192.0.2.66";
+    always_secure(|| two_servers("").lie("192.0.2.3", "www.example.com. A", forged));
+    always_secure(|| two_servers("").lie("192.0.2.3", "example.com. DNSKEY", "answer com. DNSKEY as example.com."));
+    always_secure(|| {
+        two_servers("").lie(
+            "192.0.2.3",
+            "www.example.com. A",
+            "authority example.com. SOA\nauthority at ns.example.com.",
+        )
+    });
+}
+
+#[test]
+fn dnssec_lameness_a_server_that_strips_signatures_is_passed_by() {
+    always_secure(|| two_servers("").strips("192.0.2.3"));
+}
+
+#[test]
+fn cve_2026_50045_asking_others_renews_no_budget_and_ends() {
+    let forged = "answer www.example.com. 60 A 192.0.2.66";
+    let mut net = world("").lie("192.0.2.1", "www.example.com. A", forged).plain();
+    let told = net.resolve("www.example.com.", Rtype::A);
+    assert_eq!(bogus(&told).code, Ede::RRSIGS_MISSING);
+    let times = net.trace().iter().filter(|line| line.starts_with("www.example.com. A @1")).count();
+    assert!(times <= 3, "{:#?}", net.trace());
+    let before = net.sent.len();
+    assert_eq!(bogus(&net.resolve("www.example.com.", Rtype::A)).code, Ede::RRSIGS_MISSING);
+    assert_eq!(net.sent.len(), before, "it is remembered for val-bogus-ttl");
+    net.now += 61_000;
+    net.resolve("www.example.com.", Rtype::A);
+    assert!(net.sent.len() > before, "and no longer");
+}
