@@ -6,7 +6,7 @@
 //! A proof that holds but rests on opt-out, or on more iterations than are done here, is no proof of absence: the answer is
 //! [`Proof::Insecure`], neither wrong nor authentic (RFC 5155 9.2, RFC 9276 3.2).
 
-use wire::{NameBuf, NameRef, Rtype};
+use wire::{NameBuf, NameRef, Rrset, Rtype};
 
 use crate::bitmap::Types;
 use crate::budget::{Budget, MAX_DENIALS, OverBudget};
@@ -361,6 +361,20 @@ enum Place<'q> {
     Gap(Gap<'q>),
     /// It exists without records (NSEC only; NSEC3 has records for such names).
     Empty(Proven),
+}
+
+/// Whether these sets, if they are true, say that there is no DS set at a name: then they are worth verifying before anybody
+/// is asked. Nothing is proven by it.
+pub fn claims_no_ds<'a>(
+    sets: impl IntoIterator<Item = &'a Rrset>,
+    name: NameRef<'_>,
+    rules: &Rules,
+    budget: &mut Budget,
+) -> bool {
+    let claims: Vec<Secure> = sets.into_iter().take(MAX_DENIALS).cloned().filter_map(Secure::remembered).collect();
+    let Some(zone) = claims.first().map(|claim| claim.zone().to_name()) else { return false };
+    let denial = Denial::new(zone.as_ref(), 0, &claims, rules);
+    matches!(denial.no_ds(name, budget), NoDs::Unsigned(_) | NoDs::NoCut(_) | NoDs::NoName(_))
 }
 
 impl Proven {

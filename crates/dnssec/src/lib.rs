@@ -84,7 +84,7 @@ pub use autotrust::Autotrust;
 pub use bitmap::Types;
 pub use budget::{Budget, OverBudget};
 pub use canonical::Canonical;
-pub use denial::{Denial, NoDs, Proof, Proven, Synthesis};
+pub use denial::{Denial, NoDs, Proof, Proven, Synthesis, claims_no_ds};
 pub use dname::synthesised;
 pub use ds::Ds;
 pub use key::{Dnskey, key_tag};

@@ -242,6 +242,7 @@ impl Engine {
         self.follow.take(autos);
         self.log.line(Level::Notice, 0, &trust::summary(document.trust.as_ref(), snapshot.forwards.trust()));
         let store = Arc::new(Store::new(sizes(&document)));
+        store.resize_denials(octets(document.cache.negatives));
         let wanted = descriptors(&document, state.workers);
         match sys::limits::raise_descriptors(wanted) {
             Ok(limit) if limit < wanted => {
@@ -258,6 +259,7 @@ impl Engine {
         let sets = bound.into_iter().map(|b| b.sets).collect();
         let pool = Pool::start(state.workers, Arc::new(snapshot), Arc::clone(&store), Arc::clone(&self.log), sets)
             .map_err(|e| Failure::new(format!("the workers cannot start: {e}")))?;
+        pool.keys().resize(octets(document.cache.keys));
         let inherited = std::mem::take(&mut state.inherited);
         let bulk = scan.map_or(0, digest);
         let watched = watched(&document);
@@ -319,6 +321,8 @@ impl Engine {
             changed(format!("interface {}@{} opened", addr.ip(), addr.port()), Effect::Live);
         }
         running.store.resize(sizes(&next));
+        running.store.resize_denials(octets(next.cache.negatives));
+        running.pool.keys().resize(octets(next.cache.keys));
         let outdated = outdated(&running.pool.snapshot().forwards, &snapshot.forwards);
         let summary = trust::summary(next.trust.as_ref(), snapshot.forwards.trust());
         if next.trust != running.document.trust {
@@ -701,9 +705,13 @@ fn digest(scan: &Scan) -> u64 {
     hasher.finish()
 }
 
+/// Octets as this machine can count them.
+fn octets(given: u64) -> usize {
+    usize::try_from(given).unwrap_or(usize::MAX)
+}
+
 /// Octets of both caches.
 fn sizes(document: &Document) -> Sizes {
-    let octets = |given| usize::try_from(given).unwrap_or(usize::MAX);
     Sizes { messages: octets(document.cache.messages), rrsets: octets(document.cache.rrsets) }
 }
 

@@ -102,9 +102,14 @@ impl Worker {
         id: SendId,
         server: SocketAddr,
         over: Transport,
-        packet: Vec<u8>,
+        mut packet: Vec<u8>,
         deadline: u64,
     ) {
+        let snapshot = self.snapshot();
+        let upstream = &snapshot.serve.upstream;
+        if let Some(text) = upstream.client_string(server.ip()) {
+            wire::add_option(&mut packet, upstream.client_string_opcode, text);
+        }
         let left = deadline.saturating_sub(self.at.get().monotonic_ms());
         let deadline = Instant::now() + Duration::from_millis(left);
         let ask = Rc::new(Ask { server, packet, socket: OnceCell::new() });

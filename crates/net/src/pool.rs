@@ -39,6 +39,7 @@ pub struct Pool {
     members: Mutex<Vec<Member>>,
     stats: Vec<Arc<WorkerStats>>,
     snapshot: Mutex<Arc<Snapshot>>,
+    keys: Arc<resolve::KeyCache>,
     log: Arc<Logger>,
     /// Whose turn it is to look something up.
     turn: AtomicUsize,
@@ -75,6 +76,7 @@ impl Pool {
             members: Mutex::new(Vec::with_capacity(workers)),
             stats: (0..workers).map(|_| Arc::new(WorkerStats::default())).collect(),
             snapshot: Mutex::new(snapshot),
+            keys: Arc::default(),
             log,
             turn: AtomicUsize::new(0),
             aside,
@@ -84,7 +86,6 @@ impl Pool {
     /// Starts the threads, each on one of the processors in turn.
     fn populate(mut self, cpus: &[usize], store: &Arc<Store>) -> io::Result<Pool> {
         let connections = Arc::new(ConnectionCounts::default());
-        let keys = Arc::new(resolve::KeyCache::default());
         let (ready, started) = channel();
         let snapshot = self.snapshot();
         for (id, stats) in (0_u32..).zip(&self.stats) {
@@ -97,7 +98,7 @@ impl Pool {
                 seed,
                 snapshot: Arc::clone(&snapshot),
                 store: Arc::clone(store),
-                keys: Arc::clone(&keys),
+                keys: Arc::clone(&self.keys),
                 log: Arc::clone(&self.log),
                 stats: Arc::clone(stats),
                 connections: Arc::clone(&connections),
@@ -126,6 +127,11 @@ impl Pool {
     /// How many workers there are: the number to open listeners for.
     pub fn workers(&self) -> usize {
         self.stats.len()
+    }
+
+    /// What is known of the keys of zones, shared by all workers.
+    pub fn keys(&self) -> &resolve::KeyCache {
+        &self.keys
     }
 
     /// Puts a snapshot into force. Returns when every worker has it: packets read from then on are answered by it.

@@ -38,17 +38,7 @@ pub struct ConnectionLimit {
 impl ConnectionLimit {
     /// Whether the netblock contains the address.
     pub fn contains(&self, ip: IpAddr) -> bool {
-        match (self.addr, ip) {
-            (IpAddr::V4(net), IpAddr::V4(ip)) => {
-                let shift = 32_u32.saturating_sub(u32::from(self.prefix));
-                (u32::from(net) ^ u32::from(ip)).checked_shr(shift).unwrap_or(0) == 0
-            }
-            (IpAddr::V6(net), IpAddr::V6(ip)) => {
-                let shift = 128_u32.saturating_sub(u32::from(self.prefix));
-                (u128::from(net) ^ u128::from(ip)).checked_shr(shift).unwrap_or(0) == 0
-            }
-            _ => false,
-        }
+        within(self.addr, self.prefix, ip)
     }
 }
 
@@ -172,6 +162,30 @@ pub struct Upstream {
     pub client_string_opcode: u16,
 }
 
+impl Upstream {
+    /// The text that goes with queries to this server, if one does.
+    pub(crate) fn client_string(&self, server: IpAddr) -> Option<&[u8]> {
+        let of_it = |string: &&ClientString| within(string.addr, string.prefix, server);
+        let string = self.client_strings.iter().filter(of_it).max_by_key(|string| string.prefix)?;
+        Some(&string.text)
+    }
+}
+
+/// Whether a netblock contains an address.
+fn within(net: IpAddr, prefix: u8, ip: IpAddr) -> bool {
+    match (net, ip) {
+        (IpAddr::V4(net), IpAddr::V4(ip)) => {
+            let shift = 32_u32.saturating_sub(u32::from(prefix));
+            (u32::from(net) ^ u32::from(ip)).checked_shr(shift).unwrap_or(0) == 0
+        }
+        (IpAddr::V6(net), IpAddr::V6(ip)) => {
+            let shift = 128_u32.saturating_sub(u32::from(prefix));
+            (u128::from(net) ^ u128::from(ip)).checked_shr(shift).unwrap_or(0) == 0
+        }
+        _ => false,
+    }
+}
+
 impl Default for Upstream {
     fn default() -> Self {
         Upstream {
@@ -244,5 +258,13 @@ mod tests {
         assert!(block("2001:db8::", 32).contains(ip("2001:db8:1::1")));
         assert!(block("::", 0).contains(ip("2001:db8::1")));
         assert!(!block("192.0.2.1", 32).contains(ip("192.0.2.2")));
+        let text = |addr: &str, prefix, text: &[u8]| ClientString { addr: ip(addr), prefix, text: text.into() };
+        let strings = [text("10.0.0.0", 24, b"a"), text("10.0.0.9", 32, b"b"), text("2001:db8::", 32, b"c")];
+        let upstream = Upstream { client_strings: strings.into(), ..Upstream::default() };
+        for (server, expect) in
+            [("10.0.0.1", Some("a")), ("10.0.0.9", Some("b")), ("10.0.1.9", None), ("2001:db8::1", Some("c"))]
+        {
+            assert_eq!(upstream.client_string(ip(server)), expect.map(str::as_bytes), "{server}");
+        }
     }
 }

@@ -339,7 +339,7 @@ fn find<'a>(answer: &'a Answer, name: &Name, rtype: Rtype) -> Option<&'a Rrset> 
     answer.answer.iter().find(|set| set.rtype == rtype && set.owner == *name && set.class == Class::IN)
 }
 
-fn is_denial(set: &Rrset) -> bool {
+pub(crate) fn is_denial(set: &Rrset) -> bool {
     matches!(set.rtype, Rtype::NSEC | Rtype::NSEC3)
 }
 

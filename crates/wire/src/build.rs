@@ -132,6 +132,17 @@ pub fn question(
         .unwrap_or(0)
 }
 
+/// Gives a query that [`question`] wrote its one EDNS option. One without an OPT record stays as it is.
+pub fn add_option(query: &mut Vec<u8>, code: u16, data: &[u8]) {
+    let Ok(len) = u16::try_from(data.len()) else { return };
+    let has_opt = query.get(10..HEADER) == Some(&[0, 1]);
+    let Some((all, into)) = len.checked_add(4).zip(query.last_chunk_mut::<2>()).filter(|_| has_opt) else { return };
+    *into = all.to_be_bytes();
+    query.extend(code.to_be_bytes());
+    query.extend(len.to_be_bytes());
+    query.extend(data);
+}
+
 /// Type and class as they stand in questions and records.
 fn numbers(rtype: Rtype, class: Class) -> [u8; 4] {
     let ([a, b], [c, d]) = (rtype.0.to_be_bytes(), class.0.to_be_bytes());
@@ -763,6 +774,27 @@ mod tests {
         assert_eq!((q.id, q.rd(), q.do_bit(), q.edns.unwrap().udp_size), (7, true, true, 1232));
         assert_eq!(question(&mut out, 7, 0, name.as_ref(), Rtype::A, Class::IN, None), 24);
         assert_eq!(question(&mut out[..34], 7, 0, name.as_ref(), Rtype::A, Class::IN, Some((1232, true))), 0);
+    }
+
+    #[test]
+    fn a_query_gets_an_option_where_it_has_edns() {
+        let name = Name::from_text("x.test").unwrap();
+        let mut out = [0; 64];
+        for edns in [None, Some((1232, true))] {
+            let len = question(&mut out, 7, flag::RD, name.as_ref(), Rtype::A, Class::IN, edns);
+            let mut query = out[..len].to_vec();
+            add_option(&mut query, 65_001, b"abc d");
+            assert_eq!(query.len(), len + if edns.is_some() { 9 } else { 0 });
+            let q = Query::parse(&query).unwrap();
+            assert_eq!((q.edns.is_some(), q.do_bit()), (edns.is_some(), edns.is_some()));
+            if edns.is_some() {
+                assert_eq!(query[len - 2..], [0, 9, 0xfd, 0xe9, 0, 5, b'a', b'b', b'c', b' ', b'd']);
+            }
+            // Nothing is as long as that; it must not become something else.
+            let before = query.clone();
+            add_option(&mut query, 65_001, &[0; 65_532]);
+            assert_eq!(query, before);
+        }
     }
 
     fn any_name() -> impl Strategy<Value = Name> {

@@ -24,7 +24,7 @@ pub mod rrset;
 pub mod text;
 pub mod types;
 
-pub use build::{EdnsOut, Render, question, render};
+pub use build::{EdnsOut, Render, add_option, question, render};
 pub use cookie::{ClientCookie, CookieSecret, CookieState};
 pub use message::{EdnsReply, Reply, WireError};
 pub use name::{Name, NameBuf, NameError, NameRef};

@@ -12,6 +12,7 @@
 //! answers for which there is no proof. What is to be proven, and how, is `validate`'s.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use store::{Found, Key, Millis, Security};
 use wire::{Answer, Class, Name, NameRef, Rcode, Reply, Rtype};
@@ -24,7 +25,7 @@ use crate::keycache::{Ground, Stamp};
 use crate::limits::{BOGUS_KEY_TTL, FAILURE_TTL};
 use crate::trace::Step;
 use crate::trust::Begin;
-use crate::validate::{Cause, Env, Next, OverBudget, Part, Proof, Why};
+use crate::validate::{Cause, Env, Next, OverBudget, Part, Proof, Why, is_denial};
 use crate::why::Failure;
 
 /// An answer that is bogus, as it was when others were asked for it.
@@ -106,8 +107,8 @@ impl Mesh {
             match next {
                 Some(Next::Need(name, rtype)) => {
                     let fresh = state.doubt.is_over(&name, rtype);
-                    let known = if fresh { None } else { self.memory.key(&name, rtype, now) };
-                    let Some(known) = known else {
+                    let known = if fresh { None } else { self.key_known(now, &mut state, &name, rtype) };
+                    let Some(answer) = known else {
                         let wanted = if fresh {
                             self.want_fresh(&mut state, &name, rtype)
                         } else {
@@ -118,7 +119,7 @@ impl Mesh {
                         }
                         return self.park(state);
                     };
-                    if !self.hear_now(now, &mut state, &name, rtype, &known.answer) {
+                    if !self.hear_now(now, &mut state, &name, rtype, &answer) {
                         return self.over_budget(now, state);
                     }
                 }
@@ -131,6 +132,28 @@ impl Mesh {
                 None => return self.park(state),
             }
         }
+    }
+
+    /// The answer to a question for a DS or DNSKEY set as far as it is known already: an answer or a referral that was
+    /// remembered; that there is no DS set also from proofs of other answers, or because what stands beside this one says so.
+    fn key_known(&mut self, now: Millis, state: &mut State, name: &Name, rtype: Rtype) -> Option<Answer> {
+        if let Some(found) = self.memory.key(name, rtype, now) {
+            return Some(found.answer);
+        }
+        if rtype != Rtype::DS {
+            return None;
+        }
+        let key = Key { name: name.clone(), qtype: rtype, qclass: Class::IN, cd: false };
+        let forwards = Arc::clone(&state.forwards);
+        if let Some(found) = self.denied(now, name.as_ref(), &key, true, &forwards) {
+            return Some(found.answer);
+        }
+        self.with_proof(now, state, |proof, links, env| {
+            let parts = links.iter().chain([&proof.end]);
+            let sets = || parts.clone().flat_map(|part| &part.answer.authority).filter(|set| is_denial(set));
+            let claim = dnssec::claims_no_ds(sets(), name.as_ref(), &env.trust.rules, env.budget);
+            claim.then(|| Answer { authority: sets().cloned().collect(), ..Answer::new(Rcode::NOERROR) })
+        })?
     }
 
     /// Lets the proof of a state do something. `None` if it has none.
