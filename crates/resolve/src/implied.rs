@@ -19,11 +19,12 @@ const BLOCKS: u32 = 1024;
 /// Most labels a name may have below its zone to be looked for among hashes: each costs one.
 const MAX_DEPTH: usize = 16;
 
-/// The answer to `name qtype` that follows from what is known, if one does. `now` is the store's time. Our own questions for
-/// DS records need no SOA record beside the denial; clients do (RFC 2308 3).
+/// The answer to `name qtype` that follows from what is known, if one does. Zones above `apex` have no say: the operator has
+/// cut the name out of them (CVE-2026-44687). `now` is the store's time. Our own questions for DS records need no SOA record
+/// beside the denial; clients do (RFC 2308 3).
 pub(crate) fn implied(
     store: &Store,
-    name: NameRef<'_>,
+    (name, apex): (NameRef<'_>, NameRef<'_>),
     qtype: Rtype,
     own: bool,
     trust: &Trust,
@@ -35,7 +36,7 @@ pub(crate) fn implied(
     }
     let mut budget = Budget::new(0, BLOCKS);
     let mut depth = 0;
-    let found = store.denying(name, ds, now, &mut |iterations, salt, name| {
+    let found = store.denying(name, apex, ds, now, &mut |iterations, salt, name| {
         depth += 1;
         (depth <= MAX_DEPTH + 2).then_some(())?;
         let hash = dnssec::nsec3::Hashes { iterations, salt }.hash(name, &mut budget).ok()?;

@@ -61,7 +61,14 @@ impl Memory {
     }
 
     /// What follows for `name` from denials that are remembered (RFC 8198).
-    pub(crate) fn denied(&self, name: NameRef<'_>, key: &Key, own: bool, trust: &Trust, now: Millis) -> Option<Found> {
+    pub(crate) fn denied(
+        &self,
+        name: (NameRef<'_>, NameRef<'_>),
+        key: &Key,
+        own: bool,
+        trust: &Trust,
+        now: Millis,
+    ) -> Option<Found> {
         (key.qclass == Class::IN).then(|| implied(&self.store, name, key.qtype, own, trust, self.time(now)))?
     }
 

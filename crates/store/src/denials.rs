@@ -219,9 +219,10 @@ impl Inner {
         self.queue.retain(|(of, _)| *of != number);
     }
 
-    /// The closest zone at or above a name that has entries.
-    fn closest(&self, name: NameRef<'_>) -> Option<u64> {
-        name.ancestors().find_map(|zone| self.numbers.get(&Borrowed(zone)).copied())
+    /// The closest zone at or above a name that has entries, and is not above `apex`.
+    fn closest(&self, name: NameRef<'_>, apex: NameRef<'_>) -> Option<u64> {
+        let zones = name.ancestors().take_while(|zone| zone.is_subdomain_of(apex));
+        zones.filter_map(|zone| self.numbers.get(&Borrowed(zone)).copied()).next()
     }
 }
 
@@ -307,9 +308,16 @@ impl Store {
     }
 
     /// The proven sets that are known and may deny `name`, or a wildcard that would make it: those of the closest zone at or
-    /// above it that any are known of. `ds` asks for those of the zone above, to which DS records belong. `hash` is called
-    /// for as many names as the closest that exists needs.
-    pub fn denying(&self, name: NameRef<'_>, ds: bool, now: Millis, hash: &mut HashName<'_>) -> Option<Denying> {
+    /// above it that any are known of, if that is not above `apex`. `ds` asks for those of the zone above, to which DS records
+    /// belong. `hash` is called for as many names as the closest that exists needs.
+    pub fn denying(
+        &self,
+        name: NameRef<'_>,
+        apex: NameRef<'_>,
+        ds: bool,
+        now: Millis,
+        hash: &mut HashName<'_>,
+    ) -> Option<Denying> {
         if !self.denials.some.load(Ordering::Relaxed) {
             return None;
         }
@@ -317,7 +325,7 @@ impl Store {
         let from = if ds { name.parent()? } else { name };
         let (number, zone, chain) = {
             let held = self.denials.inner.lock();
-            let number = held.closest(from)?;
+            let number = held.closest(from, apex)?;
             let zone = held.zones.get(&number)?;
             let chain = (!zone.nsec3.is_empty()).then(|| zone.chain.clone());
             (number, zone.name.clone(), chain)

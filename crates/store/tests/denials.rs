@@ -6,6 +6,7 @@ mod common;
 use common::{Fill, at, name, sets};
 use proptest::prelude::*;
 use store::{Denying, Hashed, Security, Sizes, Store};
+use wire::name::ROOT;
 use wire::{Answer, Name, Rcode, RdataSet, Rrset, Rtype};
 
 const NOW: u64 = 1_000_000_500;
@@ -41,7 +42,7 @@ fn deny(store: &Store, zone: &str, lines: &str, security: Security, now: u64) {
 }
 
 fn found(store: &Store, asked: &str, ds: bool, now: u64) -> Option<Denying> {
-    store.denying(name(asked).as_ref(), ds, now, &mut |_, _, _| panic!("no NSEC3 here"))
+    store.denying(name(asked).as_ref(), ROOT, ds, now, &mut |_, _, _| panic!("no NSEC3 here"))
 }
 
 fn owners(denying: Option<Denying>) -> String {
@@ -73,6 +74,17 @@ fn rfc8198_5_the_set_before_the_name_and_the_one_before_its_wildcard_are_found()
     let ttl = found(&store, "a.example.", false, at(NOW, 100)).unwrap();
     assert_eq!((ttl.sets[0].ttl, ttl.soa.unwrap().ttl), (800, 800));
     assert_eq!(owners(found(&store, "a.example.", false, at(NOW, 900))), "nothing");
+}
+
+#[test]
+fn cve_2026_44687_a_zone_above_where_the_operator_cut_has_no_say() {
+    let store = empty();
+    deny(&store, "example.", CHAIN, Security::Secure, NOW);
+    let under = |apex: &str| {
+        let found = store.denying(name("a.c.example.").as_ref(), name(apex).as_ref(), false, NOW, &mut |_, _, _| None);
+        found.is_some()
+    };
+    assert_eq!([under("."), under("example."), under("c.example.")], [true, true, false]);
 }
 
 #[test]
@@ -121,7 +133,7 @@ fn rfc5155_8_3_the_closest_encloser_proof_is_found_among_hashes() {
             assert_eq!((iterations, salt), (5, &[0xaa, 0xbb][..]));
             hashes.iter().find(|(name, _)| *name == of).map(|(_, hash)| *hash)
         };
-        let denying = store.denying(name(asked).as_ref(), false, NOW, &mut hash)?;
+        let denying = store.denying(name(asked).as_ref(), ROOT, false, NOW, &mut hash)?;
         Some(denying.sets.iter().map(|set| set.owner.to_string().remove(0)).collect::<String>())
     };
     // The encloser, what comes before the next closer name, what comes before the wildcard.
@@ -202,7 +214,7 @@ proptest! {
                     most = usize::from(nth) * 300;
                     store.resize_denials(most);
                 }
-                _ => drop(store.denying(name(&format!("n{nth}x.{under}")).as_ref(), false, at(NOW, u64::from(nth) * 30),
+                _ => drop(store.denying(name(&format!("n{nth}x.{under}")).as_ref(), ROOT, false, at(NOW, u64::from(nth) * 30),
                     &mut |_, _, _| Some([b'5'; 32]))),
             }
             let (entries, octets) = store.denials();

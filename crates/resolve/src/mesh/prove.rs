@@ -229,7 +229,8 @@ impl Mesh {
         let trust = forwards.trust()?;
         let date = now.saturating_add_signed(self.date_ahead) / 1000;
         let seat = if key.qtype == Rtype::DS { name.parent()? } else { name };
-        let found = self.memory.denied(name, key, raw, trust, now)?;
+        let apex = forwards.apex(seat, Rtype::A);
+        let found = self.memory.denied((name, apex), key, raw, trust, now)?;
         if !matches!(trust.begin(seat, date), Begin::At(_)) {
             return None;
         }
