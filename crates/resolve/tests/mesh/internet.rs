@@ -14,8 +14,10 @@
 //!     .plain()
 //! ```
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use dnssec::Anchors;
 use resolve::{Forwards, ForwardsBuilder, Limits, Millis, Minimise, Recursion, StubZone, Trust};
@@ -32,14 +34,23 @@ struct Zone {
     servers: Vec<IpAddr>,
     sets: Vec<Rrset>,
     signer: Option<Signer>,
+    /// From when on it looks like this; see [`Orders::phase`].
+    phase: u32,
 }
 
-/// What a server says to one question instead of the truth.
-struct Lie {
-    server: IpAddr,
-    name: Name,
-    qtype: Rtype,
-    words: String,
+/// What servers do that they should not. A story may change it while it runs.
+#[derive(Default)]
+pub(crate) struct Orders {
+    /// By server and question: what is said instead of the truth, in the words of [`Internet::lie`].
+    pub(crate) lies: BTreeMap<(IpAddr, Name, Rtype), String>,
+    /// Servers that leave all that is DNSSEC's out.
+    pub(crate) strippers: Vec<IpAddr>,
+    /// Servers that say nothing.
+    pub(crate) silent: Vec<IpAddr>,
+    /// Servers that answer everything with a code alone.
+    pub(crate) broken: BTreeMap<IpAddr, Rcode>,
+    /// Of zones that are there more than once the last counts whose phase is not above this one.
+    pub(crate) phase: u32,
 }
 
 #[derive(Default)]
@@ -48,8 +59,7 @@ pub(crate) struct Internet {
     manners: BTreeMap<IpAddr, Manner>,
     recursors: Vec<IpAddr>,
     forwarders: Vec<IpAddr>,
-    strippers: Vec<IpAddr>,
-    lies: Vec<Lie>,
+    orders: Rc<RefCell<Orders>>,
     trust: Vec<Change>,
 }
 
@@ -69,24 +79,33 @@ impl Internet {
     /// A zone, the addresses that serve it (with blanks between), its records, one a line.
     pub(crate) fn zone(mut self, name: &str, servers: &str, records: &str) -> Internet {
         let servers = servers.split_whitespace().map(|addr| addr.parse().expect("an address")).collect();
-        self.zones.push(Zone { name: self::name(name), servers, sets: Vec::new(), signer: None });
+        self.zones.push(Zone { name: self::name(name), servers, sets: Vec::new(), signer: None, phase: 0 });
         self.more(name, records)
+    }
+
+    /// These records go into the closest zone above that is there already, and in all its phases.
+    pub(crate) fn delegate(mut self, child: &str, cut: &str) -> Internet {
+        let below = self::name(child);
+        let above = |zone: &Zone| zone.name != below && below.as_ref().is_subdomain_of(zone.name.as_ref());
+        let closest = self.zones.iter().filter(|zone| above(zone)).map(|zone| zone.name.clone());
+        let Some(parent) = closest.max_by_key(|name| name.as_ref().label_count()) else { return self };
+        for at in 0..self.zones.len() {
+            if self.zones[at].name == parent {
+                self.zones[at].add(cut);
+            }
+        }
+        self
+    }
+
+    /// The zone added last looks like that from this phase on.
+    pub(crate) fn since(mut self, phase: u32) -> Internet {
+        self.zones.last_mut().expect("a zone").phase = phase;
+        self
     }
 
     /// More records for a zone.
     pub(crate) fn more(mut self, name: &str, records: &str) -> Internet {
-        let zone = self.at_zone(name);
-        for line in records.lines().map(str::trim).filter(|line| !line.is_empty()) {
-            let record = wire::parse_record(line, 3600).unwrap_or_else(|error| panic!("{line}: {error}"));
-            let known = zone.sets.iter_mut().find(|set| set.owner == record.owner && set.rtype == record.rtype);
-            match known {
-                Some(set) => assert!(set.make_mut().rdata.push(&record.rdata), "room in the set"),
-                None => {
-                    let (ttl, rdata) = (record.ttl.unwrap_or(3600), RdataSet::one(&record.rdata));
-                    zone.sets.push(Rrset::new(record.owner, record.rtype, Class::IN, ttl, rdata));
-                }
-            }
-        }
+        self.at_zone(name).add(records);
         self
     }
 
@@ -112,17 +131,20 @@ impl Internet {
     ///   it; with `as b.example.` behind it, for that owner; `a.example. 60 A 192.0.2.1`: a record without signature;
     ///   `at a.example.` or `over a.example.`: the NSEC or NSEC3 set at or around that name; with `of example.` behind it, of
     ///   that zone instead of the closest
-    pub(crate) fn lie(mut self, server: &str, question: &str, words: &str) -> Internet {
-        let (name, qtype) = question_of(question);
-        let server = server.parse().expect("an address");
-        self.lies.push(Lie { server, name, qtype, words: words.to_owned() });
+    pub(crate) fn lie(self, server: &str, question: &str, words: &str) -> Internet {
+        self.orders.borrow_mut().lie(server, question, words);
         self
     }
 
     /// The server at this address leaves all that is DNSSEC's out of what it says.
-    pub(crate) fn strips(mut self, addr: &str) -> Internet {
-        self.strippers.push(addr.parse().expect("an address"));
+    pub(crate) fn strips(self, addr: &str) -> Internet {
+        self.orders.borrow_mut().strippers.push(addr.parse().expect("an address"));
         self
+    }
+
+    /// What servers do that they should not, to be changed later.
+    pub(crate) fn orders(&self) -> Rc<RefCell<Orders>> {
+        Rc::clone(&self.orders)
     }
 
     /// The server at this address answers whatever the zones know, as a resolver that does not validate: for forward zones.
@@ -212,29 +234,16 @@ impl Internet {
     /// Signs what is to be signed; what is trusted then.
     pub(crate) fn seal(&mut self) -> Option<Trust> {
         let mut anchors = Anchors::new();
-        let delegations: Vec<(Name, Rrset)> = self
-            .zones
-            .iter()
-            .filter_map(|zone| {
-                let apex = zone.name.as_ref();
-                let ds = zone.signer.as_ref()?.ds()?;
-                let above = |other: &&Zone| {
-                    let at = other.name.as_ref();
-                    other.signer.is_some() && at != apex && apex.is_subdomain_of(at)
-                };
-                let parent = self.zones.iter().filter(above).max_by_key(|zone| zone.name.as_ref().label_count())?;
-                Some((parent.name.clone(), ds))
-            })
-            .collect();
-        for zone in &mut self.zones {
+        let delegations: Vec<Vec<Rrset>> = self.zones.iter().map(|zone| self.ds_sets(zone)).collect();
+        for (zone, ds) in self.zones.iter_mut().zip(delegations) {
             let Some(signer) = &mut zone.signer else { continue };
-            if zone.name.as_ref().is_root() || signer.signing.anchor {
+            if zone.phase == 0 && (zone.name.as_ref().is_root() || signer.signing.anchor) {
                 anchors.add(zone.name.as_ref(), Rtype::DNSKEY, &signer.anchor());
             }
             if !zone.sets.iter().any(|set| set.rtype == Rtype::SOA) {
                 zone.sets.push(soa(&zone.name.to_string(), 900, 300));
             }
-            zone.sets.extend(delegations.iter().filter(|(parent, _)| *parent == zone.name).map(|(_, ds)| ds.clone()));
+            zone.sets.extend(ds);
             signer.seal(&mut zone.sets);
         }
         let mut trust = (anchors.iter().count() > 0).then(|| Trust::new(&anchors, Default::default()));
@@ -244,18 +253,65 @@ impl Internet {
         trust
     }
 
+    /// The DS sets of the zones below this one that are there while it is.
+    fn ds_sets(&self, parent: &Zone) -> Vec<Rrset> {
+        let apex = parent.name.as_ref();
+        let until = self.zones.iter().filter(|zone| zone.name == parent.name && zone.phase > parent.phase);
+        let until = until.map(|zone| zone.phase).min().unwrap_or(u32::MAX);
+        let below = |zone: &&Zone| zone.name != parent.name && zone.name.as_ref().is_subdomain_of(apex);
+        let between = |child: &Zone| {
+            let cut = |zone: &Zone| {
+                let at = zone.name.as_ref();
+                zone.name != child.name
+                    && child.name.as_ref().is_subdomain_of(at)
+                    && at.label_count() > apex.label_count()
+            };
+            self.zones.iter().any(|zone| cut(zone) && zone.name.as_ref().is_subdomain_of(apex) && zone.signer.is_some())
+        };
+        let mut sets: Vec<Rrset> = Vec::new();
+        for child in self.zones.iter().filter(below) {
+            let newer = |zone: &Zone| zone.name == child.name && zone.phase > child.phase && zone.phase <= parent.phase;
+            let there = child.phase < until && !self.zones.iter().any(newer);
+            let ds = child.signer.as_ref().filter(|_| there && !between(child)).and_then(Signer::ds);
+            let Some(ds) = ds else { continue };
+            match sets.iter_mut().find(|set| set.owner == ds.owner) {
+                Some(set) => {
+                    for rdata in ds
+                        .rdata
+                        .iter()
+                        .filter(|rdata| !set.rdata.contains(rdata))
+                        .map(<[u8]>::to_vec)
+                        .collect::<Vec<_>>()
+                    {
+                        set.make_mut().rdata.push(&rdata);
+                    }
+                }
+                None => sets.push(ds),
+            }
+        }
+        sets
+    }
+
     fn answer(&mut self, asked: &Asked) -> Vec<(Millis, Fate)> {
         let ip = asked.server.ip();
         let (name, qtype) = (asked.query.qname.as_ref(), asked.query.qtype);
         let recurses = self.recursors.contains(&ip) || self.forwarders.contains(&ip);
-        let lie = self.lies.iter().find(|lie| lie.server == ip && lie.name.as_ref() == name && lie.qtype == qtype);
+        let orders = Rc::clone(&self.orders);
+        let orders = orders.borrow();
+        if orders.silent.contains(&ip) {
+            return vec![];
+        }
+        if let Some(code) = orders.broken.get(&ip) {
+            return soon(asked.reply(*code, vec![], vec![]));
+        }
+        let lie = orders.lies.get(&(ip, asked.query.qname.to_name().lower(), qtype));
         if lie.is_none()
             && let Some(said) = self.manners.get_mut(&ip).and_then(|manner| manner(asked))
         {
             return said.into_iter().map(|(after, fate)| (after, authority(fate, recurses))).collect();
         }
         let said = match lie {
-            Some(lie) => self.tell(&lie.words),
+            Some(words) => self.tell(words),
             None if self.forwarders.contains(&ip) => self.recurse(name, qtype),
             None if self.zones.iter().any(|zone| zone.servers.contains(&ip)) => {
                 match self.enclosing(name, qtype, Some(ip)) {
@@ -265,18 +321,19 @@ impl Internet {
             }
             None => return vec![],
         };
-        let said = if self.strippers.contains(&ip) { stripped(said) } else { said };
+        let said = if orders.strippers.contains(&ip) { stripped(said) } else { said };
         soon(asked.render(&said)).into_iter().map(|(after, fate)| (after, authority(fate, recurses))).collect()
     }
 
     /// The zone that knows of a name, of those that are served here (or anywhere).
     fn enclosing(&self, name: NameRef<'_>, qtype: Rtype, server: Option<IpAddr>) -> Option<&Zone> {
         let served = self.zones.iter().filter(|zone| server.is_none_or(|ip| zone.servers.contains(&ip)));
+        let phase = self.orders.borrow().phase;
         let enclosing = served.filter(|zone| {
             let apex = zone.name.as_ref();
-            name.is_subdomain_of(apex) && (qtype != Rtype::DS || name != apex || apex.is_root())
+            zone.phase <= phase && name.is_subdomain_of(apex) && (qtype != Rtype::DS || name != apex || apex.is_root())
         });
-        enclosing.max_by_key(|zone| zone.name.as_ref().label_count())
+        enclosing.max_by_key(|zone| (zone.name.as_ref().label_count(), zone.phase))
     }
 
     /// What a resolver makes of it: links are followed.
@@ -364,8 +421,16 @@ impl Internet {
     }
 }
 
+impl Orders {
+    /// See [`Internet::lie`].
+    pub(crate) fn lie(&mut self, server: &str, question: &str, words: &str) {
+        let (name, qtype) = question_of(question);
+        self.lies.insert((server.parse().expect("an address"), name, qtype), words.to_owned());
+    }
+}
+
 /// `name TYPE`.
-fn question_of(text: &str) -> (Name, Rtype) {
+pub(crate) fn question_of(text: &str) -> (Name, Rtype) {
     let (owner, of) = text.trim().split_once(' ').unwrap_or_else(|| panic!("{text}: a name and a type"));
     (name(owner).lower(), rtype(of.trim()))
 }
@@ -401,6 +466,21 @@ fn authority(fate: Fate, recurses: bool) -> Fate {
 }
 
 impl Zone {
+    fn add(&mut self, records: &str) {
+        for line in records.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let record = wire::parse_record(line, 3600).unwrap_or_else(|error| panic!("{line}: {error}"));
+            let known = self.sets.iter_mut().find(|set| set.owner == record.owner && set.rtype == record.rtype);
+            match known {
+                Some(set) if set.rdata.contains(&record.rdata) => {}
+                Some(set) => assert!(set.make_mut().rdata.push(&record.rdata), "room in the set"),
+                None => {
+                    let (ttl, rdata) = (record.ttl.unwrap_or(3600), RdataSet::one(&record.rdata));
+                    self.sets.push(Rrset::new(record.owner, record.rtype, Class::IN, ttl, rdata));
+                }
+            }
+        }
+    }
+
     fn set(&self, owner: NameRef<'_>, rtype: Rtype) -> Option<&Rrset> {
         self.sets.iter().find(|set| set.owner.as_ref() == owner && set.rtype == rtype)
     }

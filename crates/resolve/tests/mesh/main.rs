@@ -16,6 +16,7 @@ mod internet;
 mod late;
 mod net;
 mod properties;
+mod scenarios;
 mod signed;
 mod signer;
 mod stale;
