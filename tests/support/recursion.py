@@ -41,7 +41,16 @@ class Questions:
         self._world = world
         self._chance = random.Random(SEED)
         self._zones = [zone for zone in world.zones.values() if _is_steady(world, zone)]
-        self._names = {zone.origin: sorted({*zone.data, *zone.between()}) for zone in self._zones}
+        left_out = {zone.origin for zone in world.zones.values()} - {zone.origin for zone in self._zones}
+        self._names = {
+            zone.origin: sorted(
+                key
+                for key in {*zone.data, *zone.between()}
+                if not any(key[:depth] in left_out for depth in range(1, len(key) + 1))
+                and not (world.how(key).silent or world.how(key).delay)
+            )
+            for zone in self._zones
+        }
 
     def __iter__(self) -> Iterator[Ask]:
         while True:
