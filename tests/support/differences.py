@@ -243,13 +243,6 @@ DIFFERENCES: tuple[Difference, ...] = (
         ),
     ),
     Difference(
-        what="a DS with SHA-256 that fits no key, beside one with SHA-1 that does",
-        unbound="secure",
-        runbound="bogus",
-        why="RFC 4509 3: beside a stronger digest SHA-1 does not count",
-        applies=lambda scene, ask, *_: scene == "recursion" and _in_lab(ask, "weakdigest.broken"),
-    ),
-    Difference(
         what="a zone whose only key is revoked",
         unbound="secure; REVOKE counts in trust anchors alone",
         runbound="bogus",

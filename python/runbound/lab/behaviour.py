@@ -140,7 +140,10 @@ FLAWS: Final = {
     "stale-ds": Flaw(summary="the parent's DS is that of a key that was rolled away", old_ds=True, ede=9),
     "ds-algorithm": Flaw(summary="the parent's DS names another algorithm than the key", ds_algorithm=8, ede=9),
     "weak-digest": Flaw(
-        summary="of two DS the SHA-1 one fits, the SHA-256 one does not", wrong_digests=("sha256",), ede=9
+        summary="of two DS the SHA-1 one fits, the SHA-256 one does not",
+        spoils=frozenset(),
+        wrong_digests=("sha256",),
+        ede=0,
     ),
     "revoked": Flaw(summary="the only key is revoked", flags_xor=0x0080),
     "no-zone-key": Flaw(summary="the keys are not marked as keys of a zone", flags_xor=0x0100, ede=11),
@@ -158,25 +161,21 @@ FLAWS: Final = {
         summary="what does not exist is denied with records about other names",
         spoils=DENIALS,
         denial="elsewhere",
-        ede=12,
     ),
     "no-encloser": Flaw(
         summary="NSEC3 proofs lack the closest encloser",
         spoils=frozenset(("nxdomain",)),
         denial="no-encloser",
-        ede=12,
     ),
     "no-cover": Flaw(
         summary="NSEC3 proofs lack the record that covers the next closer name",
         spoils=frozenset(("nxdomain",)),
         denial="no-cover",
-        ede=12,
     ),
     "no-wildcard": Flaw(
         summary="nobody says that there is no wildcard",
         spoils=frozenset(("nxdomain",)),
         denial="no-wildcard",
-        ede=12,
     ),
     "unproved-wildcard": Flaw(
         summary="wildcards stand for names, and nobody says that those do not exist",
@@ -188,10 +187,10 @@ FLAWS: Final = {
         summary="opt-out spans over names that are no delegations", spoils=frozenset(), denial="opt-out", ede=0
     ),
     "wrong-hash": Flaw(
-        summary="NSEC3 records name another salt than was used", spoils=DENIALS, denial="wrong-hash", ede=12
+        summary="NSEC3 records name another salt than was used", spoils=DENIALS, denial="wrong-hash", ede=6
     ),
     "unknown-hash": Flaw(
-        summary="NSEC3 records with a hash algorithm that nobody knows", spoils=DENIALS, denial="unknown-hash", ede=12
+        summary="NSEC3 records with a hash algorithm that nobody knows", spoils=DENIALS, denial="unknown-hash", ede=6
     ),
 }
 """What `broken = "…"` of a zone may say."""
