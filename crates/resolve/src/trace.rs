@@ -64,6 +64,11 @@ pub enum Step {
         /// What is known of its truth.
         security: Security,
     },
+    /// The answer was not kept under this question, but follows from what was: the step that comes next has it.
+    Follows {
+        /// From proven denials (RFC 8198); else from a name above that does not exist, or (ANY) from all that is known.
+        denial: bool,
+    },
     /// The name is another name for this one.
     Link {
         /// The name that is looked for from now on.

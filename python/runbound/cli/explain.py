@@ -6,7 +6,8 @@ means comes from the API; what comes from the network is printed with control ch
 
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import Parameter
@@ -40,6 +41,8 @@ DENIES: Final = {
     "closer": "nothing is closer than the wildcard",
 }
 """What a proof says."""
+SENDS: Final = ("asks", "asks-again")
+"""Steps in which a packet leaves."""
 GUIDE: Final = "│ "
 """What stands before the steps of a question that another one waits for, once for each that waits."""
 WRAP: Final = 1 << 32
@@ -56,6 +59,15 @@ def explain(
         bool,
         Parameter(
             negative="", show_default=False, help="As if nothing were known; the cache is neither read nor changed."
+        ),
+    ] = False,
+    all_: Annotated[
+        bool,
+        Parameter(
+            name="--all",
+            negative="",
+            show_default=False,
+            help="Show what happened to questions for addresses of name servers too, step by step.",
         ),
     ] = False,
     cd: Annotated[
@@ -76,7 +88,13 @@ def explain(
     print(_headline(found))
     remote.troubles(found)
     print()
-    _timeline(console, found["steps"])
+    steps = list(found["steps"])
+    shown = steps if all_ else _folded(steps)
+    _timeline(console, shown)
+    if len(shown) < len(steps):
+        print(f"questions for addresses are folded, {len(steps) - len(shown)} steps: --all shows them")
+    if found["from_cache"]:
+        print("from the cache: --fresh shows how it is found")
     if found["steps_left_out"]:
         print(f"and {found['steps_left_out']} steps more")
     if found["chain"]:
@@ -100,6 +118,31 @@ def _headline(found: Mapping[str, Any]) -> str:
     return f"{asked}: {clean(found['status'])},{truth} {took}"
 
 
+def _folded(steps: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The steps without those of questions for addresses.
+
+    One that cost packets keeps a line where it ended; one that the cache answered is not worth that.
+    """
+    tops: dict[int, int] = {}
+    for step in steps:
+        if step["what"] == "wants" and (asked := step["data"].get("question")) is not None:
+            inside = tops.get(step["question"])
+            if inside is not None or step["data"].get("purpose") in ("address", "glue"):
+                tops.setdefault(asked, asked if inside is None else inside)
+    packets = Counter(tops[step["question"]] for step in steps if step["what"] in SENDS and step["question"] in tops)
+    ended = {step["question"] for step in steps if step["room"] == "end"}
+    shown: list[Mapping[str, Any]] = []
+    for step in steps:
+        top, asked = tops.get(step["question"]), step["data"].get("question")
+        if top is None:
+            if asked not in tops or packets[tops[asked]] or asked not in ended:
+                shown.append(step)
+        elif top == step["question"] and step["room"] == "end" and step["what"] != "late" and packets[top]:
+            cost = f"{packets[top]} packet{'' if packets[top] == 1 else 's'}"
+            shown.append({**step, "text": f"{step['name']} {step['type']}: {step['text']} ({cost})", "folded": True})
+    return shown
+
+
 def _timeline(console: "Console", steps: Iterable[Mapping[str, Any]]) -> None:
     from rich.table import Table
     from rich.text import Text
@@ -111,7 +154,7 @@ def _timeline(console: "Console", steps: Iterable[Mapping[str, Any]]) -> None:
     at, about = None, None
     for step in steps:
         guide = GUIDE * step["depth"]
-        now = (step["question"], step["name"], step["type"])
+        now = about if step.get("folded") else (step["question"], step["name"], step["type"])
         if about is not None and now != about and step["question"] != 0 and about[0] != 0:
             table.add_row("", "", Text(f"{guide}{clean(step['name'])} {clean(step['type'])}", style="bold dim"))
         when = f"{step['at_ms']} ms" if step["at_ms"] != at else ""

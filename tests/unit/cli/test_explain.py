@@ -28,7 +28,7 @@ def url(api: Api, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def test_a_timeline_with_each_question_under_the_one_that_waits(api: Api, url: str, capsys: Out) -> None:
-    api.engine.answer["security"] = "secure"
+    api.engine.answer |= {"security": "secure"}
     api.engine.explanation["steps"] = [
         step(room="access", what="access", question=0, text="the client is served"),
         step(text="needs . NS"),
@@ -51,6 +51,48 @@ def test_a_timeline_with_each_question_under_the_one_that_waits(api: Api, url: s
         "",
     ]
     assert lines[-1] == "www.example.  300  IN     A     192.0.2.1"
+
+
+def wants(question: int, purpose: str) -> dict[str, object]:
+    return step(what="wants", text=f"needs {purpose}", data={"question": question, "purpose": purpose})
+
+
+def test_questions_for_addresses_are_folded_unless_all_is_to_be_seen(api: Api, url: str, capsys: Out) -> None:
+    inside = {"question": 2, "depth": 1, "name": "ns.example."}
+    deeper = {"question": 3, "depth": 2, "name": "ns.example.net."}
+    known = {"question": 4, "depth": 1, "name": "ns2.example."}
+    api.engine.explanation["steps"] = [
+        wants(2, "address"),
+        wants(4, "address"),
+        step(**inside, text="→ inside"),
+        {**wants(3, "keys"), **inside},
+        step(**deeper, text="→ deeper"),
+        step(**deeper, room="end", what="answered", text="NOERROR"),
+        step(**inside, at_ms=9, room="end", what="answered", text="NOERROR"),
+        step(**known, room="end", what="answered", text="NOERROR"),
+        wants(5, "keys"),
+        step(question=5, depth=1, name="example.", type="DNSKEY", text="→ for keys"),
+    ]
+    assert cli.main(["explain", "www.example", "--url", url]) == 0
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert lines[2:8] == [
+        "0 ms  resolve  needs address",
+        "9 ms  end      │ ns.example. A: NOERROR (2 packets)",
+        "0 ms  resolve  needs keys",
+        "               │ example. DNSKEY",
+        "      resolve  │ → for keys",
+        "questions for addresses are folded, 6 steps: --all shows them",
+    ]
+    assert cli.main(["explain", "www.example", "--all", "--url", url]) == 0
+    shown = capsys.readouterr().out
+    assert "→ deeper" in shown
+    assert "folded" not in shown
+
+
+def test_what_the_cache_knew_can_be_asked_afresh(api: Api, url: str, capsys: Out) -> None:
+    api.engine.answer["from_cache"] = True
+    assert cli.main(["explain", "www.example", "--url", url]) == 0
+    assert "--fresh shows" in capsys.readouterr().out
 
 
 def test_the_chain_of_trust_is_a_tree(api: Api, url: str, capsys: Out) -> None:

@@ -313,6 +313,16 @@ fn of_step(step: &Noted) -> (&'static str, &'static str, String, Data) {
                 ("security", word(*security).into()),
             ]),
         ),
+        Noted::Follows { denial } => (
+            "cache",
+            "follows",
+            if *denial {
+                "follows from proven denials in the cache (RFC 8198)".to_owned()
+            } else {
+                "follows from what else is in the cache".to_owned()
+            },
+            data([("denial", (*denial).into())]),
+        ),
         Noted::Link { to, remembered } => (
             if *remembered { "cache" } else { "resolve" },
             "link",
@@ -350,11 +360,11 @@ fn of_step(step: &Noted) -> (&'static str, &'static str, String, Data) {
         }
         Noted::Wants { name, qtype, purpose, question, joined } => {
             let (word, what_for) = match purpose {
-                Purpose::Address => ("address", "the address of that name server"),
-                Purpose::Glue => ("glue", "the address that the parent has of that name server"),
+                Purpose::Address => ("address", "address of a name server"),
+                Purpose::Glue => ("glue", "address that the parent has of a name server"),
                 Purpose::Priming => ("priming", "the servers of the zone in its own words"),
                 Purpose::Ds => ("ds", "what the parent says of its keys"),
-                Purpose::Keys => ("keys", "its keys"),
+                Purpose::Keys => ("keys", "keys of the zone"),
             };
             let how = match (question, joined) {
                 (None, _) => "; it is not asked: it would wait for this one, or there are too many",
@@ -368,7 +378,7 @@ fn of_step(step: &Noted) -> (&'static str, &'static str, String, Data) {
                 ("question", (*question).into()),
                 ("joined", (*joined).into()),
             ]);
-            ("resolve", "wants", format!("needs {name} {qtype}, {what_for}{how}"), data)
+            ("resolve", "wants", format!("needs {name} {qtype} ({what_for}{how})"), data)
         }
         Noted::Asks { server, over, edns, name, qtype, choice, wait } => {
             let mut text = format!("→ {} over {}", at(*server), transport(*over).to_uppercase());

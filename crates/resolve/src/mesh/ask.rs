@@ -61,11 +61,16 @@ impl Mesh {
             let trusts = state.forwards.trust().is_some();
             let known = if first && state.depth == 0 && !trusts { None } else { self.memory.known(target, key, now) };
             let own = state.forwards.apex(target, key.qtype);
-            if let Some(known) = known.or_else(|| self.memory.implied(target, own, key, now, &self.limits)) {
+            if let Some(known) = known {
+                return self.finish_known(now, state, known);
+            }
+            if let Some(known) = self.memory.implied(target, own, key, now, &self.limits) {
+                state.note(now, || Step::Follows { denial: false });
                 return self.finish_known(now, state, known);
             }
             let forwards = Arc::clone(&state.forwards);
             if let Some(found) = self.denied(now, state.target.as_ref(), key, state.raw, &forwards) {
+                state.note(now, || Step::Follows { denial: true });
                 return self.finish_known(now, state, found);
             }
             let root = Name::root();

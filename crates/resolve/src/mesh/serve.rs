@@ -139,7 +139,6 @@ impl Mesh {
             None => Security::Unchecked,
         };
         let bogus = security(0) == Security::Bogus;
-        state.note(now, || Step::Answered { rcode: end.answer.rcode, security: security(0) });
         let whys = || state.chain.iter().chain(std::iter::once(&end)).find_map(|part| part.why.as_ref());
         if let Some(why) = whys().cloned() {
             self.note_bogus(now, &state, &why);
@@ -152,6 +151,12 @@ impl Mesh {
             _ => None,
         };
         let found = security(0);
+        // Clients that set CD are told what there is, and so is whoever asks as one.
+        let blind = state.clients.first().is_some_and(|client| client.cd);
+        state.note(now, || match failure.as_ref().filter(|_| !blind) {
+            Some(failure) => Step::Failed { ede: failure.ede(), why: failure.why() },
+            None => Step::Answered { rcode: end.answer.rcode, security: found },
+        });
         self.counts.bogus_sets += u64::from(bogus);
         let (put, all_aa) = (state.put(now, 0, aa), state.aa);
         let links = state.chain.len();
