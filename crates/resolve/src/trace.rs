@@ -490,7 +490,9 @@ impl Trace {
         self.steps.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Writes a step down.
+    /// Writes a step down. Out of the way of all the questions that nobody wants explained.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn note(&self, now: Millis, question: u64, (name, qtype): (&Name, Rtype), step: Step) {
         let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
         if steps.notes.len() >= MAX_STEPS {
