@@ -259,8 +259,15 @@ pub enum Step {
         security: Security,
         /// Why it is not secure.
         reason: Option<Reason>,
-        /// Other servers are asked, in case only these lie.
-        again: bool,
+    },
+    /// Something is asked for at other servers, in case only these lie (`val-max-restart`).
+    Doubts {
+        /// Its name.
+        name: Name,
+        /// Its type.
+        rtype: Rtype,
+        /// Who said what is bogus, as far as that is known.
+        servers: Vec<SocketAddr>,
     },
     /// The end: an answer.
     Answered {

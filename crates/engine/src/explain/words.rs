@@ -575,14 +575,18 @@ fn of_step(step: &Noted) -> (&'static str, &'static str, String, Data) {
             ]);
             ("validate", "denied", format!("proof{with} {means}: {}{}", word(*security), because(*reason)), data)
         }
-        Noted::Judged { security, reason, again } => {
-            let again_text = if *again { "; other servers are asked" } else { "" };
+        Noted::Judged { security, reason } => {
             let data = data([
                 ("security", word(*security).into()),
                 ("reason", reason.map(|reason| reason.to_string()).into()),
-                ("again", (*again).into()),
             ]);
-            ("validate", "judged", format!("the answer is {}{}{again_text}", word(*security), because(*reason)), data)
+            ("validate", "judged", format!("the answer is {}{}", word(*security), because(*reason)), data)
+        }
+        Noted::Doubts { name, rtype, servers } => {
+            let than = if servers.is_empty() { String::new() } else { format!(" than {}", some_of(servers)) };
+            let data =
+                data([("name", name.into()), ("type", rtype.to_string().into()), ("servers", servers.clone().into())]);
+            ("validate", "doubts", format!("other servers{than} are asked for {name} {rtype}"), data)
         }
         Noted::Answered { rcode, security } => (
             "end",

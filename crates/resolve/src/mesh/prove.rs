@@ -65,6 +65,10 @@ impl Doubt {
         self.said.extend(from.map(|from| (name.clone(), rtype, from)));
     }
 
+    fn step(&self, name: &Name, rtype: Rtype) -> Step {
+        Step::Doubts { name: name.clone(), rtype, servers: self.shun.clone() }
+    }
+
     fn blame(&mut self, server: Option<SocketAddr>) {
         self.shun.extend(server.filter(|server| !self.shun.contains(server)));
     }
@@ -298,6 +302,7 @@ impl Mesh {
         }
         if why.chain {
             state.doubt.blame_for(&why.name, why.rtype);
+            state.note(now, || state.doubt.step(&why.name, why.rtype));
             proof.again(&mut state.chain);
             state.proof = Some(proof);
             return self.prove(now, state);
@@ -305,6 +310,7 @@ impl Mesh {
         let part = nth.and_then(|nth| state.chain.get(nth)).unwrap_or(&proof.end);
         let (name, from) = (part.name.clone(), part.from);
         state.doubt.blame(from);
+        state.note(now, || state.doubt.step(&name, state.key.qtype));
         state.chain.truncate(nth.unwrap_or(state.chain.len()));
         (state.target, state.fresh) = (name, true);
         self.seek(now, state);

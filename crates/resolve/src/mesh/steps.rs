@@ -74,7 +74,7 @@ pub(super) fn wants(of: &Key, seeks_glue: bool, question: Option<u64>, joined: b
 pub(super) fn judged(links: &[Part], end: &Part) -> Step {
     let parts = || links.iter().chain(std::iter::once(end));
     let reason = parts().find_map(|part| part.why.as_ref()).and_then(Why::reason);
-    Step::Judged { security: least(parts()), reason, again: false }
+    Step::Judged { security: least(parts()), reason }
 }
 
 /// A reply came.
