@@ -1,6 +1,6 @@
 //! What a question costs that the cache cannot answer: a mesh, one forwarder, and a reply to each packet.
 //!
-//! Made to be counted, not timed (this room has no clock): `valgrind --tool=callgrind target/release/deps/misses-… N` for
+//! Made to be counted, not timed: `valgrind --tool=callgrind target/release/deps/misses-… N` for
 //! two N, and the difference of the instructions divided by that of the N. With `explained` behind the number each question
 //! carries a trace.
 
