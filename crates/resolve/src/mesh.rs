@@ -527,9 +527,16 @@ impl Mesh {
         let Some(mut state) = self.take(id) else { return };
         let at = state.ends.min(now);
         excuse(&mut state, at, now);
-        self.count_silence(now, &mut state, id);
+        // After a stand-still the socket may go the moment its packet was sent again, which nobody can have answered yet.
+        let silent = state.flight(id).is_some_and(|flight| flight.silent_at.is_some_and(|at| at <= now));
+        if silent {
+            self.count_silence(now, &mut state, id);
+        }
         self.flights.remove(&id);
         state.take_flight(id);
+        if silent {
+            self.ask_all_after_silence(now, &mut state);
+        }
         self.ask(now, state);
     }
 
