@@ -115,11 +115,11 @@ impl Delegation {
     pub(crate) fn of_stub(stub: &StubZone, forwards: &Forwards, recursion: &Recursion) -> Delegation {
         let StubZone { tcp_only, no_cache, .. } = *stub;
         let mut own = Delegation { tcp_only, no_cache, ..Delegation::new(stub.name.clone(), Source::Stub) };
-        // Addresses of a stub are the operator's word; names beside them are looked up only where there is no address.
         for addr in &stub.servers {
             own.add(*addr, forwards, recursion);
         }
-        if own.addrs.is_empty() {
+        // Names of root servers need the root to be looked up; those of a stub zone may be anywhere.
+        if own.addrs.is_empty() || !own.zone.as_ref().is_root() {
             own.hosts = stub.hosts.iter().take(MAX_SIGNED_DP_NAMES).map(|name| Host::new(name.as_ref())).collect();
         }
         own
@@ -251,6 +251,16 @@ impl Delegation {
         self.hosts.iter().filter(reachable).flat_map(|host| {
             recursion.families().filter(|rtype| host.has(*rtype) == Need::Unknown).map(move |rtype| (&host.name, rtype))
         })
+    }
+
+    /// The names and types whose addresses are known as glue alone, not from the names' own zones.
+    pub(crate) fn unproven(&self, recursion: &Recursion) -> Vec<(Name, Rtype)> {
+        let glue = self.hosts.iter().filter(|host| host.glue);
+        let types = |host: &Host| {
+            let known = recursion.families().filter(|rtype| host.has(*rtype) == Need::Known);
+            known.map(|rtype| (host.name.clone(), rtype)).collect::<Vec<_>>()
+        };
+        glue.flat_map(types).collect()
     }
 
     /// Nobody can be asked, and nobody can be found.

@@ -56,6 +56,12 @@ pub const SERVE_EXPIRED_CLIENT_TIMEOUT: u64 = 1_800;
 /// Milliseconds by which a server's wait may exceed the shortest and still be chosen as often. Enough that servers in one
 /// place share the load (RFC 5452 8: an attacker should not know which one is asked), and too little for clients to notice.
 pub const RTT_BAND: u64 = 100;
+/// The same for one of [`EXPLORE_SHARE`] questions to authoritative servers (Unbound's RTT_BAND): servers that nobody has
+/// measured, and those that were slow once, get to show what they can.
+pub const EXPLORE_BAND: u64 = 400;
+/// See [`EXPLORE_BAND`]. Few, for such a question may take longer; enough that the fastest of a zone that is asked often is
+/// found within a minute.
+pub const EXPLORE_SHARE: usize = 16;
 /// Exchanges open at once for one question. Each is one more (address, port, id) at which a forged reply may arrive (RFC
 /// 5452 5): four cost an attacker two bits less. They have different servers, so that what was asked never stands twice
 /// towards one server, which is what a birthday attack needs.

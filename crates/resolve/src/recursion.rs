@@ -102,7 +102,8 @@ pub struct Recursion {
     pub minimise: Minimise,
     /// Addresses beside a delegation are taken only for names inside the zone that delegates (`harden-glue`).
     pub harden_glue: bool,
-    /// The NS records and addresses of each zone on the way are asked for at the zone itself (`harden-referral-path`).
+    /// The NS records and addresses of each zone on the way are asked for at the zone itself (`harden-referral-path`). Nobody
+    /// waits for them.
     pub harden_referral_path: bool,
 }
 

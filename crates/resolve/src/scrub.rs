@@ -51,6 +51,15 @@ pub(crate) fn scrub(mut reply: Reply, qname: NameRef<'_>, qtype: Rtype, scope: &
         section.iter_mut().for_each(|set| bound(set, limits));
     }
     let asked = |set: &Rrset| set.owner.as_ref() == qname && (set.rtype == qtype || qtype == Rtype::ANY);
+    // The CNAME that a DNAME means answers a question for CNAME, and is worth nothing without the DNAME (RFC 6672 3.1).
+    if qtype == Rtype::CNAME && reply.answer.iter().any(|set| is_above(set, qname)) {
+        return Some(match link(&mut reply.answer, &mut reply.authority, qname, qtype)? {
+            Finding::Link(answer, authority, _) => {
+                Finding::Answer(Answer { answer, authority, ..Answer::new(Rcode::NOERROR) })
+            }
+            end => end,
+        });
+    }
     if !reply.answer.iter().any(asked)
         && let Some(found) = link(&mut reply.answer, &mut reply.authority, qname, qtype)
     {
@@ -144,12 +153,14 @@ fn answers(set: &Rrset, qname: NameRef<'_>) -> bool {
     set.owner.as_ref() == qname || (set.rtype == Rtype::DNAME && qname.is_subdomain_of(set.owner.as_ref()))
 }
 
+/// Whether a set is a DNAME that holds for `qname`.
+fn is_above(set: &Rrset, qname: NameRef<'_>) -> bool {
+    set.rtype == Rtype::DNAME && set.owner.as_ref() != qname && qname.is_subdomain_of(set.owner.as_ref())
+}
+
 /// The first link that leads on from `qname`, taken out of the answer section.
 fn link(section: &mut Vec<Rrset>, authority: &mut Vec<Rrset>, qname: NameRef<'_>, qtype: Rtype) -> Option<Finding> {
-    let above = |set: &Rrset| {
-        set.rtype == Rtype::DNAME && set.owner.as_ref() != qname && qname.is_subdomain_of(set.owner.as_ref())
-    };
-    if let Some(dname) = section.iter().find(|set| above(set)).cloned() {
+    if let Some(dname) = section.iter().find(|set| is_above(set, qname)).cloned() {
         let Some(cname) = made_cname(&dname, qname)?.ok() else {
             // RFC 6672 2.2: the name would be too long.
             return Some(Finding::Answer(Answer { answer: vec![dname], ..Answer::new(Rcode::YXDOMAIN) }));

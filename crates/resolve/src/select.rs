@@ -402,11 +402,13 @@ impl Servers {
     /// The index of the server to ask next, `None` when each has failed `retry` times for this question, or is down.
     ///
     /// Servers that live come before those that stand in for them, these before dead ones; those this question tried less
-    /// before those it tried more; and of the rest one is drawn among those not much slower than the fastest.
+    /// before those it tried more; and of the rest one is drawn among those that are waited for at most `band` ms longer than
+    /// the fastest.
     pub(crate) fn choose(
         &mut self,
         of: &[Candidate],
         retry: u8,
+        band: u64,
         now: Millis,
         mut draw: impl FnMut(usize) -> usize,
     ) -> Option<usize> {
@@ -438,7 +440,7 @@ impl Servers {
             }
         }
         let fastest = best.iter().min()?.0;
-        best.retain(|(wait, _)| *wait <= fastest + RTT_BAND);
+        best.retain(|(wait, _)| *wait <= fastest + band);
         if self.limits.fast_server_permil > 0 && draw(1000) < usize::from(self.limits.fast_server_permil) {
             best.sort_unstable();
             best.truncate(self.limits.fast_server_num.max(1));
@@ -572,7 +574,7 @@ mod tests {
     }
 
     fn pick(servers: &mut Servers, tries: &[Tries], now: Millis, draw: usize) -> Option<usize> {
-        servers.choose(&candidates(tries), 5, now, |len| draw % len)
+        servers.choose(&candidates(tries), 5, RTT_BAND, now, |len| draw % len)
     }
 
     fn kill(servers: &mut Servers, n: u8, at: Millis) {
@@ -629,8 +631,9 @@ mod tests {
         for (n, rtt) in [(0, 60), (1, 40), (2, 50)] {
             servers.answered(addr(n), Took::Exactly(rtt), true, 0);
         }
-        let drawn: Vec<_> =
-            (0..4).map(|draw| servers.choose(&candidates(&[Tries::default(); 3]), 5, 0, |len| draw % len)).collect();
+        let drawn: Vec<_> = (0..4)
+            .map(|draw| servers.choose(&candidates(&[Tries::default(); 3]), 5, RTT_BAND, 0, |len| draw % len))
+            .collect();
         assert_eq!(drawn, [Some(1), Some(2), Some(1), Some(2)]);
     }
 
@@ -748,7 +751,7 @@ mod tests {
         let mut servers = servers();
         let mut of = candidates(&[Tries::default(); 3]);
         of[2].reserve = true;
-        let pick = |servers: &mut Servers| servers.choose(&of, 5, 10, |_| 0);
+        let pick = |servers: &mut Servers| servers.choose(&of, 5, RTT_BAND, 10, |_| 0);
         assert_eq!(pick(&mut servers), Some(0));
         kill(&mut servers, 0, 0);
         assert_eq!(pick(&mut servers), Some(1));

@@ -13,7 +13,9 @@ use wire::{Class, Name, Rtype};
 use super::state::{Flight, How, State, Target};
 use super::{Effect, HEDGE_COST, Mesh, SendId, Transport};
 use crate::forward::ForwardZone;
-use crate::limits::{HEDGE_BURST, HEDGE_SHARE, MAX_FLIGHTS, PLACE_CHECK, STREAM_HEDGE, TCP_TIME};
+use crate::limits::{
+    EXPLORE_BAND, EXPLORE_SHARE, HEDGE_BURST, HEDGE_SHARE, MAX_FLIGHTS, PLACE_CHECK, RTT_BAND, STREAM_HEDGE, TCP_TIME,
+};
 use crate::recursion::Family;
 use crate::select::Tries;
 use crate::trace::{Step, Turn};
@@ -141,6 +143,9 @@ impl Mesh {
             && let Some(index) = self.choose(now, &state, false)
         {
             self.transmit(now, &mut state, index, None);
+            if self.limits.upstream_racing && state.hunt.is_some() {
+                self.race(now, &mut state);
+            }
             return self.park(state);
         }
         self.give_up(now, state);
@@ -175,19 +180,22 @@ impl Mesh {
         let retry = self.retry(state);
         let prefer = state.forwards.recursion().and_then(|recursion| recursion.prefer).filter(|_| state.hunt.is_some());
         let Mesh { servers, rng, .. } = self;
+        // An authority is explored by a question now and then, a forwarder by probes.
+        let explores = state.hunt.is_some() && state.servers.len() > 1 && Mesh::draw(rng, EXPLORE_SHARE) == 0;
+        let band = if explores { EXPLORE_BAND } else { RTT_BAND };
         if let Some(family) = prefer {
-            // The other family is asked when no server of this one lives.
+            // The other family is asked when no server of this one lives, or this question was put to all of them in vain.
             let mut preferred = state.candidates(others_only);
             for candidate in &mut preferred {
                 let other = candidate.addr.is_ipv4() != (family == Family::V4);
-                candidate.left_out |= other || servers.dead(candidate.addr);
+                candidate.left_out |= other || servers.dead(candidate.addr) || candidate.tries != Tries::default();
             }
-            let chosen = servers.choose(&preferred, retry, now, |len| Mesh::draw(rng, len));
+            let chosen = servers.choose(&preferred, retry, band, now, |len| Mesh::draw(rng, len));
             if chosen.is_some() {
                 return chosen;
             }
         }
-        servers.choose(&state.candidates(others_only), retry, now, |len| Mesh::draw(rng, len))
+        servers.choose(&state.candidates(others_only), retry, band, now, |len| Mesh::draw(rng, len))
     }
 
     /// What a client would hear that joined a question all of whose servers are down: one question probes them, others need

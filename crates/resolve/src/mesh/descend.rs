@@ -47,8 +47,8 @@
 
 use std::sync::Arc;
 
-use store::{Millis, Security, Trust};
-use wire::{Answer, Name, NameRef, Rcode, Reply, Rrset, Rtype};
+use store::{Key, Millis, Put, Security, Trust};
+use wire::{Answer, Class, Name, NameRef, Rcode, Reply, Rrset, Rtype};
 
 use super::Mesh;
 use super::state::{Flight, State, Target};
@@ -57,7 +57,7 @@ use crate::forward::Forwards;
 use crate::limits::{HEDGE_BURST, HEDGE_SHARE, MAX_MINIMISE_TIMEOUTS, MAX_REFERRALS};
 use crate::minimise::Steps;
 use crate::recursion::{Minimise, Recursion, StubZone};
-use crate::scrub::{Finding, Scope, referral};
+use crate::scrub::{Finding, Scope, message_ttl, referral};
 use crate::select::Tries;
 use crate::trace::{Step, Turn};
 use crate::why::{Failure, Fault};
@@ -75,6 +75,8 @@ pub(super) struct Hunt {
     below: Option<Name>,
     /// Zones that were sought anew from their parents.
     went_up: Vec<Name>,
+    /// The name whose NS records are waited for, to find the zone that has DS records of the target.
+    cut: Option<Name>,
     /// The zone whose NS records are waited for.
     priming: Option<Arc<StubZone>>,
 }
@@ -89,6 +91,7 @@ impl Hunt {
             steps: Steps::default(),
             below: None,
             went_up: Vec::new(),
+            cut: None,
             priming: None,
         }
     }
@@ -249,12 +252,14 @@ impl Mesh {
         self.add_targets(&mut state);
         self.leave_out_lame(now, &mut state);
         self.hedges = (self.hedges + HEDGE_SHARE).min(HEDGE_BURST * super::HEDGE_COST);
-        show(&mut state, zone.as_ref());
+        self.show(now, &mut state, zone.as_ref());
         state.note(now, || super::steps::delegation(&state));
         let most = recursion.fetches(state.depth);
         self.fetch(&mut state, &recursion, most);
         if recursion.harden_referral_path && state.depth == 0 {
-            self.want(&mut state, &zone, Rtype::NS);
+            self.want_check(&mut state, &zone, Rtype::NS);
+            let glue = state.hunt.as_ref().map(|hunt| hunt.at.unproven(&recursion)).unwrap_or_default();
+            glue.iter().for_each(|(name, rtype)| self.want_check(&mut state, name, *rtype));
         }
         self.ask(now, state);
     }
@@ -326,6 +331,9 @@ impl Mesh {
                 Some(stub) if stub.name == *name => self.primed(now, state, &stub, answer),
                 priming => {
                     hunt.priming = priming;
+                    if hunt.cut.as_ref() == Some(name) {
+                        return self.hear_cut(now, state, name, answer);
+                    }
                     self.ask(now, state)
                 }
             };
@@ -482,11 +490,22 @@ impl Mesh {
                     below.for_each(|set| set.ttl = set.ttl.min(hunt.at.left(now)));
                 }
                 if state.asks_all() {
+                    if self.may_be_lower(&state) && is_too_low(&useful.finding, state.target.as_ref()) {
+                        state.last_fault = Some((flight.server, Fault::NoAnswer));
+                        return self.seek_parent(now, state);
+                    }
                     return self.use_reply(now, state, useful);
                 }
                 self.hear_part(now, state, useful, rcode);
             }
         }
+    }
+
+    /// Whether there may be a zone between the one that is asked for the DS records of a name and the name.
+    fn may_be_lower(&self, state: &State) -> bool {
+        let labels = |hunt: &Hunt| hunt.at.zone.as_ref().label_count() + 1;
+        state.key.qtype == Rtype::DS
+            && state.hunt.as_ref().is_some_and(|hunt| state.target.as_ref().label_count() > labels(hunt))
     }
 
     /// A referral: on to the zone below.
@@ -565,6 +584,16 @@ impl Mesh {
             }
             _ => {}
         }
+        if let Finding::Answer(answer) = &useful.finding
+            && whole_name
+            && rcode == Rcode::NOERROR
+            && state.keep_from <= state.chain.len()
+        {
+            // It is the answer to a question that is likely to follow.
+            let key = Key { qtype: Rtype::A, name: state.target.clone(), ..state.key.clone() };
+            let ttl = message_ttl(answer, Rtype::A, &self.limits);
+            self.memory.keep(key, answer, Put { leeway_s: 0, ..state.put(now, ttl, useful.aa) });
+        }
         self.ground(now, &mut state);
         let dname =
             matches!(&useful.finding, Finding::Link(sets, ..) if sets.iter().any(|set| set.rtype == Rtype::DNAME));
@@ -573,8 +602,61 @@ impl Mesh {
             hunt.steps.silences = 0;
         }
         let shown = state.asks.0.clone();
-        show(&mut state, shown.as_ref());
+        self.show(now, &mut state, shown.as_ref());
         self.ask(now, state);
+    }
+
+    /// Chooses what of the target the servers get to see next; `shown` they have seen. What is known to be there already, and
+    /// so no zone of its own, need not be asked for again.
+    fn show(&self, now: Millis, state: &mut State, shown: NameRef<'_>) {
+        let State { hunt: Some(hunt), target, key, asks, .. } = state else { return };
+        let mut shown = shown.label_count();
+        while let Some(part) = hunt.steps.next(target.as_ref(), key.qtype, shown) {
+            let a = Key { name: part, qtype: Rtype::A, qclass: Class::IN, cd: key.cd };
+            let known = self.memory.known(a.name.as_ref(), &a, now).filter(|found| found.security != Security::Bogus);
+            match known.map(|found| found.answer.rcode) {
+                Some(Rcode::NOERROR) => shown = a.name.as_ref().label_count(),
+                Some(Rcode::NXDOMAIN) => hunt.steps.whole = true,
+                _ => {
+                    *asks = (a.name, Rtype::A);
+                    return;
+                }
+            }
+        }
+        *asks = (target.clone(), key.qtype);
+    }
+
+    /// A server that serves parent and child has told of DS records what the child knows: nothing. The parent is found by
+    /// questions for name servers, label by label upwards.
+    fn seek_parent(&mut self, now: Millis, mut state: Box<State>) {
+        self.ground(now, &mut state);
+        let cut = state.hunt.as_mut().and_then(|hunt| {
+            let last = hunt.cut.take().unwrap_or_else(|| state.target.clone());
+            let next = last.as_ref().parent()?.to_name();
+            (next != hunt.at.zone).then_some(next)
+        });
+        let Some(cut) = cut else { return self.run_dry(now, state) };
+        self.say(4, || format!("{}: name servers of {cut} are asked for, to find the parent", state.target));
+        if !self.want(&mut state, &cut, Rtype::NS) {
+            return self.run_dry(now, state);
+        }
+        state.hunt.iter_mut().for_each(|hunt| hunt.cut = Some(cut.clone()));
+        self.park(state);
+    }
+
+    /// Whether there is a zone between the name and the one whose servers are asked.
+    fn hear_cut(&mut self, now: Millis, state: Box<State>, cut: &Name, answer: &Answer) {
+        let Some(recursion) = state.forwards.recursion().cloned() else { return self.ask(now, state) };
+        let ns = answer.answer.iter().find(|set| set.rtype == Rtype::NS && set.owner == *cut);
+        let at = ns.map(|ns| {
+            let mut at = Delegation::of_reply(ns, &answer.additional, Source::Store, &state.forwards, &recursion);
+            at.fill(&self.memory, now, &state.forwards, &recursion);
+            at
+        });
+        match at.filter(|at| !at.is_useless(&recursion)) {
+            Some(at) => self.arrive(now, state, at),
+            None => self.seek_parent(now, state),
+        }
     }
 
     /// The whole question is asked from now on, because a server cannot cope with a part of it. False if that is not to be
@@ -615,11 +697,10 @@ impl Mesh {
     }
 }
 
-/// Chooses what of the target the servers get to see next; `shown` they have seen.
-fn show(state: &mut State, shown: NameRef<'_>) {
-    let State { hunt: Some(hunt), target, key, asks, .. } = state else { return };
-    *asks = match hunt.steps.next(target.as_ref(), key.qtype, shown.label_count()) {
-        Some(part) => (part, Rtype::A),
-        None => (target.clone(), key.qtype),
-    };
+/// Whether a negative answer to a question for DS records is that of the zone below, whose servers serve its parent too and
+/// do not know that DS records are the parent's (RFC 4035 3.1.4.1).
+fn is_too_low(finding: &Finding, target: NameRef<'_>) -> bool {
+    let Finding::Answer(answer) = finding else { return false };
+    let below = |set: &Rrset| set.rtype == Rtype::SOA && set.owner.as_ref().is_subdomain_of(target);
+    answer.answer.is_empty() && answer.authority.iter().any(below)
 }

@@ -225,6 +225,11 @@ impl State {
         Put { now, ttl, authoritative, security: Security::Unchecked, epoch, leeway_s }
     }
 
+    /// Whether it waits for the answer to this question.
+    pub(super) fn waits_for(&self, name: &Name, qtype: Rtype) -> bool {
+        self.waits.iter().any(|wait| wait.name == *name && wait.qtype == qtype)
+    }
+
     /// The exchange with this id.
     pub(super) fn flight(&self, id: SendId) -> Option<&Flight> {
         self.flights.iter().find(|flight| flight.send == id)

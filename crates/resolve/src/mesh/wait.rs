@@ -150,17 +150,28 @@ impl Mesh {
         self.want_from(state, name, qtype, false, true)
     }
 
+    /// The same for what is only to be checked (`harden-referral-path`). It counts for no limit but that of packets: it must
+    /// not take the place of what is needed.
+    pub(super) fn want_check(&mut self, state: &mut State, name: &Name, qtype: Rtype) {
+        if !state.waits_for(name, qtype) {
+            self.conceive(state, name, qtype, false, false);
+        }
+    }
+
     fn want_from(&mut self, state: &mut State, name: &Name, qtype: Rtype, seeks_glue: bool, fresh: bool) -> bool {
-        if state.waits.iter().any(|wait| wait.name == *name && wait.qtype == qtype) {
+        if state.waits_for(name, qtype) {
             return true;
         }
         let may = if is_key(qtype) { state.work.key() } else { state.work.target() };
-        if !may {
-            return false;
+        if may {
+            self.conceive(state, name, qtype, seeks_glue, fresh);
         }
+        may
+    }
+
+    fn conceive(&mut self, state: &mut State, name: &Name, qtype: Rtype, seeks_glue: bool, fresh: bool) {
         state.waits.push(Wait { name: name.clone(), qtype, child: None });
         self.births.push_back(Birth { parent: state.number, name: name.clone(), qtype, seeks_glue, fresh });
-        true
     }
 
     /// Works off what the last event left: questions to be asked for others, and answers for those who wait.

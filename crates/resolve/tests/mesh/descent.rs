@@ -307,3 +307,106 @@ fn iter_prefetch_ns_a_refresh_asks_the_parent_for_a_delegation_that_ends_before_
     let known = net.store.rrset(name("example.com.").as_ref(), Rtype::NS, wire::Class::IN, false, net.now);
     assert_eq!(known.map(|known| known.set.ttl), Some(3600));
 }
+
+#[test]
+fn rfc9156_2_3_what_is_known_of_a_part_is_not_asked_again_and_what_is_learned_is_kept() {
+    let mut net = example().more("example.com.", "www.example.com. AAAA 2001:db8::1").with(|_| {});
+    assert_eq!(net.resolve("www.example.com.", Rtype::AAAA).answer.answer.len(), 1);
+    assert_eq!(net.trace()[3..], ["www.example.com. A @4", "www.example.com. AAAA @4"]);
+    assert_eq!(addresses(&net.resolve("www.example.com.", Rtype::A)), ["10.20.30.40"]);
+    assert_eq!(net.sent.len(), 5, "its address is known");
+    net.resolve("www.example.com.", Rtype::MX);
+    assert_eq!(net.trace()[5..], ["www.example.com. MX @4"]);
+    net.resolve("www.example.com.", Rtype::A);
+    net.resolve("deep.www.example.com.", Rtype::A);
+    assert_eq!(net.trace()[6..], ["deep.www.example.com. A @4"], "www is no zone of its own");
+}
+
+#[test]
+fn rfc6672_3_1_a_question_for_cname_below_a_dname_is_answered_with_both() {
+    for minimise in [Minimise::Off, Minimise::Relaxed] {
+        let mut net =
+            example().more("example.com.", "d.example.com. DNAME example.net.").with(|r| r.minimise = minimise);
+        let told = net.resolve("x.d.example.com.", Rtype::CNAME);
+        assert_eq!(shown(&told.answer.answer), ["d.example.com. 3600 DNAME", "x.d.example.com. 3600 CNAME"]);
+    }
+    let mut net = example().plain();
+    assert_eq!(
+        shown(&net.resolve("alias.example.com.", Rtype::CNAME).answer.answer),
+        ["alias.example.com. 3600 CNAME"]
+    );
+}
+
+#[test]
+fn rfc4035_3_1_4_1_iter_ds_locate_ns_the_parent_is_found_where_a_server_tells_of_ds_what_the_child_knows() {
+    let ds = "example.com. DS 1 8 2 0000000000000000000000000000000000000000000000000000000000000000";
+    // The root's server serves example.com too, and says that it has no DS records.
+    let childish = |asked: &Asked| {
+        let denied = vec![soa("example.com.", 900, 300)];
+        (asked.query.qtype == Rtype::DS).then(|| soon(asked.reply(Rcode::NOERROR, vec![], denied)))
+    };
+    let mut net = example().more("com.", ds).at("198.51.100.1", childish).plain();
+    assert_eq!(shown(&net.resolve("example.com.", Rtype::DS).answer.answer), ["example.com. 3600 DS"]);
+    assert_eq!(net.trace()[2..], ["com. NS @1", "com. NS @2", "example.com. DS @2"]);
+    // Nothing is between: what it says is all there is.
+    let mut net = example().at("198.51.100.2", childish).plain();
+    assert_eq!(net.resolve("example.com.", Rtype::DS).answer.rcode, Rcode::NOERROR);
+}
+
+#[test]
+fn stub_host_names_are_looked_up_beside_stub_addr() {
+    let deaf = |asked: &Asked| Some(soon(asked.reply(Rcode::REFUSED, vec![], vec![])));
+    let hosts = vec![name("ns.elsewhere.com.")];
+    let world = example().at("192.0.2.9", deaf).more("com.", "ns.elsewhere.com. A 192.0.2.4");
+    let mut net = world.plain_stub(StubZone { hosts, ..stub("example.com.", "192.0.2.9") });
+    assert_eq!(addresses(&net.resolve("www.example.com.", Rtype::A)), ["10.20.30.40"], "{:?}", net.trace());
+}
+
+#[test]
+fn upstream_racing_asks_all_servers_of_a_zone_at_once() {
+    let two = "example.com. NS ns.example.com.\nexample.com. NS ns2.example.com.\n\
+               ns.example.com. A 192.0.2.4\nns2.example.com. A 192.0.2.5";
+    let limits = resolve::Limits { upstream_racing: true, ..Default::default() };
+    let world = internet().more("com.", two).zone("example.com.", "192.0.2.4", "www.example.com. A 10.20.30.40");
+    let mut net = world.at("192.0.2.5", |_| Some(vec![])).build(limits, |r| r.minimise = Minimise::Off, |_| {});
+    let told = net.resolve("www.example.com.", Rtype::A);
+    assert_eq!((addresses(&told), told.at < 1_000_300), (vec!["10.20.30.40".to_owned()], true));
+    let last: Vec<u8> = net.sent[3..].iter().map(Asked::who).collect();
+    assert!(last.len() == 2 && last.contains(&4) && last.contains(&5), "{last:?}");
+}
+
+#[test]
+fn prefer_ip6_that_is_silent_costs_one_wait() {
+    let both = "example.com. NS ns.example.com.\nns.example.com. A 192.0.2.4\nns.example.com. AAAA 2001:db8::4";
+    let world = internet().more("com.", both).zone("example.com.", "192.0.2.4", "www.example.com. A 10.20.30.40");
+    let mut net = world.at("2001:db8::4", |_| Some(vec![])).with(|recursion| {
+        (recursion.ip6, recursion.minimise) = (true, Minimise::Off);
+        recursion.prefer = Some(resolve::Family::V6);
+    });
+    net.resolve("www.example.com.", Rtype::A);
+    let families: Vec<bool> = net.sent[3..].iter().map(|asked| asked.server.is_ipv6()).collect();
+    assert_eq!(families, [true, false]);
+}
+
+#[test]
+fn servers_that_nobody_has_measured_are_asked_now_and_then() {
+    let two = "example.com. NS ns.example.com.\nexample.com. NS ns2.example.com.\n\
+               ns.example.com. A 192.0.2.4\nns2.example.com. A 192.0.2.5";
+    let world =
+        internet().more("com.", two).zone("example.com.", "192.0.2.4 192.0.2.5", "www.example.com. A 10.20.30.40");
+    let mut net = world.plain();
+    (0..200).for_each(|n| drop(net.resolve(&format!("n{n}.example.com."), Rtype::A)));
+    let asked = |who| net.sent.iter().filter(|asked| asked.who() == who).count();
+    assert!(asked(4) > 0 && asked(5) > 0, "{} and {}", asked(4), asked(5));
+}
+
+#[test]
+fn harden_referral_path_asks_zones_for_their_servers_and_these_for_their_addresses() {
+    let mut net = example().with(|recursion| {
+        (recursion.minimise, recursion.harden_referral_path) = (Minimise::Off, true);
+    });
+    assert_eq!(addresses(&net.resolve("www.example.com.", Rtype::A)), ["10.20.30.40"]);
+    for wanted in ["com. NS @2", "ns.com. A @2", "example.com. NS @4", "ns.example.com. A @4"] {
+        assert!(net.trace().contains(&wanted.to_owned()), "{wanted}: {:?}", net.trace());
+    }
+}

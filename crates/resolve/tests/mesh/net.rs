@@ -67,6 +67,12 @@ pub(crate) struct FakeNet {
     counter: u64,
 }
 
+fn mesh(limits: Limits, store: &Arc<Store>, seed: u8) -> Mesh {
+    let mut mesh = Mesh::new(limits, [seed; 32], Arc::clone(store), Arc::default());
+    mesh.set_date((crate::signer::BEGIN_S * 1000).cast_signed() - BEGIN.cast_signed());
+    mesh
+}
+
 impl FakeNet {
     pub(crate) fn new(forwards: Forwards, upstream: impl FnMut(&Asked) -> Vec<(Millis, Fate)> + 'static) -> FakeNet {
         FakeNet::with(Limits::default(), forwards, upstream)
@@ -78,10 +84,8 @@ impl FakeNet {
         upstream: impl FnMut(&Asked) -> Vec<(Millis, Fate)> + 'static,
     ) -> FakeNet {
         let store = Arc::new(Store::new(store::Sizes { messages: 4 << 20, rrsets: 4 << 20 }));
-        let mut mesh = Mesh::new(limits, [7; 32], Arc::clone(&store), Arc::default());
-        mesh.set_date((crate::signer::BEGIN_S * 1000).cast_signed() - BEGIN.cast_signed());
         FakeNet {
-            mesh,
+            mesh: mesh(limits, &store, 7),
             store,
             forwards: Arc::new(forwards),
             now: BEGIN,
@@ -94,6 +98,11 @@ impl FakeNet {
             lines: Vec::new(),
             counter: 0,
         }
+    }
+
+    /// A mesh that knows nothing yet and draws otherwise.
+    pub(crate) fn reseed(&mut self, seed: u8) {
+        self.mesh = mesh(self.limits, &self.store, seed);
     }
 
     /// Asks the mesh, without looking into the store first.
