@@ -187,11 +187,13 @@ def operation_lines(schema: dict[str, Any], operation: dict[str, Any]) -> list[s
     for kind, content in operation.get("requestBody", {}).get("content", {}).items():
         rows = field_rows(schema, content["schema"])
         lines += ["", f"Body: `{kind}`{':' if rows else '.'}", *table(rows)]
-    answer = operation["responses"]["200"]
-    kinds = " or ".join(f"`{kind}`" for kind in answer["content"])
-    rows = [row for content in answer["content"].values() for row in field_rows(schema, content.get("schema", {}))]
+    status, answer = next(item for item in operation["responses"].items() if item[0].startswith("2"))
+    contents = answer.get("content", {})
+    kinds = " or ".join(f"`{kind}`" for kind in contents)
+    rows = [row for content in contents.values() for row in field_rows(schema, content.get("schema", {}))]
     text = ":" if rows else f". {answer['description']}."
-    lines += ["", f"Answer: {kinds}{text}", *table(rows)]
+    what = kinds if status == "200" else f"{status}, {kinds or 'without a body'}"
+    lines += ["", f"Answer: {what}{text if contents else '.'}", *table(rows)]
     told = (response["description"] for response in operation["responses"].values())
     codes = sorted(code for text in told for code in re.findall(r"`([A-Z_]+)`:", text))
     return [*lines, "", f"Problems: {', '.join(f'`{code}`' for code in codes)}."]

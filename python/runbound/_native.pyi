@@ -108,6 +108,20 @@ class Engine:
         its shape stands in `crates/engine/src/explain.rs`. Comes after `timeout_s` seconds (at most 60) at the latest,
         with what happened until then. Raises EngineError on a bad name or type or when nothing runs.
         """
+    def trust(self) -> bytes:
+        """What is trusted and what is excused from validation.
+
+        The document is msgpack, its shape stands in `crates/engine/src/anchors.rs`. Raises EngineError when nothing
+        runs.
+        """
+    def excuse(self, name: str, seconds: int, forced: bool, reason: str) -> bool:
+        """Makes a negative trust anchor for so many seconds (RFC 7646), or gives the one that is there another end.
+
+        What is known of the name and all below is forgotten. One that is not `forced` ends when the name validates
+        again. False if there are too many. Raises EngineError on a bad name, or a time not between a second and a week.
+        """
+    def excuse_no_more(self, name: str) -> bool:
+        """Ends a negative trust anchor; False if there is none. Raises EngineError on a bad name."""
     def cache_usage(self) -> dict[str, int]:
         """Of the caches of messages and of RRsets, since the start, in octets where it is memory.
 

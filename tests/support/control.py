@@ -80,6 +80,38 @@ def link(**parts: object) -> dict[str, object]:
     }
 
 
+def trusted(**parts: object) -> dict[str, object]:
+    """What is trusted and what is excused, as the engine tells it."""
+    key = {"algorithm": 8, "algorithm_name": "RSASHA256", "kind": "dnskey", "since": 1_700_000_000}
+    follows = {
+        "file": "/var/lib/runbound/root.key",
+        "last_probe": 1_700_000_000,
+        "last_success": 1_700_000_000,
+        "next_probe": 1_700_040_000,
+        "failed": 0,
+        "revoked": False,
+    }
+    return {
+        "validating": True,
+        "permissive": False,
+        "insecure": ["lan."],
+        "anchors": [
+            {
+                "zone": ".",
+                "follows": follows,
+                "keys": [{**key, "tag": 20326, "state": "valid"}, {**key, "tag": 38696, "state": "pending"}],
+            },
+            {
+                "zone": "corp.example.",
+                "follows": None,
+                "keys": [{**key, "tag": 1, "state": "valid", "kind": "ds", "since": 0}],
+            },
+        ],
+        "negative": [],
+        **parts,
+    }
+
+
 class FakeEngine:
     """Remembers what it was told."""
 
@@ -97,6 +129,8 @@ class FakeEngine:
         self.silent = False
         self.release = threading.Event()
         self.release.set()
+        self.trusted = trusted()
+        self.full = False
         self.counters = {"total.num.queries": 7, "total.num.cachehits": 3}
         self.servers = [server(), server(address="192.0.2.2@53", state="down", retry_in_ms=900, last_error="refused")]
         self.answer: dict[str, object] = {
@@ -173,6 +207,24 @@ class FakeEngine:
         if self.silent:
             raise TimeoutError
         return {**self.answer, "question": f"{name} IN {rtype}"}
+
+    def trust(self) -> bytes:
+        self._call("trust")
+        return msgspec.msgpack.encode(self.trusted)
+
+    def excuse(self, name: str, seconds: int, forced: bool, reason: str) -> bool:
+        self._call(f"excuse {name} {seconds} {forced} {reason}")
+        if self.full:
+            return False
+        row = {"name": name.lower(), "since": 0, "until": seconds, "forced": forced, "reason": reason}
+        self.trusted["negative"] = [row]
+        return True
+
+    def excuse_no_more(self, name: str) -> bool:
+        self._call(f"excuse_no_more {name}")
+        found = bool(self.trusted["negative"])
+        self.trusted["negative"] = []
+        return found
 
     def explain(
         self,

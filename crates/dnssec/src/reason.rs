@@ -63,6 +63,8 @@ pub enum Reason {
     TooManyIterations,
     /// An opt-out NSEC3 covers the name: an unsigned delegation may be there (RFC 5155 6).
     OptOut,
+    /// The operator excuses it for a while (RFC 7646).
+    NegativeAnchor,
     /// The work allowed for the question is used up.
     OverBudget,
 }
@@ -84,6 +86,7 @@ impl Reason {
             Reason::NoDenial => Ede::NSEC_MISSING,
             Reason::TooManyIterations => Ede::UNSUPPORTED_NSEC3_ITERATIONS,
             Reason::OverBudget => Ede::DNSSEC_INDETERMINATE,
+            Reason::NegativeAnchor => Ede::NEGATIVE_TRUST_ANCHOR,
             Reason::OptOut => return None,
             Reason::MalformedSignature
             | Reason::WrongSigner
@@ -128,6 +131,7 @@ impl Reason {
             Reason::TypeExists => "NSEC or NSEC3 shows that the type exists",
             Reason::TooManyIterations => "NSEC3 iterations above the limit",
             Reason::OptOut => "covered by NSEC3 opt-out",
+            Reason::NegativeAnchor => "a negative trust anchor is in force",
             Reason::OverBudget => "too much work to validate",
         }
     }

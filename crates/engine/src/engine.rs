@@ -30,6 +30,10 @@ use crate::{Failure, listening, lookup, trust};
 /// Longest time one look-up of a `forward-host` may take: as long as a client waits.
 const HOST_LOOKUP: Duration = Duration::from_secs(2);
 
+/// Time between two looks at what the document refers to, of which the second reads a changed resolv.conf, for the price
+/// of one system call each.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// Most zones that are forgotten one by one, each by a walk through the whole cache; beyond it, emptying is cheaper.
 const MAX_SWEEPS: usize = 16;
 
@@ -360,6 +364,16 @@ impl Engine {
         Ok(changes)
     }
 
+    /// What changes in trust anchors while it runs.
+    pub(crate) fn live(&self) -> &Live {
+        &self.live
+    }
+
+    /// Who follows them.
+    pub(crate) fn follow(&self) -> &Follow {
+        &self.follow
+    }
+
     /// Trust anchors that follow RFC 5011 are looked after with this from now on.
     fn run_follow(&self, pool: &Arc<Pool>, store: &Arc<Store>, document: &Document) {
         if let Err(error) = self.follow.run(pool, store, document.trust.as_ref()) {
@@ -479,7 +493,7 @@ impl Engine {
                 let mut hosts = Hosts::default();
                 let look = move || look(&state, &mut hosts, &log);
                 *watch = Some(
-                    Watch::start("runbound-watch", look)
+                    Watch::start("runbound-watch", LOOK_EVERY, look)
                         .map_err(|e| Failure::new(format!("no thread can be started: {e}")))?,
                 );
             }

@@ -1,6 +1,6 @@
 //! Trust anchors that follow their zones' key rolls (RFC 5011), and the files they are kept in.
 //!
-//! Owns one thread: when a probe is due it asks a worker for the zone's keys, hands them to [`Autotrust`], puts the anchors
+//! Owns one thread, which also ends negative trust anchors whose time is over: when a probe is due it asks a worker for the zone's keys, hands them to [`Autotrust`], puts the anchors
 //! in force that come of it, and writes the file. What a probe means is `dnssec`'s. Nothing here runs on the packet path;
 //! a file that cannot be written is told, and what would stand in it stays in force.
 //!
@@ -27,6 +27,8 @@ use crate::lookup::question;
 use crate::trust::AutoFile;
 use crate::watch::Watch;
 
+/// Time between two looks at the calendar while nobody rings: of an idle machine's day, nothing.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// Longest time one probe may take: as long as the mesh goes on for any question.
 const PROBE_TIME: Duration = Duration::from_secs(30);
 /// Part of the time between probes by which each comes earlier at random, so that resolvers that started together do not
@@ -85,13 +87,13 @@ impl Follow {
         in_force(&inner.zones, &self.live);
     }
 
-    /// Probes are made with this from now on. The thread is started when there is something to follow.
+    /// Probes are made with this from now on. The thread is started when anything is validated.
     ///
     /// # Errors
     /// The thread cannot be started.
     pub(crate) fn run(&self, pool: &Arc<Pool>, store: &Arc<Store>, from: Option<&document::Trust>) -> io::Result<()> {
         let mut inner = lock(&self.inner);
-        let Some(from) = from.filter(|_| !inner.zones.is_empty()) else {
+        let Some(from) = from else {
             // The thread stays: waiting for its end could take a probe's time.
             inner.plane = None;
             return Ok(());
@@ -107,7 +109,7 @@ impl Follow {
         let mut watch = lock(&self.watch);
         if watch.is_none() {
             let (inner, live, log) = (Arc::clone(&self.inner), Arc::clone(&self.live), Arc::clone(&self.log));
-            let started = Watch::start("runbound-anchors", move || look(&inner, &live, &log))?;
+            let started = Watch::start("runbound-anchors", LOOK_EVERY, move || look(&inner, &live, &log))?;
             let bell = started.bell();
             self.live.on_due(Some(Box::new(move || bell.look())));
             *watch = Some(started);
@@ -126,8 +128,14 @@ impl Follow {
         drop(watch);
     }
 
+    /// Something has changed that may be due earlier than all else.
+    pub(crate) fn look(&self) {
+        if let Some(watch) = &*lock(&self.watch) {
+            watch.look();
+        }
+    }
+
     /// Every zone that is followed: its state, and the file.
-    #[cfg(test)]
     pub(crate) fn zones(&self) -> Vec<(Autotrust, PathBuf)> {
         lock(&self.inner).zones.iter().map(|zone| (zone.auto.clone(), zone.path.clone())).collect()
     }
@@ -150,12 +158,20 @@ fn timers(from: &document::Trust) -> Timers {
 /// Puts the anchors of these zones in force.
 fn in_force(zones: &[Followed], live: &Live) {
     live.follow(zones.iter().filter_map(|zone| zone.auto.anchor()));
-    live.due_at(zones.iter().filter(|zone| !zone.auto.revoked).map(|zone| zone.auto.next_probe).min());
+    let probes = zones.iter().filter(|zone| !zone.auto.revoked).map(|zone| zone.auto.next_probe);
+    live.due_at(probes.chain(live.ntas(0).iter().map(|nta| nta.until)).min());
 }
 
-/// Makes every probe that is due, one after the other.
+/// Ends every negative trust anchor whose time is over, and makes every probe that is due, one after the other.
 fn look(inner: &Mutex<Inner>, live: &Live, log: &Logger) {
     let now = sys::clock::unix().as_secs();
+    for nta in live.expire(now) {
+        log.line(Level::Notice, 0, &format!("negative trust anchor {}: its time is over", nta.name));
+        // What was concluded of these names meanwhile was concluded without a chain of trust.
+        if let Some(plane) = &lock(inner).plane {
+            plane.store.flush_zone(nta.name.as_ref());
+        }
+    }
     let due: Vec<Name> = {
         let inner = lock(inner);
         let due = inner.zones.iter().filter(|zone| !zone.auto.revoked && zone.auto.next_probe <= now);
@@ -166,6 +182,7 @@ fn look(inner: &Mutex<Inner>, live: &Live, log: &Logger) {
         while try_once(inner, &zone, &mut tries, log) == Some(true) {}
         in_force(&lock(inner).zones, live);
     }
+    in_force(&lock(inner).zones, live);
 }
 
 /// Asks for the keys of a zone and takes what comes. True: they did not verify, and another server may have others.

@@ -5,6 +5,7 @@
 //! [`Engine`] holds what runs. It knows no Python and must never decide about a single query: that is `policy`,
 //! `store` and `resolve`, called by `net`.
 
+mod anchors;
 mod cache;
 pub mod compile;
 pub mod document;

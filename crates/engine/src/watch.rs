@@ -11,9 +11,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use std::{io, thread};
 
-/// Time between two looks, of which the second reads a changed resolv.conf, for the price of one system call each.
-pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
-
 /// Asks for looks. A pair of sockets, since the kernel then measures the sleep and nobody's clock does.
 #[derive(Clone)]
 pub(crate) struct Bell(Arc<UnixStream>);
@@ -32,14 +29,14 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Starts looking in a thread of this name.
+    /// Starts looking in a thread of this name, so often and when asked.
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub(crate) fn start(name: &str, mut look: impl FnMut() + Send + 'static) -> io::Result<Watch> {
+    pub(crate) fn start(name: &str, every: Duration, mut look: impl FnMut() + Send + 'static) -> io::Result<Watch> {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_nonblocking(true)?;
-        theirs.set_read_timeout(Some(LOOK_EVERY))?;
+        theirs.set_read_timeout(Some(every))?;
         let run = move || {
             look();
             while sleep(&theirs) {
@@ -90,7 +87,8 @@ mod tests {
     #[test]
     fn it_looks_at_once_when_asked_and_no_more_once_dropped() {
         let (looked, looks) = channel();
-        let watch = Watch::start("test", move || assert!(looked.send(()).is_ok())).expect("a thread");
+        let watch = Watch::start("test", Duration::from_secs(3600), move || assert!(looked.send(()).is_ok()))
+            .expect("a thread");
         let wait = || looks.recv_timeout(Duration::from_secs(20)).is_ok();
         assert!(wait());
         watch.look();

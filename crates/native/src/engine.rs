@@ -216,6 +216,19 @@ impl Engine {
         Ok(PyBytes::new(py, &document))
     }
 
+    fn trust<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let document = tried(py, || self.0.trust())?;
+        Ok(PyBytes::new(py, &document))
+    }
+
+    fn excuse(&self, py: Python<'_>, name: &str, seconds: u64, forced: bool, reason: &str) -> PyResult<bool> {
+        tried(py, || self.0.excuse(name, seconds, forced, reason))
+    }
+
+    fn excuse_no_more(&self, py: Python<'_>, name: &str) -> PyResult<bool> {
+        tried(py, || self.0.excuse_no_more(name))
+    }
+
     fn cache_usage(&self, py: Python<'_>) -> PyResult<BTreeMap<&'static str, u64>> {
         detached(py, || self.0.cache_usage())
     }

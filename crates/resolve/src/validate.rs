@@ -361,7 +361,10 @@ impl Walk {
         env.note(|| witness::begins(seat, &begin));
         let anchor = match begin {
             Begin::At(anchor) => anchor,
-            Begin::Nowhere | Begin::Excused(_) => return Walk::over(seat.to_name(), Ground::Insecure(None)),
+            Begin::Nowhere | Begin::Excused(false) => return Walk::over(seat.to_name(), Ground::Insecure(None)),
+            Begin::Excused(true) => {
+                return Walk::over(seat.to_name(), Ground::Insecure(Some(Reason::NegativeAnchor)));
+            }
         };
         // Signatures cannot be verified (RFC 4035 2.2: there are none over them).
         if part.qtype == Rtype::RRSIG && !part.answer.answer.is_empty() {

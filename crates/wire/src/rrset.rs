@@ -335,6 +335,8 @@ impl Ede {
     pub const SIGNATURE_EXPIRED_BEFORE_VALID: u16 = 25;
     /// Unsupported NSEC3 iterations value (RFC 9276 3.2).
     pub const UNSUPPORTED_NSEC3_ITERATIONS: u16 = 27;
+    /// A negative trust anchor is in force (RFC 7646).
+    pub const NEGATIVE_TRUST_ANCHOR: u16 = 33;
 
     /// An error with a fixed text, or with none (`""`).
     pub const fn new(code: u16, text: &'static str) -> Ede {

@@ -19,12 +19,25 @@ from runbound.api.context import Context
 from runbound.api.feed import Feed
 from runbound.api.places import Places
 from runbound.api.problems import Problem
-from runbound.api.routes import cache, config, explain, health, lookup, metrics, reload, stats, system, upstreams
+from runbound.api.routes import (
+    cache,
+    config,
+    dnssec,
+    explain,
+    health,
+    lookup,
+    metrics,
+    reload,
+    stats,
+    system,
+    upstreams,
+)
 from runbound.api.routes import help as help_
 
 PREFIX: Final = "/api/v1"
 ROUTERS: Final = tuple(
-    room.router for room in (health, stats, metrics, system, upstreams, cache, lookup, explain, config, reload, help_)
+    room.router
+    for room in (health, stats, metrics, system, upstreams, cache, lookup, explain, dnssec, config, reload, help_)
 )
 BULK: Final = {f"{prefix}/cache/load": cache.MAX_LOAD_BYTES for prefix in (PREFIX, "")}
 """Paths whose bodies are read as a stream, and their limits in octets."""

@@ -22,6 +22,7 @@ CODES: Final[Mapping[str, tuple[int, str]]] = {
     "UNAUTHORIZED": (401, "A valid bearer token is needed"),
     "NOT_FOUND": (404, "There is nothing here"),
     "METHOD_NOT_ALLOWED": (405, "This resource does not take that method"),
+    "TOO_MANY_NEGATIVE_ANCHORS": (409, "There are as many negative trust anchors as allowed"),
     "LENGTH_REQUIRED": (411, "The length of the body has to be said beforehand"),
     "BODY_TOO_LARGE": (413, "The body is larger than the limit"),
     "CONFIG_INVALID": (422, "The configuration has errors, nothing changed"),

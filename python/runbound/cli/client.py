@@ -27,6 +27,8 @@ from runbound.errors import RunboundError
 from runbound.state.directory import API_KEY_NAME, locate
 
 PREFIX: Final = "/api/v1"
+GOOD: Final = (http.HTTPStatus.OK, http.HTTPStatus.CREATED, http.HTTPStatus.NO_CONTENT)
+"""What the API answers when it did what it was told."""
 TIMEOUT_SECONDS: Final = 30.0
 """How long the API may be silent: longer than a lookup takes."""
 BLOCK_BYTES: Final = 256 * 1024
@@ -62,6 +64,11 @@ class Client:
         """The answer of a POST, decoded."""
         with self._call("POST", path, json.dumps(body).encode(), "application/json") as response:
             return _decoded(response)
+
+    def delete(self, path: str) -> None:
+        """A DELETE, which has no answer but that it was done."""
+        with self._call("DELETE", path):
+            pass
 
     def download(self, path: str) -> Iterator[bytes]:
         """The octets of a long answer, as they come."""
@@ -103,7 +110,7 @@ class Client:
                 response = connection.getresponse()
             except (OSError, http.client.HTTPException) as error:
                 raise RunboundError(f"the API did not answer: {clean(error) or type(error).__name__}") from error
-            if response.status != http.HTTPStatus.OK:
+            if response.status not in GOOD:
                 raise self._refused(response)
             yield response
 

@@ -1,4 +1,5 @@
-"""What an operator does to the running resolver without changing its configuration: flush and load the cache.
+"""What an operator does to the running resolver without changing its configuration: flush and load the cache, excuse
+names from validation for a while.
 
 The counterpart of `ops.change` for acts that leave no new revision. Everybody who asks for one (the API today) comes
 through here, so that each is written down in one place with who did it and what came of it, and so that the cooldown
@@ -55,6 +56,8 @@ class Cache(Protocol):
 
     def cache_flush(self, what: str, name: str | None, rtype: str | None) -> int: ...
     def cache_load(self, text: bytes) -> tuple[int, int, int]: ...
+    def excuse(self, name: str, seconds: int, forced: bool, reason: str) -> bool: ...
+    def excuse_no_more(self, name: str) -> bool: ...
 
 
 class Actions:
@@ -107,6 +110,26 @@ class Actions:
             messages=sum_.messages,
             refused=sum_.refused,
         )
+
+    def excuse(self, actor: str, name: str, seconds: int, reason: str, *, forced: bool) -> bool:
+        """Makes a negative trust anchor (RFC 7646) for so many seconds, a week at most; False if there are too many.
+
+        `name` is absolute and in presentation form. Unless `forced` it ends early when the name validates again.
+        Raises EngineError for a name the engine cannot read.
+        """
+        made = self._cache.excuse(name, seconds, forced, reason)
+        if made:
+            self._log.notice(
+                "negative trust anchor made", actor=actor, name=name, seconds=seconds, forced=forced, reason=reason
+            )
+        return made
+
+    def excuse_no_more(self, actor: str, name: str) -> bool:
+        """Ends a negative trust anchor; False if there is none. Raises EngineError for a name that is none."""
+        ended = self._cache.excuse_no_more(name)
+        if ended:
+            self._log.notice("negative trust anchor ended", actor=actor, name=name)
+        return ended
 
     def _everything(self) -> None:
         """Takes the one flush of everything that the cooldown allows."""

@@ -57,6 +57,31 @@ def test_upstreams(conf: str, capsys: Out) -> None:
     assert json.loads(capsys.readouterr().out)["total"] == 2
 
 
+def test_dnssec_tells_what_is_trusted(conf: str, api: Api, capsys: Out) -> None:
+    assert cli.main(["dnssec", "status", "-c", conf]) == 0
+    assert "answers are validated from ., corp.example.\n" in capsys.readouterr().out
+    assert cli.main(["dnssec", "anchors", "-c", conf]) == 0
+    shown = capsys.readouterr().out
+    assert "RSASHA256" in shown
+    assert "pending" in shown
+    assert ". is followed in /var/lib/runbound/root.key: next probe 2023-11-1" in shown
+    api.engine.trusted["validating"] = False
+    assert cli.main(["dnssec", "status", "-c", conf]) == 0
+    assert "answers are not validated\n" in capsys.readouterr().out
+
+
+def test_rfc7646_a_name_is_excused_and_validated_again(conf: str, api: Api, capsys: Out) -> None:
+    assert cli.main(["dnssec", "excuse", "example.com", "--for", "2h", "--reason", "no DS", "-c", conf]) == 0
+    assert "excuse example.com. 7200 False no DS" in api.engine.calls
+    assert "example.com. is not validated until 1970-01-01" in capsys.readouterr().out
+    assert cli.main(["dnssec", "excuses", "-c", conf]) == 0
+    assert "no DS" in capsys.readouterr().out
+    assert cli.main(["dnssec", "validate", "example.com", "-c", conf]) == 0
+    assert cli.main(["dnssec", "validate", "example.com", "-c", conf]) == 1
+    assert cli.main(["dnssec", "excuse", "example.com", "--for", "soon", "-c", conf]) == 1
+    assert "soon is not a time" in capsys.readouterr().err
+
+
 def test_lookup_lets_nobody_write_to_the_terminal(conf: str, api: Api, capsys: Out) -> None:
     api.engine.answer |= {"ede": [{"code": 22, "text": "\x1b[2J[red]x"}], "why": "broken\r\nnews"}
     assert cli.main(["lookup", "bücher.example", "aaaa", "--cd", "-c", conf]) == 0
