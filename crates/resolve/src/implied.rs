@@ -7,7 +7,7 @@
 //! Names in an opt-out span may be unsigned delegations, so nothing follows for them but that there is no DS record (RFC 5155
 //! 9.2). DS denials are used even where `aggressive-nsec` is off, as in Unbound: they are our own questions.
 
-use dnssec::{Budget, Denial, NoDs, Proven, Secure, Synthesis};
+use dnssec::{Budget, Denial, NoDs, Proof, Proven, Secure, Synthesis};
 use store::{Denying, Found, Millis, Security, Store};
 use wire::{Answer, Name, NameBuf, NameRef, Rcode, Rrset, Rtype};
 
@@ -57,12 +57,29 @@ pub(crate) fn implied(
             NoDs::Unsigned(proof) | NoDs::NoCut(proof) => (Rcode::NOERROR, proof),
             _ => return None,
         },
-        None => return None,
+        None => return wildcard(store, (name, zone.as_ref()), qtype, (&denial, &sets), now, &mut budget),
     };
     if soa.is_none() && !(own && ds) {
         return None;
     }
     found_as(rcode, Vec::new(), soa, &sets, &proof)
+}
+
+/// The answer out of a wildcard of which nothing is known but that it is there (RFC 8198 5.3).
+fn wildcard(
+    store: &Store,
+    (name, zone): (NameRef<'_>, NameRef<'_>),
+    qtype: Rtype,
+    (denial, sets): (&Denial<'_>, &[Secure]),
+    now: Millis,
+    budget: &mut Budget,
+) -> Option<Found> {
+    let above = name.ancestors().skip(1).take_while(|above| above.is_subdomain_of(zone)).take(MAX_DEPTH);
+    let (encloser, answer) = above.filter_map(|above| Some((above, expand(store, above, name, qtype, now)?))).next()?;
+    match denial.wildcard_answer(name, encloser, budget) {
+        Proof::Proven(proof) => found_as(Rcode::NOERROR, vec![answer], None, sets, &proof),
+        _ => None,
+    }
 }
 
 /// The set at the wildcard below `encloser`, under the name it stands for.

@@ -170,6 +170,12 @@ impl Memory {
         found.filter(|found| !found.stale || servable(found))
     }
 
+    /// Whether something is known that may be served after its time, and is worth more than what is bogus.
+    pub(crate) fn has_stale(&self, key: &Key, now: Millis, limits: &Limits) -> bool {
+        limits.serve_expired
+            && self.last_resort(key, now, limits).is_some_and(|found| found.security != Security::Bogus)
+    }
+
     /// Seconds the answer to a question has left.
     pub(crate) fn left(&self, key: &Key, now: Millis) -> u32 {
         self.known(key.name.as_ref(), key, now).map_or(0, |found| found.left)

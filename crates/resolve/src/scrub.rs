@@ -48,6 +48,7 @@ pub(crate) fn scrub(mut reply: Reply, qname: NameRef<'_>, qtype: Rtype, scope: &
         section.iter_mut().for_each(|set| take_private(set, scope.private));
         section
             .retain(|set| set.class == Class::IN && !set.rdata.is_empty() && set.owner.as_ref().is_subdomain_of(zone));
+        section.retain(|set| !overreaches(set, zone));
         section.iter_mut().for_each(|set| bound(set, limits));
     }
     let asked = |set: &Rrset| set.owner.as_ref() == qname && (set.rtype == qtype || qtype == Rtype::ANY);
@@ -146,6 +147,12 @@ pub(crate) fn referral(reply: Reply, nth: usize, harden_glue: bool, scope: &Scop
     });
     drop(names);
     Some(Referral { ns, glue, proofs })
+}
+
+/// Whether a set denies names outside the zone that speaks: the next name of an NSEC record lies in its zone.
+fn overreaches(set: &Rrset, zone: NameRef<'_>) -> bool {
+    let next = |rdata| NameRef::split_from(rdata).is_ok_and(|(next, _)| !next.is_subdomain_of(zone));
+    set.rtype == Rtype::NSEC && set.rdata.iter().any(next)
 }
 
 /// Whether a record set in an answer section says something about `qname`: it is its own, or a DNAME above it.

@@ -618,7 +618,8 @@ impl Check {
 
     fn conclude(&mut self, part: &mut Part, keys: &ZoneKeys, env: &mut Env<'_>) -> Verdict {
         let denial = Denial::new(keys.zone(), keys.bits(), &self.denials, &env.trust.rules);
-        let proofs = if part.answer.answer.is_empty() {
+        // Signatures without what they cover are no answer: else who strips the records would prove that there are none.
+        let proofs = if part.answer.answer.iter().all(|set| set.rtype == Rtype::RRSIG) {
             let (name, qtype) = (part.name.as_ref(), part.qtype);
             let proof = match part.answer.rcode {
                 Rcode::NXDOMAIN => match denial.name_error(name, env.budget) {

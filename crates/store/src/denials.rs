@@ -35,6 +35,8 @@ pub const DENIALS_BYTES: usize = 1 << 20;
 const ENTRY_BYTES: usize = 160;
 /// Octets of a zone beside its name: two maps' entries and two trees.
 const ZONE_BYTES: usize = 320;
+/// NSEC3 sets handed out where no encloser is known: names are seldom deeper below a wildcard.
+const MAX_CLOSERS: usize = 4;
 /// Letters of an NSEC3 owner's first label: 20 octets in base 32 (RFC 5155 3.3).
 pub const HASHED: usize = 32;
 
@@ -367,7 +369,9 @@ impl Store {
         Some(sets)
     }
 
-    /// NSEC3: the closest encloser proof (RFC 5155 8.3), and the set at or before the wildcard below the encloser.
+    /// NSEC3: the closest encloser proof (RFC 5155 8.3), and the set at or before the wildcard below the encloser. Where no
+    /// encloser is known, what comes before each name, for one of them may be all that a wildcard's answer needs (RFC 5155
+    /// 8.8).
     fn by_hash(
         &self,
         number: u64,
@@ -386,24 +390,25 @@ impl Store {
             }
             set
         };
-        let mut closer = None;
+        let mut closers: Vec<Hashed> = Vec::new();
         for encloser in name.ancestors().take_while(|above| above.is_subdomain_of(zone)) {
             let hashed = hash(encloser)?;
             let owner = before(&hashed)?;
             if owner != hashed {
-                closer = Some(owner);
+                closers.push(owner);
                 continue;
             }
             let mut sets = vec![at(&owner)?];
-            if let Some(closer) = closer {
+            if let Some(closer) = closers.last() {
                 let wildcard = hash(wildcard_below(encloser)?.as_ref())?;
-                let mut others = vec![closer];
-                others.extend(before(&wildcard).filter(|other| *other != closer));
+                let mut others = vec![*closer];
+                others.extend(before(&wildcard).filter(|other| other != closer));
                 sets.extend(others.iter().filter(|other| **other != owner).filter_map(at));
             }
             return Some(sets);
         }
-        None
+        closers.dedup();
+        Some(closers.iter().take(MAX_CLOSERS).filter_map(at).collect())
     }
 }
 

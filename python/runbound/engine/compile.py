@@ -206,15 +206,14 @@ def _recursion(config: Config) -> doc.Recursion:
 
 
 def _built_in_anchors(config: Config) -> bool:
-    """Whether the root's anchors hold unasked: the file names none, and the root is the public one.
+    """Whether the root's anchors hold unasked: the file names none, and no zone or root of its own.
 
-    Behind a private root, or a forwarder for everything, names may be signed by nobody that IANA knows.
+    Private zones, a private root, and forwarders may have names that nobody whom IANA knows has signed. Unbound does not
+    validate there either as long as no anchor is named.
     """
     if any(config.given("server", option) for option in ANCHOR_OPTIONS):
         return False
-    zones = {zone.name.strip(".") for zone in config.forward_zones}
-    zones |= {zone.name.strip(".") for zone in config.stub_zones}
-    return "" not in zones and not config.server.root_hints
+    return not (config.forward_zones or config.stub_zones or config.auth_zones or config.server.root_hints)
 
 
 def _date(text: str) -> int | None:

@@ -186,8 +186,8 @@ def test_what_is_believed_keeps_its_values_and_places(
     ("text", "holds"),
     [
         ("", True),
-        ("forward-zone: name: example.com forward-addr: 192.0.2.1", True),
-        ("stub-zone: name: example.com stub-addr: 192.0.2.1", True),
+        ("forward-zone: name: example.com forward-addr: 192.0.2.1", False),
+        ("stub-zone: name: example.com stub-addr: 192.0.2.1", False),
         ('server: trust-anchor: "example.com. DS 1 8 2 ab"', False),
         ('server: auto-trust-anchor-file: ""', False),
         ('forward-zone: name: "." forward-addr: 192.0.2.1', False),
@@ -195,7 +195,7 @@ def test_what_is_believed_keeps_its_values_and_places(
         ('server: root-hints: "hints"', False),
     ],
 )
-def test_the_roots_anchors_are_built_in_where_the_root_is_the_public_one(
+def test_the_roots_anchors_are_built_in_where_the_file_has_no_zone_of_its_own(
     text: str, holds: bool, tmp_path: Path
 ) -> None:
     (tmp_path / "hints").write_text(". NS a.\na. A 192.0.2.1\n")

@@ -174,13 +174,22 @@ impl Mesh {
             answer
         };
         let mut told = None;
+        let name_of = |from: usize| state.chain.get(from).map_or(&state.target, |link| &link.name);
+        let key_of = |from: usize| Key { name: name_of(from).clone(), ..state.key.clone() };
+        // What is bogus takes the place of nothing that may be served after its time, not even a part of it (CVE-2026-46582).
+        let stale_at = |from: &usize| bogus && self.memory.has_stale(&key_of(*from), now, &self.limits);
+        let last_stale = (state.keep_from..=links).rev().find(stale_at);
         for from in state.keep_from..=links {
-            let name = match state.chain.get(from) {
-                Some(link) => &link.name,
-                None if left.is_some() && trust.is_none() => break,
-                None => &state.target,
-            };
+            if from == links && left.is_some() && trust.is_none() {
+                break;
+            }
             if from == 0 && known.is_some() {
+                continue;
+            }
+            if let (Some(failure), true) = (&failure, last_stale.is_some_and(|last| from <= last)) {
+                let security = security(from);
+                let ttl = trust.as_ref().map_or(FAILURE_TTL, |trust| trust.bogus_ttl_s);
+                self.memory.keep_failure(key_of(from), &failure.answer(), Put { ttl, security, ..put }, &self.limits);
                 continue;
             }
             let mut answer = whole(from);
@@ -192,9 +201,8 @@ impl Mesh {
             let most = state.chain.iter().skip(from).map(|part| part.most).fold(end.most, u32::min);
             let ttl = message_ttl(&answer, state.key.qtype, &self.limits).min(left.unwrap_or(u32::MAX)).min(most);
             let authoritative = if from == links { aa } else { all_aa };
-            let of_it = Key { name: name.clone(), ..state.key.clone() };
             let put = Put { ttl, authoritative, security: security(from), ..put };
-            let known = self.memory.keep(of_it, &answer, put);
+            let known = self.memory.keep(key_of(from), &answer, put);
             told = if from == 0 { known.filter(|_| whys().is_none()) } else { told };
         }
         let answer = told.unwrap_or_else(|| whole(0));

@@ -7,6 +7,7 @@ mod corpus;
 mod crowd;
 mod dead;
 mod delegations;
+mod denied;
 mod descent;
 mod explained;
 mod failures;
