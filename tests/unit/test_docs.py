@@ -53,6 +53,16 @@ def test_configurations_in_the_guides_can_be_started(document: Path, tmp_path: P
         assert "not yet" not in checked.stdout.rpartition("\n\n")[0], f"{block}\n{checked.stdout}"
 
 
+def test_the_page_of_steps_lists_every_step() -> None:
+    words = (ROOT / "crates" / "engine" / "src" / "explain" / "words.rs").read_text(encoding="utf-8")
+    rooms = "access|policy|cache|resolve|validate|end"
+    made = set(re.findall(rf'"({rooms})",\s+"([a-z-]+)"', words))
+    made |= {("resolve", what) for what in re.findall(rf'"(?:{rooms})" \}},\s+"([a-z-]+)"', words)}
+    page = (ROOT / "docs" / "api" / "explain.md").read_text(encoding="utf-8")
+    assert len(made) > 20
+    assert set(re.findall(rf"^\| ({rooms}) \| ([a-z-]+) \|", page, re.MULTILINE)) == made
+
+
 def test_dev_says_what_it_can_do() -> None:
     shown = subprocess.run([sys.executable, ROOT / "dev", "--help"], capture_output=True, text=True)
     assert shown.returncode == 0

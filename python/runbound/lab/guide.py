@@ -82,7 +82,8 @@ def config(kind: str, world: World, port: int, folder: str) -> str:
         "    do-not-query-localhost: no",
     ]
     if kind == "runbound":
-        lines += ['    state-dir: "state"', "    api-enable: no"]
+        # A socket in the folder can be reached from inside and outside of a namespace.
+        lines += ['    state-dir: "state"', '    api-socket: "api.sock"']
     lines.append(f'    trust-anchor-file: "{os.path.join(folder, ANCHOR)}"')
     # The world has a zone among those that resolvers answer themselves because nobody should ask for them.
     lines += [

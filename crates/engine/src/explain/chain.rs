@@ -4,10 +4,14 @@
 
 use resolve::trace::{Begins, DsView, KeyView, NoDs, Note, Signer, Step, Voucher};
 use serde::Serialize;
+use store::Security;
 use wire::{Name, Rtype};
 
 use super::words::{algorithm, denies, digest};
 use crate::lookup::word;
+
+/// The word for what is known not to be true.
+const BOGUS: &str = "bogus";
 
 /// A zone of the chain, or a set of records that a zone's keys have signed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -139,17 +143,24 @@ pub(super) fn links(notes: &[Note]) -> Vec<Link> {
             Step::Ds { zone, security, records, by, reason } => {
                 let link = tree.zone(zone);
                 (link.by, link.ds) = (Some("ds"), records.iter().map(Ds::from).collect());
-                (link.signature, link.security) = (by.as_ref().map(Signature::from), word(*security));
-                link.reason = reason.map(|reason| reason.to_string());
+                link.signature = by.as_ref().map(Signature::from);
+                // Asked for once more because its keys were bogus: they are so until others come.
+                if link.security != BOGUS || reason.is_some() {
+                    (link.security, link.reason) = (word(*security), reason.map(|reason| reason.to_string()));
+                }
             }
             Step::NoDs { name, means, by, reason } if !matches!(means, NoDs::NoCut | NoDs::NoName) => {
                 let link = tree.zone(name);
                 link.by = by.map(kind);
-                link.security = if *means == NoDs::Bogus { "bogus" } else { "insecure" };
+                link.security = if *means == NoDs::Bogus { BOGUS } else { "insecure" };
                 link.reason = reason.map(|reason| reason.to_string());
             }
             Step::Keys { zone, by, security, keys, reason } => {
                 let link = tree.zone(zone);
+                if link.security == BOGUS && *security == Security::Bogus && reason.is_none() {
+                    // That nobody else could be asked explains less than what was wrong at first.
+                    continue;
+                }
                 if *by == Voucher::Memory && link.by.is_none() {
                     link.by = Some("memory");
                 }

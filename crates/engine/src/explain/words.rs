@@ -1,7 +1,7 @@
 //! Steps in words and as named values.
 //!
 //! Owns every sentence that explains a step, its stable word (`what`) and the names of its values, which
-//! docs/api/how-to.md lists. It decides nothing.
+//! docs/api/explain.md lists. It decides nothing.
 
 use std::net::SocketAddr;
 

@@ -1,6 +1,6 @@
 """`/dns/explain`: one question with everything that happened to it, and why.
 
-The engine tells the steps in words and as named values; what they mean stands in docs/api/how-to.md. Nothing here asks
+The engine tells the steps in words and as named values; what they mean stands in docs/api/explain.md. Nothing here asks
 or decides anything.
 """
 
