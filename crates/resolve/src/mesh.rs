@@ -327,8 +327,9 @@ impl Mesh {
             if let Some(found) = self.denied(now, key.name.as_ref(), &key, false, forwards) {
                 return self.tell_as(found.security, vec![client], found.answer, None);
             }
-            if let Some(answer) = self.memory.referral(&key, now) {
-                return self.tell(vec![client], answer, None);
+            if let Some(mut answer) = self.memory.referral(&key, now) {
+                let security = self.prove_referral(now, forwards, &mut answer);
+                return self.tell_as(security, vec![client], answer, None);
             }
             // Nothing at all is known: the root is primed, and what it says of itself is the answer, as in Unbound.
             let begins = forwards.recursion().map(|recursion| recursion.closest(key.name.as_ref(), &[]));

@@ -254,10 +254,8 @@ impl Proof {
                 return Next::Later;
             }
             let ended = self.at >= links.len();
-            let part = match links.get_mut(self.at) {
-                Some(part) => part,
-                None => &mut self.end,
-            };
+            let (earlier, rest) = links.split_at_mut(self.at.min(links.len()));
+            let part = rest.first_mut().unwrap_or(&mut self.end);
             if part.security == Security::Bogus {
                 return Next::Done;
             }
@@ -269,6 +267,7 @@ impl Proof {
                 continue;
             }
             let walk = self.walk.get_or_insert_with(|| Walk::begin(part, env));
+            walk.use_denials(earlier, env);
             let verdict = match &walk.stage {
                 Stage::Over(Ground::Insecure(reason)) => {
                     part.answer.ede = part.answer.ede.take().or(reason.and_then(Reason::ede));
@@ -276,7 +275,12 @@ impl Proof {
                     continue;
                 }
                 Stage::Over(Ground::Bogus(why)) => Verdict::Bogus(why.clone()),
-                Stage::Over(Ground::Keys(keys)) => self.check.step(part, keys, env),
+                Stage::Over(Ground::Keys(keys)) => match self.check.step(part, keys, env) {
+                    Verdict::Bogus(_) if self.check.is_unsigned_below(part, earlier, keys, env) => {
+                        Verdict::Insecure(Reason::OptOut)
+                    }
+                    verdict => verdict,
+                },
                 Stage::Keys(zone, _) => return Next::Need(zone.clone(), Rtype::DNSKEY),
                 Stage::Ds(_, name, None) => return Next::Need(name.clone(), Rtype::DS),
                 Stage::At(..) | Stage::Ds(..) => match walk.step(env) {
@@ -287,6 +291,8 @@ impl Proof {
             match verdict {
                 Verdict::More => {}
                 Verdict::OverBudget => return Next::OverBudget,
+                // The error is ours: nobody has signed it.
+                Verdict::Secure if part.answer.rcode == Rcode::YXDOMAIN => part.security = Security::Indeterminate,
                 Verdict::Secure => part.security = Security::Secure,
                 Verdict::Insecure(reason) => {
                     part.answer.ede = part.answer.ede.take().or(reason.ede());
@@ -337,6 +343,14 @@ pub(crate) struct OverBudget;
 /// The set of this owner and type in an answer section.
 fn find<'a>(answer: &'a Answer, name: &Name, rtype: Rtype) -> Option<&'a Rrset> {
     answer.answer.iter().find(|set| set.rtype == rtype && set.owner == *name && set.class == Class::IN)
+}
+
+/// What earlier parts of the answer, as far as they are proven, deny of names in this zone.
+fn denials(parts: &[Part], zone: NameRef<'_>) -> Vec<Secure> {
+    let proven = parts.iter().filter(|part| part.security == Security::Secure);
+    let sets = proven.flat_map(|part| &part.answer.authority).filter(|set| is_denial(set));
+    let ours = sets.filter_map(|set| Secure::remembered(set.clone())).filter(|secure| secure.zone() == zone);
+    ours.take(dnssec::budget::MAX_DENIALS).collect()
 }
 
 pub(crate) fn is_denial(set: &Rrset) -> bool {
@@ -392,6 +406,20 @@ impl Walk {
             if let Some(ground) = env.keys.get(zone, env.now, env.stamp) {
                 env.note(|| witness::known(zone, &ground));
             }
+        }
+    }
+
+    /// A DS set that an earlier part of the answer has proven not to be there need not be asked for: the link's server knew
+    /// that it leads out of what is signed.
+    fn use_denials(&mut self, earlier: &[Part], env: &mut Env<'_>) {
+        let Stage::Ds(keys, next, beside @ None) = &mut self.stage else { return };
+        let done = denials(earlier, keys.zone());
+        if done.is_empty() {
+            return;
+        }
+        let denial = Denial::new(keys.zone(), keys.bits(), &done, &env.trust.rules);
+        if matches!(denial.no_ds(next.as_ref(), env.budget), NoDs::Unsigned(_) | NoDs::NoCut(_)) {
+            *beside = Some(Beside { todo: Vec::new().into_iter(), done });
         }
     }
 
@@ -616,6 +644,23 @@ impl Check {
         self.conclude(part, keys, env)
     }
 
+    /// Whether a denial that proves nothing is of a name in or below a zone without keys, as what came with it says, or with the
+    /// links before it: a server of both zones may answer with the SOA record of the upper one.
+    fn is_unsigned_below(&self, part: &Part, earlier: &[Part], keys: &ZoneKeys, env: &mut Env<'_>) -> bool {
+        if !part.answer.answer.is_empty() || self.nth <= part.answer.authority.len() {
+            return false;
+        }
+        let mut sets = denials(earlier, keys.zone());
+        sets.extend(self.denials.iter().cloned());
+        if sets.is_empty() {
+            return false;
+        }
+        let denial = Denial::new(keys.zone(), keys.bits(), &sets, &env.trust.rules);
+        let below = part.name.as_ref().ancestors().take_while(|name| *name != keys.zone());
+        let cuts: Vec<NameRef<'_>> = below.filter(|_| part.name.as_ref().is_subdomain_of(keys.zone())).collect();
+        cuts.into_iter().any(|name| matches!(denial.no_ds(name, env.budget), NoDs::Unsigned(_)))
+    }
+
     fn conclude(&mut self, part: &mut Part, keys: &ZoneKeys, env: &mut Env<'_>) -> Verdict {
         let denial = Denial::new(keys.zone(), keys.bits(), &self.denials, &env.trust.rules);
         // Signatures without what they cover are no answer: else who strips the records would prove that there are none.
@@ -649,7 +694,7 @@ impl Check {
                 dnssec::Proof::Insecure(reason) => verdict = Verdict::Insecure(reason),
                 dnssec::Proof::OverBudget => return Verdict::OverBudget,
                 dnssec::Proof::Bogus(reason) => {
-                    let there = part.answer.authority.iter().any(is_denial);
+                    let there = !part.answer.answer.is_empty() || part.answer.authority.iter().any(is_denial);
                     let cause = if there { Cause::Denial(reason) } else { Cause::Reason(reason) };
                     return Verdict::Bogus(Why { cause, name: part.name.clone(), rtype: part.qtype, chain: false });
                 }

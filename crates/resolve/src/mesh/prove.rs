@@ -14,8 +14,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use dnssec::{Budget, Outcome};
 use store::{Found, Key, Millis, Security};
-use wire::{Answer, Class, Name, NameRef, Rcode, Reply, Rtype};
+use wire::{Answer, Class, Name, NameRef, Rcode, Reply, Rrset, Rtype};
 
 use super::Mesh;
 use super::serve::Asked;
@@ -332,6 +333,11 @@ impl Mesh {
         if !matches!(reply.rcode, Rcode::NOERROR | Rcode::NXDOMAIN) {
             return false;
         }
+        // What a zone below says, on the same server, is none of this zone's business.
+        let deeper = |set: &Rrset| set.rtype == Rtype::SOA && set.owner != *zone;
+        if reply.authority.iter().any(deeper) {
+            return false;
+        }
         let mut sets = reply.answer.iter().chain(&reply.authority);
         if sets.any(|set| set.rtype == Rtype::RRSIG || !set.sigs.is_empty()) {
             return false;
@@ -369,8 +375,37 @@ impl Mesh {
         state.hunt.is_none() && (state.cd || !state.doubt.shun.is_empty() || failed())
     }
 
+    /// What is told from memory of who knows more, to who asked for no recursion, is proven if that takes nothing that is not
+    /// remembered.
+    pub(super) fn prove_referral(&self, now: Millis, forwards: &Forwards, answer: &mut Answer) -> Security {
+        let (Some(trust), Some(ns)) = (forwards.trust(), answer.authority.first_mut()) else {
+            return Security::Unchecked;
+        };
+        let stamp = Stamp { trust: trust.id(), version: trust.live().version(), epoch: self.memory.epoch() };
+        let Some(Ground::Keys(keys)) = self.keys.get(ns.owner.as_ref(), self.memory.time(now), stamp) else {
+            return Security::Unchecked;
+        };
+        let date = now.saturating_add_signed(self.date_ahead) / 1000;
+        let mut budget = Budget::default();
+        let mut verify = |set: &Rrset| match dnssec::verify(set, &keys, &trust.rules, date, &mut budget) {
+            Outcome::Secure(secure) if secure.wildcard().is_none() => Some(secure.into_set()),
+            _ => None,
+        };
+        let Some(proven) = verify(ns) else { return Security::Unchecked };
+        *ns = proven;
+        answer.additional.retain_mut(|set| match verify(set) {
+            Some(proven) => {
+                *set = proven;
+                true
+            }
+            None => !trust.clean_additional,
+        });
+        answer.ad = true;
+        Security::Secure
+    }
+
     /// What a referral says of the DS set of the zone below is an answer to the question for it.
-    pub(super) fn keep_ds(&mut self, now: Millis, state: &State, child: &Name, proofs: &[wire::Rrset], aa: bool) {
+    pub(super) fn keep_ds(&mut self, now: Millis, state: &State, child: &Name, proofs: &[Rrset], aa: bool) {
         if state.forwards.trust().is_none() || proofs.is_empty() {
             return;
         }
