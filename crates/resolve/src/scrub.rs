@@ -61,9 +61,14 @@ pub(crate) fn scrub(mut reply: Reply, qname: NameRef<'_>, qtype: Rtype, scope: &
             end => end,
         });
     }
-    if !reply.answer.iter().any(asked)
-        && let Some(found) = link(&mut reply.answer, &mut reply.authority, qname, qtype)
-    {
+    // Where both stand at one name, which must not be (RFC 1034 3.6.2), the one that comes first counts.
+    let at = |wanted: &dyn Fn(&Rrset) -> bool| reply.answer.iter().position(wanted);
+    let leads = |set: &Rrset| set.owner.as_ref() == qname && set.rtype == Rtype::CNAME && qtype != Rtype::ANY;
+    let links = match (at(&asked), at(&leads)) {
+        (Some(asked), Some(leads)) => leads < asked,
+        (asked, _) => asked.is_none(),
+    };
+    if links && let Some(found) = link(&mut reply.answer, &mut reply.authority, qname, qtype) {
         return Some(found);
     }
     let answer = take(&mut reply.answer, |set| asked(set) || (covers(set, qtype) && set.owner.as_ref() == qname));

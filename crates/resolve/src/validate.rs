@@ -57,8 +57,8 @@ pub(crate) struct Why {
     /// The set.
     pub(crate) name: Name,
     pub(crate) rtype: Rtype,
-    /// It is a link of the chain of trust, not of the answer.
-    pub(crate) chain: bool,
+    /// The link of the chain of trust that was asked for; `None`: it is of the answer.
+    pub(crate) chain: Option<(Name, Rtype)>,
 }
 
 /// What is wrong.
@@ -74,11 +74,11 @@ pub(crate) enum Cause {
 
 impl Why {
     fn of(reason: Reason, set: &Rrset) -> Why {
-        Why { cause: Cause::Reason(reason), name: set.owner.clone(), rtype: set.rtype, chain: false }
+        Why { cause: Cause::Reason(reason), name: set.owner.clone(), rtype: set.rtype, chain: None }
     }
 
     fn chain(cause: Cause, name: &Name, rtype: Rtype) -> Why {
-        Why { cause, name: name.clone(), rtype, chain: true }
+        Why { cause, name: name.clone(), rtype, chain: Some((name.clone(), rtype)) }
     }
 
     /// What was found when it was looked at.
@@ -108,7 +108,7 @@ impl fmt::Display for Why {
             Cause::Reason(reason) | Cause::Denial(reason) => write!(f, "{reason}, for <{name} {rtype} IN>")?,
             Cause::Unfetched => write!(f, "no server had <{name} {rtype} IN>")?,
         }
-        if self.chain { f.write_str(" while building the chain of trust") } else { Ok(()) }
+        if self.chain.is_some() { f.write_str(" while building the chain of trust") } else { Ok(()) }
     }
 }
 
@@ -217,6 +217,8 @@ enum Vouch {
 struct Beside {
     todo: std::vec::IntoIter<Rrset>,
     done: Vec<Secure>,
+    /// Why a denial among them is not believed.
+    spoilt: Option<Why>,
 }
 
 /// What of a part is verified.
@@ -229,6 +231,8 @@ struct Check {
     /// Owners out of wildcards, and the wildcards' parents.
     wild: Vec<(Name, Name)>,
     dname: Option<Secure>,
+    /// Why a denial among them is not believed.
+    spoilt: Option<Why>,
     nth: usize,
 }
 
@@ -419,7 +423,7 @@ impl Walk {
         }
         let denial = Denial::new(keys.zone(), keys.bits(), &done, &env.trust.rules);
         if matches!(denial.no_ds(next.as_ref(), env.budget), NoDs::Unsigned(_) | NoDs::NoCut(_)) {
-            *beside = Some(Beside { todo: Vec::new().into_iter(), done });
+            *beside = Some(Beside { todo: Vec::new().into_iter(), done, spoilt: None });
         }
     }
 
@@ -440,10 +444,15 @@ impl Walk {
                     Outcome::Secure(secure) => beside.done.push(secure),
                     Outcome::OverBudget => return Err(OverBudget),
                     // Of denials those that verify count.
-                    Outcome::Bogus(_) if is_denial(&set) => {}
+                    Outcome::Bogus(reason) if is_denial(&set) => {
+                        beside.spoilt.get_or_insert_with(|| Why {
+                            chain: Some((next.clone(), Rtype::DS)),
+                            ..Why::of(reason, &set)
+                        });
+                    }
                     Outcome::Bogus(reason) => {
                         env.note(|| witness::bad_ds(next, &set, reason));
-                        let why = Why { chain: true, ..Why::of(reason, &set) };
+                        let why = Why { chain: Some((next.clone(), Rtype::DS)), ..Why::of(reason, &set) };
                         self.stage = Stage::Over(Ground::Bogus(why));
                     }
                 }
@@ -512,7 +521,7 @@ impl Walk {
                         denials.take(dnssec::budget::MAX_DENIALS).cloned().collect()
                     }
                 };
-                *beside = Some(Beside { todo: todo.into_iter(), done: Vec::new() });
+                *beside = Some(Beside { todo: todo.into_iter(), done: Vec::new(), spoilt: None });
             }
             _ => {}
         }
@@ -561,7 +570,9 @@ impl Walk {
                     NoDs::NoCut(_) => Stage::At(Arc::clone(keys), next.clone()),
                     NoDs::NoName(_) => Stage::Over(Ground::Keys(Arc::clone(keys))),
                     NoDs::Bogus(reason) => {
-                        Stage::Over(Ground::Bogus(Why::chain(Cause::Reason(reason), next, Rtype::DS)))
+                        let cause = if done.is_empty() { Cause::Reason(reason) } else { Cause::Denial(reason) };
+                        let why = beside.spoilt.take().unwrap_or_else(|| Why::chain(cause, next, Rtype::DS));
+                        Stage::Over(Ground::Bogus(why))
                     }
                     NoDs::OverBudget => return Err(OverBudget),
                 }
@@ -625,7 +636,12 @@ impl Check {
                     env.note(|| witness::refuted(set, reason));
                     Verdict::Bogus(Why::of(reason, set))
                 }
-                Outcome::Bogus(_) => Verdict::More,
+                Outcome::Bogus(reason) => {
+                    if is_denial(set) {
+                        self.spoilt.get_or_insert_with(|| Why::of(reason, set));
+                    }
+                    Verdict::More
+                }
                 Outcome::OverBudget => Verdict::OverBudget,
             };
         }
@@ -696,12 +712,17 @@ impl Check {
                 dnssec::Proof::Bogus(reason) => {
                     let there = !part.answer.answer.is_empty() || part.answer.authority.iter().any(is_denial);
                     let cause = if there { Cause::Denial(reason) } else { Cause::Reason(reason) };
-                    return Verdict::Bogus(Why { cause, name: part.name.clone(), rtype: part.qtype, chain: false });
+                    let why = Why { cause, name: part.name.clone(), rtype: part.qtype, chain: None };
+                    return Verdict::Bogus(self.spoilt.take().unwrap_or(why));
                 }
             }
         }
         let denials = std::mem::take(&mut self.denials).into_iter().map(Secure::into_set);
         self.authority.extend(denials);
+        if !part.answer.answer.is_empty() && part.answer.rcode == Rcode::NXDOMAIN {
+            // What is proven is that there are records; nobody has signed the code.
+            part.answer.rcode = Rcode::NOERROR;
+        }
         part.answer.answer = std::mem::take(&mut self.answer);
         part.answer.authority = std::mem::take(&mut self.authority);
         part.answer.additional = std::mem::take(&mut self.additional);

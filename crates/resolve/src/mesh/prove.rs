@@ -301,9 +301,9 @@ impl Mesh {
             let (links, end, aa, left) = (state.chain.clone(), proof.end.clone(), proof.aa, proof.left);
             state.doubt.refuted = Some(Box::new(Refuted { links, end, aa, left }));
         }
-        if why.chain {
-            state.doubt.blame_for(&why.name, why.rtype);
-            state.note(now, || state.doubt.step(&why.name, why.rtype));
+        if let Some((name, rtype)) = &why.chain {
+            state.doubt.blame_for(name, *rtype);
+            state.note(now, || state.doubt.step(name, *rtype));
             proof.again(&mut state.chain);
             state.proof = Some(proof);
             return self.prove(now, state);
@@ -319,10 +319,10 @@ impl Mesh {
 
     /// What is bogus for good is said, and remembered of the zone whose keys it is about.
     pub(super) fn note_bogus(&mut self, now: Millis, state: &State, why: &Why) {
-        if let Some(trust) = state.forwards.trust().filter(|_| why.chain) {
+        if let (Some(trust), Some((zone, _))) = (state.forwards.trust(), &why.chain) {
             let stamp = Stamp { trust: trust.id(), version: trust.live().version(), epoch: state.epoch };
             let ttl = if why.cause == Cause::Unfetched { FAILURE_TTL } else { BOGUS_KEY_TTL };
-            self.keys.put(why.name.as_ref(), Ground::Bogus(why.clone()), ttl, self.memory.time(now), stamp);
+            self.keys.put(zone.as_ref(), Ground::Bogus(why.clone()), ttl, self.memory.time(now), stamp);
         }
         self.log_bogus(state, why);
     }
