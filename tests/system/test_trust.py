@@ -116,3 +116,17 @@ def test_rfc5011_the_first_probe_fills_the_file(trusting: Trusting) -> None:
     assert (row["zone"], row["follows"]["failed"], row["keys"][0]["state"]) == (".", 0, "valid")
     assert f";;next_probe_time: {row['follows']['next_probe']} " in text
     assert "validation is on, trust anchors: . " in trusting.resolver.log()
+
+
+def test_rfc8509_3_names_that_ask_for_the_roots_keys_are_answered_by_what_is_trusted(trusting: Trusting) -> None:
+    (row,) = trusting.call("GET", "/dnssec/anchors")[1]["anchors"]
+    tag = row["keys"][0]["tag"]
+    other = tag ^ 1
+    for label, code in (
+        (f"is-ta-{tag:05}", "NOERROR"),
+        (f"not-ta-{tag:05}", "SERVFAIL"),
+        (f"is-ta-{other:05}", "SERVFAIL"),
+        (f"not-ta-{other:05}", "NOERROR"),
+    ):
+        for time_ in ("first", "out of the cache"):
+            assert trusting.ask(f"root-key-sentinel-{label}.any.nsec3.lab.")[0] == code, f"{label} {time_}"

@@ -7,7 +7,8 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use dnssec::{Anchor, Anchors, Autotrust, Date, Iterations, Rules, key_tag};
+use dnssec::{Anchor, Anchors, Autotrust, Date, Iterations, Rules};
+use resolve::trust::tags;
 use resolve::{Live, Trust};
 use wire::Rtype;
 
@@ -191,15 +192,6 @@ pub(crate) fn summary(from: Option<&document::Trust>, trust: Option<&Arc<Trust>>
     let built_in = if from.built_in { " (built in)" } else { "" };
     let permissive = if trust.permissive { ", val-permissive-mode: bogus answers are given out" } else { "" };
     format!("validation is on, trust anchors: {}{built_in}{permissive}", texts(Some(trust)).join(", "))
-}
-
-/// The tags of an anchor's keys, ascending, each once.
-pub(crate) fn tags(anchor: &Anchor) -> Vec<u16> {
-    let ds = anchor.ds.iter().filter_map(dnssec::Ds::parse).map(|ds| ds.tag);
-    let mut tags: Vec<u16> = ds.chain(anchor.dnskey.iter().map(key_tag)).collect();
-    tags.sort_unstable();
-    tags.dedup();
-    tags
 }
 
 #[cfg(test)]

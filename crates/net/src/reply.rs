@@ -98,6 +98,7 @@ pub(crate) fn replied(
 }
 
 pub(crate) fn render(w: &Worker, serve: &Serve, route: &Route, ask: &Asked, answer: &Answer, out: &mut [u8]) -> usize {
+    let answer = if withheld(w, &ask.q, answer) { &Answer::new(Rcode::SERVFAIL) } else { answer };
     let keepalive = match route {
         Route::Tcp(conn) if serve.edns_tcp_keepalive && ask.q.edns.is_some_and(|edns| edns.keepalive) => {
             conn.keepalive.set(true);
@@ -122,6 +123,14 @@ pub(crate) fn render(w: &Worker, serve: &Serve, route: &Route, ask: &Asked, answ
         edns,
     };
     wire::render(&ask.q, answer, &how, out)
+}
+
+/// Whether a proven answer is to be withheld, for what it would say of the root's keys is not so (RFC 8509 3.1).
+fn withheld(w: &Worker, q: &Query, answer: &Answer) -> bool {
+    const SHORTEST: usize = "root-key-sentinel-is-ta-00000".len();
+    let long = || q.qname.as_ref().labels().next().is_some_and(|label| label.len() >= SHORTEST);
+    let asks = answer.ad && !q.cd() && long();
+    asks && w.snapshot().forwards.trust().is_some_and(|trust| trust.withholds(q.qname.as_ref(), q.qtype))
 }
 
 /// Counts and logs an answer that is about to leave.

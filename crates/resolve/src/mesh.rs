@@ -105,6 +105,8 @@ pub struct Mesh {
     waiting: usize,
     /// Questions to be asked on behalf of others, and answers for those who wait for them.
     births: VecDeque<Birth>,
+    /// Names asked for so that a zone learns which of its keys are trusted; nobody waits for the answer.
+    signals: Vec<(Name, Arc<Forwards>)>,
     news: VecDeque<News>,
     /// When exchanges are looked for again that can give up their places; the last look found none.
     look_at: Millis,
@@ -172,6 +174,7 @@ impl Mesh {
             doomed: BTreeSet::new(),
             running_on: 0,
             births: VecDeque::new(),
+            signals: Vec::new(),
             news: VecDeque::new(),
             waiting: 0,
             look_at: 0,
@@ -217,6 +220,7 @@ impl Mesh {
         self.doomed.clear();
         self.effects.clear();
         self.births.clear();
+        self.signals.clear();
         self.news.clear();
         self.busy.clear();
         self.servers.forget();

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 
 use dnssec::{Anchor, Anchors, Rules};
 use hashbrown::{HashMap, HashSet};
-use wire::{Name, NameRef};
+use wire::{Name, NameBuf, NameRef, Rtype};
 
 use crate::forward::Borrowed;
 
@@ -25,6 +25,8 @@ pub const MAX_RESTART: u8 = 5;
 pub const NTA_TIME_S: u64 = 3_600;
 /// Most seconds a negative trust anchor may last (RFC 7646 2.1: not more than a week).
 pub const NTA_MAX_TIME_S: u64 = 604_800;
+/// Tags that fit into the label of a signal (RFC 8145 5.1: 63 octets, each tag takes five).
+const MAX_SIGNAL_TAGS: usize = 12;
 /// Negative trust anchors at once. They are for single domains whose operators are known to have blundered; more is a
 /// resolver that does not validate, for which there is `val-permissive-mode`.
 pub const MAX_NTAS: usize = 1_000;
@@ -214,6 +216,26 @@ impl Trust {
         self.id
     }
 
+    /// The name by which the zone of this anchor is told which keys are trusted (RFC 8145 5.1), to be asked for with type
+    /// NULL: the tags as hexadecimal numbers, ascending. `None` if that is not wanted (`trust-anchor-signaling`).
+    pub fn signal(&self, zone: NameRef<'_>) -> Option<Name> {
+        let anchor = if self.signal { self.anchor(zone)? } else { return None };
+        let label = tags(&anchor)
+            .iter()
+            .take(MAX_SIGNAL_TAGS)
+            .fold(String::from("_ta"), |label, tag| format!("{label}-{tag:04x}"));
+        let labels = std::iter::once(label.as_bytes()).chain(zone.labels());
+        NameBuf::from_labels(labels).ok().map(|name| name.to_name())
+    }
+
+    /// Whether a proven answer to this question is to be withheld (RFC 8509 3.2): the name asks whether a key of the root
+    /// is trusted, and the answer is no. Behind a resolver that knows no key of the root the names are as any other.
+    pub fn withholds(&self, name: NameRef<'_>, qtype: Rtype) -> bool {
+        let asked = if matches!(qtype, Rtype::A | Rtype::AAAA) { sentinel(name) } else { None };
+        let Some((is, tag)) = asked.filter(|_| self.sentinel) else { return false };
+        self.anchor(wire::name::ROOT).is_some_and(|root| tags(&root).contains(&tag) != is)
+    }
+
     /// Whether both say the same of every answer, so that what was concluded under one holds under the other.
     pub fn judges_as(&self, other: &Trust) -> bool {
         self.rules == other.rules
@@ -226,6 +248,29 @@ impl Trust {
     pub fn live(&self) -> &Arc<Live> {
         &self.live
     }
+}
+
+/// The tags of an anchor's keys, ascending, each once.
+pub fn tags(anchor: &Anchor) -> Vec<u16> {
+    let ds = anchor.ds.iter().filter_map(dnssec::Ds::parse).map(|ds| ds.tag);
+    let mut tags: Vec<u16> = ds.chain(anchor.dnskey.iter().map(dnssec::key_tag)).collect();
+    tags.sort_unstable();
+    tags.dedup();
+    tags
+}
+
+/// What a name asks with its first label (RFC 8509 2): whether the key with this tag is trusted (true) or not (false).
+fn sentinel(name: NameRef<'_>) -> Option<(bool, u16)> {
+    let label = name.labels().next()?;
+    let (before, tag) = label.split_last_chunk::<5>()?;
+    let is = match () {
+        () if before.eq_ignore_ascii_case(b"root-key-sentinel-is-ta-") => true,
+        () if before.eq_ignore_ascii_case(b"root-key-sentinel-not-ta-") => false,
+        () => return None,
+    };
+    let digits = tag.iter().all(u8::is_ascii_digit);
+    let tag = digits.then(|| tag.iter().fold(0, |tag, digit| tag * 10 + u32::from(digit - b'0')))?;
+    Some((is, u16::try_from(tag).ok()?))
 }
 
 /// A negative trust anchor: names at and below it are not validated for a while, because their operator has blundered and
@@ -474,6 +519,45 @@ mod tests {
         assert!(moved(&live));
         live.follow(anchors(". DS 1 8 2 ab").iter().cloned());
         assert!(!moved(&live), "the same anchors");
+    }
+
+    #[test]
+    fn rfc8145_5_1_the_signal_has_the_tags_in_ascending_order() {
+        let text = ". DS 20326 8 2 ab\n. DS 38696 8 2 ab\n. DS 12 8 2 ab\n. DS 12 8 4 cd\nexample. DS 1 8 2 ab\n";
+        let mut trust = Trust::new(&anchors(text), Arc::default());
+        let said = |trust: &Trust, zone| trust.signal(name(zone).as_ref()).map(|name| name.to_string());
+        assert_eq!(said(&trust, ".").as_deref(), Some("_ta-000c-4f66-9728."));
+        assert_eq!(said(&trust, "Example.").as_deref(), Some("_ta-0001.Example."));
+        assert_eq!(said(&trust, "test."), None);
+        let many: String = (0..100).map(|tag| format!(". DS {tag} 8 2 ab\n")).collect();
+        let label = said(&Trust::new(&anchors(&many), Arc::default()), ".").expect("as much as there is room for");
+        assert_eq!(label.len(), 64);
+        trust.signal = false;
+        assert_eq!(said(&trust, "."), None);
+    }
+
+    #[test]
+    fn rfc8509_3_a_sentinel_name_is_withheld_where_its_answer_is_no() {
+        let mut trust = Trust::new(&anchors(". DS 20326 8 2 ab"), Arc::default());
+        for (label, qtype, withheld) in [
+            ("root-key-sentinel-is-ta-20326", Rtype::A, false),
+            ("root-key-sentinel-not-ta-20326", Rtype::A, true),
+            ("Root-Key-Sentinel-NOT-ta-20326", Rtype::AAAA, true),
+            ("root-key-sentinel-is-ta-38696", Rtype::AAAA, true),
+            ("root-key-sentinel-not-ta-38696", Rtype::A, false),
+            ("root-key-sentinel-is-ta-38696", Rtype::TXT, false),
+            ("root-key-sentinel-is-ta-3869", Rtype::A, false),
+            ("root-key-sentinel-is-ta-99999", Rtype::A, false),
+            ("root-key-sentinel-is-ta-3869x", Rtype::A, false),
+            ("x.root-key-sentinel-is-ta-38696", Rtype::A, false),
+        ] {
+            let asked = name(&format!("{label}.example."));
+            assert_eq!(trust.withholds(asked.as_ref(), qtype), withheld, "{label} {qtype}");
+        }
+        trust.sentinel = false;
+        assert!(!trust.withholds(name("root-key-sentinel-is-ta-38696.example.").as_ref(), Rtype::A));
+        let island = Trust::new(&anchors("example. DS 1 8 2 ab"), Arc::default());
+        assert!(!island.withholds(name("root-key-sentinel-is-ta-38696.example.").as_ref(), Rtype::A));
     }
 
     #[test]

@@ -122,6 +122,11 @@ impl Mesh {
                         if !wanted {
                             return self.fail(now, *state, &Failure::TooMuch("exceeded the maximum of keys", name));
                         }
+                        // RFC 8145 5.2: whenever the keys of a zone with an anchor are asked for.
+                        let signal = state.forwards.trust().filter(|_| rtype == Rtype::DNSKEY);
+                        if let Some(signal) = signal.and_then(|trust| trust.signal(name.as_ref())) {
+                            self.signals.push((signal, Arc::clone(&state.forwards)));
+                        }
                         return self.park(state);
                     };
                     if !self.hear_now(now, &mut state, &name, rtype, &answer) {

@@ -192,6 +192,8 @@ impl Mesh {
                 }
             } else if let Some(birth) = self.births.pop_front() {
                 self.bear(now, birth);
+            } else if let Some((name, forwards)) = self.signals.pop() {
+                self.refresh(now, &forwards, Key { name, qtype: Rtype::NULL, qclass: Class::IN, cd: false });
             } else {
                 return;
             }

@@ -160,3 +160,16 @@ fn cve_2026_50045_asking_others_renews_no_budget_and_ends() {
     net.resolve("www.example.com.", Rtype::A);
     assert!(net.sent.len() > before, "and no longer");
 }
+
+#[test]
+fn rfc8145_5_2_the_root_learns_which_of_its_keys_are_trusted_when_it_is_asked_for_them() {
+    let signals = |net: &FakeNet| net.trace().iter().filter(|line| line.contains("_ta-")).count();
+    let mut net = world("").plain();
+    assert!(net.resolve("www.example.com.", Rtype::A).answer.ad);
+    assert_eq!(signals(&net), 1, "{:#?}", net.trace());
+    assert!(net.resolve("www.other.com.", Rtype::A).answer.ad);
+    assert_eq!(signals(&net), 1, "not again as long as the keys are known");
+    let mut net = world("").trust(|trust| trust.signal = false).plain();
+    assert!(net.resolve("www.example.com.", Rtype::A).answer.ad);
+    assert_eq!(signals(&net), 0);
+}
