@@ -7,6 +7,7 @@ import time
 import urllib.request
 from typing import TYPE_CHECKING
 
+import dns.flags
 import dns.message
 import dns.rcode
 
@@ -31,8 +32,12 @@ def test_quickstart_ends_in_a_resolver_that_says_what_to_try(tmp_path: Path) -> 
         reply = exchange(Ask("banner.ads.example."), at, 3.0)
         assert reply is not None
         assert dns.message.from_wire(reply).rcode() == dns.rcode.NXDOMAIN
-        # A real resolver's answer where there is one, the lab's where there is none.
+        # The Internet's answer where there is one, the lab's where there is none.
         assert records(at, "www.example.com."), process.log()
+        if "www.signed.lab" in hints:
+            assert verdict(at, "www.signed.lab.") == (dns.rcode.NOERROR, True)
+            assert verdict(at, "www.plain.lab.") == (dns.rcode.NOERROR, False)
+            assert verdict(at, "www.expired.broken.") == (dns.rcode.SERVFAIL, False)
 
         end = time.monotonic() + 15
         while True:
@@ -44,6 +49,14 @@ def test_quickstart_ends_in_a_resolver_that_says_what_to_try(tmp_path: Path) -> 
                 assert time.monotonic() < end, process.log()
                 time.sleep(0.05)
         assert process.stop() == 0
+
+
+def verdict(at: tuple[str, int], name: str) -> tuple[int, bool]:
+    """Response code, and whether the answer is said to be authentic."""
+    reply = exchange(Ask(name, ad=True), at, 5.0)
+    assert reply is not None
+    message = dns.message.from_wire(reply)
+    return message.rcode(), bool(message.flags & dns.flags.AD)
 
 
 def records(at: tuple[str, int], name: str) -> list[str]:

@@ -47,6 +47,7 @@ server:
     pidfile: ""
     directory: "{folder}"
     use-syslog: no
+    log-servfail: yes
     do-daemonize: no
     do-not-query-localhost: no
     num-threads: 1

@@ -70,8 +70,9 @@ Flags of --quickstart:
   --port PORT        port of 127.0.0.1 for DNS (default 5335)
   --api-port PORT    port of 127.0.0.1 for the API (default 8081)
 
-The quickstart keeps all it needs in ./.runbound. It forwards to the name servers of
-/etc/resolv.conf if they answer, else to a small world of its own.
+The quickstart keeps all it needs in ./.runbound. It recurses from the root and validates. Where
+the root cannot be reached it forwards to the name servers of /etc/resolv.conf if they answer,
+else it resolves the lab, a small Internet of its own.
 """
 
 
@@ -273,14 +274,14 @@ def _run_quickstart(invocation: Invocation) -> int:
     from runbound.ops import quickstart
 
     plan = quickstart.prepare(invocation.port or quickstart.DNS_PORT, invocation.api_port)
-    lab = quickstart.Lab(plan.lab_port) if plan.lab_port is not None else None
+    lab = quickstart.Lab(plan.found.lab_port, plan.folder) if plan.found.lab_port is not None else None
 
-    def ready(service: "Service", api_urls: list[str]) -> None:
-        if lab is not None and not lab.wait_ready():
-            service.log.error("the lab did not start; only local data is answered")
+    def ready(_service: "Service", api_urls: list[str]) -> None:
         print(quickstart.hints(plan, api_urls), flush=True)
 
     try:
+        if lab is not None and not lab.wait_ready():  # its files are part of the configuration
+            raise RunboundError("quickstart: nobody on the Internet can be reached, and the lab did not start")
         return _serve(invocation, plan.config_path, ready)
     finally:
         if lab is not None:

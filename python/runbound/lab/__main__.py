@@ -14,9 +14,10 @@ def main() -> int:
     parser.add_argument("--address", default="127.0.0.1", help="of the resolver; default %(default)s")
     parser.add_argument("--port", type=int, default=PORT, help="default %(default)s; 0 takes a free one")
     parser.add_argument("--world", type=Path, help="another world than the one in the package")
+    parser.add_argument("--folder", help="where root hints and trust anchor are written; default nowhere")
     chosen = parser.parse_args()
     try:
-        return run(Plan(address=chosen.address, port=chosen.port, world=chosen.world))
+        return run(Plan(address=chosen.address, port=chosen.port, world=chosen.world, folder=chosen.folder, quiet=True))
     except (OSError, ValueError) as error:
         print(f"lab: {error}", flush=True)
         return 1

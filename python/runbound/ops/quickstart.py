@@ -1,8 +1,8 @@
 """`runbound run --quickstart`: a resolver to look at, with nothing to write first.
 
-Owns the example configuration it makes (in ./.runbound, so that it can be read and copied), the question whether the
-machine's own resolvers answer, and the lab's process when they do not. It must never touch an existing installation:
-other ports, own state, own folder.
+Owns the example configuration it makes (in ./.runbound, so that it can be read and copied), the question whom this
+machine can reach (the root of the Internet, else its own resolvers), and the lab's process when it reaches nobody. It
+must never touch an existing installation: other ports, own state, own folder.
 """
 
 import contextlib
@@ -36,8 +36,19 @@ LAB_READY_SECONDS: Final = 10.0
 PR_SET_PDEATHSIG: Final = 1
 SIGTERM: Final = 15
 
+ROOT_SERVERS: Final = ("198.41.0.4", "199.7.91.13", "193.0.14.129", "2001:7fd::1")
+"""A, D and K: enough to see whether the root can be reached (RFC 9609)."""
+LAB_FOLDER: Final = "lab"
+LAB_ROOT: Final = "127.18.0.1"
+"""Where the lab's first root server is on a machine without a network namespace."""
+LAB_RESOLVER: Final = "127.18.0.53"
+DOMAIN: Final = 53
+"""The port of every name server: a delegation names none."""
+
 _ROOT_NS: Final = b"\0" + struct.pack("!HH", 2, 1)
 """The question of the probe: the name servers of the root, which every resolver knows."""
+_OPT_DO: Final = b"\0" + struct.pack("!HHIH", 41, 1232, 0x8000, 0)
+_RRSIG: Final = struct.pack("!HH", 46, 1)
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -47,17 +58,28 @@ class Plan(msgspec.Struct, frozen=True):
     folder: str
     """The folder as a person standing here would write it."""
     port: int
-    servers: tuple[str, ...]
-    """The machine's resolvers that answered; empty when the lab stands in."""
-    lab_port: int | None
+    found: "Found"
+
+
+class Found(msgspec.Struct, frozen=True):
+    """Whom this machine can ask. Without anything here it recurses from the root."""
+
+    servers: tuple[str, ...] = ()
+    """Its resolvers that answered, when the root cannot be reached."""
+    signed: bool = True
+    """Whether those hand out signatures."""
+    lab_port: int | None = None
+    """The port of the lab that stands in; 53 when it can be walked from its root."""
 
 
 class Lab:
     """The lab's process. It ends with us, however we end."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, folder: str) -> None:
+        address = LAB_RESOLVER if port == DOMAIN else "127.0.0.1"
+        words = ["--address", address, "--port", str(port), "--folder", os.path.join(folder, LAB_FOLDER)]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "runbound.lab", "--address", "127.0.0.1", "--port", str(port)],
+            [sys.executable, "-m", "runbound.lab", *words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             process_group=0,  # Ctrl-C is ours to handle: what is in flight to the lab may still finish
@@ -86,35 +108,50 @@ class Lab:
 
 
 def prepare(port: int = DNS_PORT, api_port: int | None = None, folder: str = FOLDER) -> Plan:
-    """Asks the machine's resolvers and writes the configuration. Nothing listens yet.
+    """Looks whom it can ask and writes the configuration. Nothing listens yet.
 
     Raises RunboundError if the folder cannot be used, another quickstart runs in it, or the port is taken.
     """
-    probe = Probe(system_servers())
+    roots, resolvers = Probe(ROOT_SERVERS, recursive=False), Probe(system_servers())
     shown, folder = folder, os.path.abspath(folder)
     state = StateDirectory.open(folder)
     try:
         _must_be_free(port)
-        servers = probe.answered()
-        lab_port = None if servers else _free_port()
+        found = _found(roots, resolvers)
         path = os.path.join(folder, FILE)
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
         with open(fd, "w", encoding="utf-8") as file:
-            file.write(configuration(port, api_port, servers, lab_port))
+            file.write(configuration(port, api_port, found, folder))
     except OSError as error:
         raise RunboundError(f"quickstart: cannot write {error.filename}: {error.strerror}") from error
     finally:
         state.close()
-    return Plan(path, shown, port, tuple(servers), lab_port)
+    return Plan(path, shown, port, found)
 
 
-def configuration(port: int, api_port: int | None, servers: Sequence[str], lab_port: int | None) -> str:
+def _found(roots: "Probe", resolvers: "Probe") -> Found:
+    if roots.answered():
+        return Found()
+    if servers := resolvers.answered():
+        return Found(tuple(servers), signed=resolvers.signed)
+    return Found(lab_port=DOMAIN if _lab_can_be_walked() else _free_port())
+
+
+def configuration(port: int, api_port: int | None, found: Found, folder: str) -> str:
     """The text of the example configuration."""
-    forward = (
-        [f"    forward-addr: {server}" for server in servers]
-        if lab_port is None
-        else [f"    forward-addr: 127.0.0.1@{lab_port}   # the lab that comes with runbound"]
-    )
+    lab = os.path.join(folder, LAB_FOLDER)
+    more = []
+    if found.lab_port is not None:
+        more.append(f'    trust-anchor-file: "{lab}/root.key"   # of the lab: trust it nowhere else')
+    if found.lab_port == DOMAIN:
+        more.append(f'    root-hints: "{lab}/root.hints"')
+    if not found.signed:
+        more.append(
+            '    module-config: "iterator"   # the servers below leave out signatures: nothing can be validated'
+        )
+    forward = [f"    forward-addr: {server}" for server in found.servers]
+    if found.lab_port not in (None, DOMAIN):
+        forward.append(f"    forward-addr: 127.0.0.1@{found.lab_port}   # the lab that comes with runbound")
     api = [] if api_port is None else [f"    api-port: {api_port}"]
     return "\n".join(
         [
@@ -126,15 +163,19 @@ def configuration(port: int, api_port: int | None, servers: Sequence[str], lab_p
             '    state-dir: "."',
             *api,
             "    do-not-query-localhost: no",
+            "    ede: yes                  # say why, when there is no answer",
             "    # A name of your own, and one that is blocked.",
             '    local-zone: "home.arpa." static',
             '    local-data: "runbound.home.arpa. 3600 IN A 192.0.2.53"',
             '    local-data: "runbound.home.arpa. 3600 IN AAAA 2001:db8::53"',
             "    local-data: 'runbound.home.arpa. 3600 IN TXT \"it works\"'",
             '    local-zone: "ads.example." always_nxdomain',
-            "forward-zone:",
-            '    name: "."',
-            *forward,
+            *more,
+            *(
+                ["forward-zone:", '    name: "."', *forward]
+                if forward
+                else ["# All other names are looked up from the root down, and signatures are validated."]
+            ),
             "",
         ]
     )
@@ -142,11 +183,13 @@ def configuration(port: int, api_port: int | None, servers: Sequence[str], lab_p
 
 def hints(plan: Plan, api_urls: Iterable[str]) -> str:
     """What to try, printed once the resolver answers."""
-    source = (
-        f"asked of {', '.join(plan.servers)}; again, from the cache"
-        if plan.servers
-        else "from the lab (this machine's resolvers do not answer)"
-    )
+    found = plan.found
+    if found.lab_port is not None:
+        source = "from the lab (this machine reaches neither the Internet nor a resolver)"
+    elif found.servers:
+        source = f"asked of {', '.join(found.servers)}; again, from the cache"
+    else:
+        source = "found from the root down; again, from the cache"
     lines = [
         "",
         f"runbound answers on 127.0.0.1 port {plan.port}. Try:",
@@ -155,12 +198,18 @@ def hints(plan: Plan, api_urls: Iterable[str]) -> str:
         f"  dig @127.0.0.1 -p {plan.port} www.example.com           # {source}",
         f"  dig @127.0.0.1 -p {plan.port} banner.ads.example        # blocked",
     ]
-    if not plan.servers:
+    if found.lab_port is not None:
         lines += [
-            f"  dig @127.0.0.1 -p {plan.port} www.signed.lab +dnssec    # signed, as most zones of the lab are",
+            f"  dig @127.0.0.1 -p {plan.port} www.signed.lab +dnssec    # signed and validated: the flag ad",
+            f"  dig @127.0.0.1 -p {plan.port} www.expired.broken        # signed too long ago: refused, and why",
             f"  dig @127.0.0.1 -p {plan.port} www.moved.alias.lab       # a DNAME, and the CNAME made of it",
             f"  dig @127.0.0.1 -p {plan.port} www.slow.lab              # takes its time; again, from the cache",
             "  runbound lab --list                                # every zone of the lab, and what it teaches",
+        ]
+    elif found.signed:
+        lines += [
+            f"  dig @127.0.0.1 -p {plan.port} iana.org +dnssec          # signed and validated: the flag ad",
+            f"  dig @127.0.0.1 -p {plan.port} dnssec-failed.org         # signed wrongly: refused, and why",
         ]
     key = os.path.join(plan.folder, API_KEY_NAME)
     for url in api_urls:
@@ -170,7 +219,10 @@ def hints(plan: Plan, api_urls: Iterable[str]) -> str:
         ]
     conf = os.path.join(plan.folder, FILE)
     if api_urls:
-        lines.append(f"  runbound upstreams -c {conf}      # whom it asks, how fast and how well they are")
+        lines += [
+            f"  runbound explain -c {conf} www.example.com   # every step, and the chain of trust",
+            f"  runbound upstreams -c {conf}                 # whom it asks, how fast and how well they are",
+        ]
     lines += ["", f"Its configuration is {conf}. Ctrl-C stops it.", ""]
     return "\n".join(lines)
 
@@ -190,26 +242,33 @@ def system_servers(path: str = RESOLV_CONF) -> list[str]:
 
 
 class Probe:
-    """One real question to each server at once. The packets leave when it is made, `answered` collects."""
+    """One real question to each server at once. The packets leave when it is made, `answered` collects.
 
-    def __init__(self, servers: Sequence[str], port: int = 53) -> None:
+    `recursive`: the servers are to be resolvers; otherwise they are to speak for the root.
+    """
+
+    def __init__(self, servers: Sequence[str], port: int = DOMAIN, *, recursive: bool = True) -> None:
         self._servers = servers
+        self._recursive = recursive
+        self.signed = True
+        """After `answered`: whether all of those that did gave signatures."""
         self._deadline = time.monotonic() + PROBE_SECONDS
         self._waiting: dict[socket.socket, tuple[str, bytes]] = {}
+        flags = 0x0100 if recursive else 0
         for server in servers:
             channel = socket.socket(socket.AF_INET6 if ":" in server else socket.AF_INET, socket.SOCK_DGRAM)
             query_id = secrets.token_bytes(2)
             try:
                 channel.setblocking(False)
                 channel.connect((server, port))
-                channel.send(query_id + struct.pack("!HHHHH", 0x0100, 1, 0, 0, 0) + _ROOT_NS)
+                channel.send(query_id + struct.pack("!HHHHH", flags, 1, 0, 0, 1) + _ROOT_NS + _OPT_DO)
             except (OSError, ValueError):
                 channel.close()
                 continue
             self._waiting[channel] = (server, query_id)
 
     def answered(self) -> list[str]:
-        """The servers that answered as a resolver does, in the order of the list."""
+        """The servers that answered as they should, in the order of the list."""
         good: set[str] = set()
         deadline = self._deadline
         with selectors.DefaultSelector() as selector:
@@ -220,7 +279,7 @@ class Probe:
                     channel: socket.socket = key.data
                     server, query_id = self._waiting.pop(channel)
                     selector.unregister(channel)
-                    if _is_good(channel, query_id):
+                    if self._is_good(channel, query_id):
                         good.add(server)
                         deadline = min(deadline, time.monotonic() + GRACE_SECONDS)
                     channel.close()
@@ -229,21 +288,27 @@ class Probe:
         self._waiting.clear()
         return [server for server in self._servers if server in good]
 
+    def _is_good(self, channel: socket.socket, query_id: bytes) -> bool:
+        """Whether the reply is that of a resolver with the Internet behind it, or of a root server.
 
-def _is_good(channel: socket.socket, query_id: bytes) -> bool:
-    """Whether the reply is that of a resolver with the Internet behind it: our id and question, recursion, no error.
+        That is: our id and question, recursion or authority, no error.
 
-    A walled-off network's server says NXDOMAIN even of the root; forwarding to it would answer nothing.
-    """
-    try:
-        reply = channel.recv(4096)
-    except OSError:
-        return False
-    if len(reply) < 12 + len(_ROOT_NS) or reply[:2] != query_id or reply[12 : 12 + len(_ROOT_NS)] != _ROOT_NS:
-        return False
-    flags = int.from_bytes(reply[2:4], "big")
-    is_response, recursion, rcode = flags & 0x8000, flags & 0x0080, flags & 0x000F
-    return bool(is_response and recursion and rcode == 0)
+        A walled-off network's server says NXDOMAIN even of the root, and some networks answer in the root's place, with
+        recursion: forwarding to the one, or recursing behind the other, would answer nothing.
+        """
+        try:
+            reply = channel.recv(4096)
+        except OSError:
+            return False
+        if len(reply) < 12 + len(_ROOT_NS) or reply[:2] != query_id or reply[12 : 12 + len(_ROOT_NS)] != _ROOT_NS:
+            return False
+        flags = int.from_bytes(reply[2:4], "big")
+        response, authority, cut, recursion, rcode = (flags & bit for bit in (0x8000, 0x0400, 0x0200, 0x0080, 0x000F))
+        right = bool(recursion) if self._recursive else bool(authority) and not recursion
+        if not (response and right and rcode == 0):
+            return False
+        self.signed &= bool(cut) or _RRSIG in reply
+        return True
 
 
 def _free_port() -> int:
@@ -258,6 +323,20 @@ def _free_port() -> int:
             with contextlib.suppress(OSError):
                 udp.bind(("127.0.0.1", port))
                 return port
+
+
+def _lab_can_be_walked() -> bool:
+    """Whether the lab's servers can have port 53 on their own addresses, as every delegation implies."""
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
+    ):
+        try:
+            for channel in (tcp, udp):
+                channel.bind((LAB_ROOT, DOMAIN))
+        except OSError:
+            return False
+    return True
 
 
 def _must_be_free(port: int) -> None:
