@@ -87,6 +87,7 @@ def check(
     from runbound import cli
     from runbound.api import companion  # noqa: F401  # registers the options it honours, as every import here
     from runbound.engine import Scan, scan
+    from runbound.engine.compile import ways
     from runbound.ops import service  # noqa: F401
     from runbound.ops.source import checker, reason
 
@@ -113,6 +114,7 @@ def check(
         return _print_option(loaded.config, path, option, full=full)
     if report_:
         print(report.as_table(rows))
+        print(ways(loaded.config))
     elif not quiet:
         print(f"runbound check: no errors in {path}")
         stopping = len(start.refusals(loaded.config))

@@ -263,6 +263,25 @@ def _trust(config: Config) -> doc.Trust | None:
     )
 
 
+def ways(config: Config) -> str:
+    """How names are resolved, in two lines for the report."""
+    everything = any(zone.name.strip(".") == "" for zone in config.forward_zones)
+    if everything:
+        found = "Names are asked of forwarders."
+    elif config.server.resolution == "forward":
+        found = "Names are asked of the forwarders of their zones; others are not resolved."
+    else:
+        found = "Names are looked up from the root down" + (", but for forward zones." if config.forward_zones else ".")
+    trust = _trust(config)
+    if trust is None:
+        return f"{found}\nAnswers are not validated: module-config has no validator."
+    if trust.built_in:
+        return f"{found}\nAnswers are validated, from the built-in trust anchors of the root."
+    if trust.anchors or trust.anchor_files or trust.bind_files or trust.auto_files:
+        return f"{found}\nAnswers are validated, from the trust anchors of the file."
+    return f"{found}\nAnswers are not validated: there is no trust anchor."
+
+
 def compile_document(config: Config, revision: int) -> doc.Document:
     """Builds the document of one configuration. It expects a configuration that `config.check` passed."""
     server = config.server

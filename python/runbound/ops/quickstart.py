@@ -38,6 +38,11 @@ SIGTERM: Final = 15
 
 ROOT_SERVERS: Final = ("198.41.0.4", "199.7.91.13", "193.0.14.129", "2001:7fd::1")
 """A, D and K: enough to see whether the root can be reached (RFC 9609)."""
+ROOT_ANCHORS: Final = (
+    ". DS 20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D",
+    ". DS 38696 8 2 683D2D0ACB8C9B712A1948B27F741219298D0A450D612C483AF444A4C0FB2B16",
+)
+"""The root's, as IANA publishes them: behind a forwarder for everything they have to be named."""
 LAB_FOLDER: Final = "lab"
 LAB_ROOT: Final = "127.18.0.1"
 """Where the lab's first root server is on a machine without a network namespace."""
@@ -145,6 +150,8 @@ def configuration(port: int, api_port: int | None, found: Found, folder: str) ->
         more.append(f'    trust-anchor-file: "{lab}/root.key"   # of the lab: trust it nowhere else')
     if found.lab_port == DOMAIN:
         more.append(f'    root-hints: "{lab}/root.hints"')
+    if found.servers and found.signed:
+        more += [f'    trust-anchor: "{anchor}"' for anchor in ROOT_ANCHORS]
     if not found.signed:
         more.append(
             '    module-config: "iterator"   # the servers below leave out signatures: nothing can be validated'

@@ -76,6 +76,26 @@ def test_report(good: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", ("from the root down.", "validated, from the built-in trust anchors")),
+        ('server:\n module-config: "iterator"\n', ("from the root down.", "not validated: module-config")),
+        ("forward-zone:\n name: .\n forward-addr: 192.0.2.1\n", ("asked of forwarders.", "not validated: there is no")),
+        ("forward-zone:\n name: a\n forward-addr: 192.0.2.1\n", ("but for forward zones.", "built-in")),
+        ('server:\n trust-anchor: ". DS 1 8 2 00"\n', ("from the root down.", "trust anchors of the file")),
+    ],
+)
+def test_the_report_says_how_names_are_resolved(
+    text: str, says: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    conf = tmp_path / "c.conf"
+    conf.write_text(text)
+    assert cli.main(["check", str(conf), "--report"]) == 0
+    out = capsys.readouterr().out
+    assert all(part in out for part in says), out
+
+
+@pytest.mark.parametrize(
     ("flags", "printed"),
     [
         (["-o", "port"], "5300"),

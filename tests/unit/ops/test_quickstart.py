@@ -119,6 +119,11 @@ def test_with_the_internet_it_recurses_and_validates() -> None:
     assert not any(word in text for word in ("forward-zone", "root-hints", "trust-anchor", "module-config"))
 
 
+def test_behind_a_resolver_that_hands_out_signatures_it_validates() -> None:
+    text = quickstart.configuration(5335, None, quickstart.Found(("192.0.2.1",)), "/q")
+    assert text.count('trust-anchor: ". DS ') == 2
+
+
 def test_behind_a_resolver_that_leaves_out_signatures_nothing_is_validated() -> None:
     found = quickstart.Found(("192.0.2.1",), signed=False)
     text = quickstart.configuration(5335, None, found, "/q")
