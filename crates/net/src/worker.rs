@@ -517,8 +517,9 @@ impl Worker {
 /// What stands before a line of the mesh: as in Unbound, whose lines about a query are `info` also at verbosity 3.
 fn word(verbosity: u8) -> Level {
     match verbosity {
-        0 | 1 => Level::Notice,
-        2 | 3 => Level::Info,
+        1 => Level::Notice,
+        // What an option of its own asks for (`val-log-level`) is `info` too.
+        0 | 2 | 3 => Level::Info,
         _ => Level::Debug,
     }
 }

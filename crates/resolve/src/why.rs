@@ -8,9 +8,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use dnssec::Reason;
 use store::Key;
-use wire::{Answer, Ede, Name, Rcode};
+use wire::{Answer, Ede, Name, Rcode, Rtype};
 
-use crate::validate::Why;
+use crate::validate::{Cause, Why};
 
 /// What went wrong with one try at one server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -273,6 +273,51 @@ impl Failure {
     }
 }
 
+/// Why an answer is bogus, in the words that Unbound logs after `validation failure <name type class>: ` (`val-log-level: 2`).
+/// `from` is who said it.
+pub(crate) fn validation(why: &Why, asked: &Key, from: Option<SocketAddr>) -> String {
+    let mut text = match why.cause {
+        Cause::Reason(reason) | Cause::Denial(reason) => unbounds(reason, why.chain.is_some()).to_owned(),
+        Cause::Unfetched if why.rtype == Rtype::DNSKEY => "No DNSKEY record".to_owned(),
+        Cause::Unfetched => "no DS record".to_owned(),
+    };
+    if let Some(from) = from {
+        text += &format!(" from {}", Ip(from.ip()));
+    }
+    match &why.chain {
+        Some((zone, Rtype::DNSKEY)) => text += &format!(" for key {zone} while building chain of trust"),
+        Some((name, _)) => text += &format!(" for DS {name} while building chain of trust"),
+        None if why.name != asked.name || why.rtype != asked.qtype => {
+            text += &format!(" for <{} {} {}>", why.name, why.rtype, asked.qclass);
+        }
+        None => {}
+    }
+    text
+}
+
+/// Unbound's words for a reason, where it has such.
+fn unbounds(reason: Reason, chain: bool) -> &'static str {
+    match reason {
+        Reason::NoSignature => "no signatures",
+        Reason::MalformedSignature => "signature too short, no signature data",
+        Reason::WrongSigner => "signer name mismatches key name",
+        Reason::BadLabels => "signature labelcount out of range",
+        Reason::ExpiredBeforeValid => "signature inception after expiration",
+        Reason::Expired => "signature expired",
+        Reason::NotYetValid => "signature before inception date",
+        Reason::NoMatchingKey if chain => "signature missing",
+        Reason::NoMatchingKey => "signatures from unknown keys",
+        Reason::NoZoneKeyBit => "dnskey without ZSK flag",
+        Reason::BadSignature => "signature crypto failed",
+        Reason::TooManyAttempts => "too many RRSIG validations",
+        Reason::NoKeys => "No DNSKEY record",
+        Reason::NoKeyForDs => "DS hash mismatches key",
+        Reason::NoDenial if chain => "no DNSSEC records",
+        Reason::NoDenial => "proof failed",
+        other => other.text(),
+    }
+}
+
 fn ede(code: u16, text: String) -> Ede {
     Ede { code, text: text.into() }
 }
@@ -327,7 +372,34 @@ impl fmt::Display for Code {
 
 #[cfg(test)]
 mod tests {
+    use wire::Class;
+
     use super::*;
+
+    #[test]
+    fn val_log_level_2_speaks_as_unbound_does() {
+        let name = |text: &str| Name::from_text(text).expect("a name");
+        let asked = Key { name: name("www.broken."), qtype: Rtype::A, qclass: Class::IN, cd: false };
+        let from = Some("127.0.0.21:53".parse().expect("an address"));
+        let of = |reason, at: &str, rtype, chain: bool| {
+            let chain = chain.then(|| (name(at), rtype));
+            validation(&Why { cause: Cause::Reason(reason), name: name(at), rtype, chain }, &asked, from)
+        };
+        assert_eq!(
+            [
+                of(Reason::BadSignature, "www.broken.", Rtype::A, false),
+                of(Reason::BadSignature, "broken.", Rtype::SOA, false),
+                of(Reason::Expired, "broken.", Rtype::DNSKEY, true),
+                of(Reason::NoDenial, "www.broken.", Rtype::DS, true),
+            ],
+            [
+                "signature crypto failed from 127.0.0.21",
+                "signature crypto failed from 127.0.0.21 for <broken. SOA IN>",
+                "signature expired from 127.0.0.21 for key broken. while building chain of trust",
+                "no DNSSEC records from 127.0.0.21 for DS www.broken. while building chain of trust",
+            ]
+        );
+    }
 
     fn failed(fault: Fault) -> Failure {
         Failure::AllFailed(

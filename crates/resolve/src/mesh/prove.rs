@@ -27,7 +27,7 @@ use crate::limits::{BOGUS_KEY_TTL, FAILURE_TTL};
 use crate::trace::Step;
 use crate::trust::Begin;
 use crate::validate::{Cause, Env, Next, OverBudget, Part, Proof, Why, is_denial};
-use crate::why::Failure;
+use crate::why::{Failure, validation};
 
 /// An answer that is bogus, as it was when others were asked for it.
 pub(super) struct Refuted {
@@ -72,6 +72,12 @@ impl Doubt {
 
     fn blame(&mut self, server: Option<SocketAddr>) {
         self.shun.extend(server.filter(|server| !self.shun.contains(server)));
+    }
+
+    /// Who said what a link of the chain of trust was broken by.
+    fn from(&self, why: &Why) -> Option<SocketAddr> {
+        let (name, rtype) = why.chain.as_ref()?;
+        self.said.iter().find(|(said, its, _)| said == name && its == rtype).map(|(_, _, from)| *from)
     }
 
     fn blame_for(&mut self, name: &Name, rtype: Rtype) {
@@ -323,13 +329,13 @@ impl Mesh {
     }
 
     /// What is bogus for good is said, and remembered of the zone whose keys it is about.
-    pub(super) fn note_bogus(&mut self, now: Millis, state: &State, why: &Why) {
+    pub(super) fn note_bogus(&mut self, now: Millis, state: &State, why: &Why, from: Option<SocketAddr>) {
         if let (Some(trust), Some((zone, _))) = (state.forwards.trust(), &why.chain) {
             let stamp = Stamp { trust: trust.id(), version: trust.live().version(), epoch: state.epoch };
             let ttl = if why.cause == Cause::Unfetched { FAILURE_TTL } else { BOGUS_KEY_TTL };
             self.keys.put(zone.as_ref(), Ground::Bogus(why.clone()), ttl, self.memory.time(now), stamp);
         }
-        self.log_bogus(state, why);
+        self.log_bogus(state, why, from);
     }
 
     /// Whether a reply has no signature at all though the zone is known to be signed (DNSSEC lameness).
@@ -360,13 +366,16 @@ impl Mesh {
         }
     }
 
-    fn log_bogus(&mut self, state: &State, why: &Why) {
+    fn log_bogus(&mut self, state: &State, why: &Why, from: Option<SocketAddr>) {
         let level = state.forwards.trust().map_or(0, |trust| trust.log_level);
         let asked = Asked(&state.key);
         match level {
             0 => {}
             1 => self.say(0, || format!("validation failure {asked}")),
-            _ => self.say(0, || format!("validation failure <{asked}>: {why}")),
+            _ => self.say(0, || {
+                let from = state.doubt.from(why).or(from);
+                format!("validation failure <{asked}>: {}", validation(why, &state.key, from))
+            }),
         }
     }
 

@@ -141,7 +141,7 @@ impl Mesh {
         let bogus = security(0) == Security::Bogus;
         let whys = || state.chain.iter().chain(std::iter::once(&end)).find_map(|part| part.why.as_ref());
         if let Some(why) = whys().cloned() {
-            self.note_bogus(now, &state, &why);
+            self.note_bogus(now, &state, &why, end.from);
         }
         let failure = bogus.then(|| Failure::bogus(&state.key, whys(), end.answer.ede.as_ref()));
         let known = match &failure {
