@@ -208,8 +208,8 @@ def _recursion(config: Config) -> doc.Recursion:
 def _built_in_anchors(config: Config) -> bool:
     """Whether the root's anchors hold unasked: the file names none, and no zone or root of its own.
 
-    Private zones, a private root, and forwarders may have names that nobody whom IANA knows has signed. Unbound does not
-    validate there either as long as no anchor is named.
+    Private zones, a private root, and forwarders may have names that nobody whom IANA knows has signed. Unbound does
+    not validate there either as long as no anchor is named.
     """
     if any(config.given("server", option) for option in ANCHOR_OPTIONS):
         return False
