@@ -6,6 +6,11 @@ import re
 import time
 from typing import TYPE_CHECKING
 
+import dns.message
+import dns.name
+import dns.query
+import dns.rdataclass
+import dns.rdatatype
 import pytest
 
 from support.packets import Ask, Edns, exchange
@@ -106,6 +111,40 @@ def test_lines_are_unbounds(lines: str, lab: Lab, tmp_path: Path) -> None:
     with Unbound(conf, tmp_path / "unbound") as unbound, Resolver(conf, tmp_path / "runbound") as runbound:
         theirs, ours = said(unbound), said(runbound)
     assert theirs, "the reference said nothing: the question is wrong"
+    assert ours == theirs
+
+
+BOGUS = (
+    "www.expired.broken.",
+    "www.early.broken.",
+    "www.backwards.broken.",
+    "www.badsig.broken.",
+    "nodata.badsig.broken.",
+)
+"""Names of the lab at which Unbound and runbound find the same to be wrong."""
+
+
+def bogus(server: Server) -> set[str]:
+    """What is said of failed validations: a set, for a client may ask again."""
+    for name in BOGUS:
+        exchange(Ask(name, "A"), server.at, 8.0)
+    rests = [found["rest"] for line in server.log().splitlines() if (found := TEXT_LINE.match(line))]
+    return {rest for rest in rests if "validation failure" in rest}
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_failed_validations_are_told_in_unbounds_words(level: int, lab: Lab, tmp_path: Path) -> None:
+    query = dns.message.make_query(".", "DNSKEY", want_dnssec=True)
+    keys = dns.query.tcp(query, lab.address, port=lab.port, timeout=5).find_rrset(
+        dns.message.ANSWER, dns.name.root, dns.rdataclass.IN, dns.rdatatype.DNSKEY
+    )
+    anchors = "".join(f'    trust-anchor: ". DNSKEY {key.to_text()}"\n' for key in keys if key.flags & 1)
+    forward = f'forward-zone:\n    name: "."\n    forward-addr: {lab.address}@{lab.port}\n'
+    modules = '    module-config: "validator iterator"\n'
+    conf = f"{modules}    val-log-level: {level}\n    val-max-restart: 0\n{anchors}{forward}"
+    with Unbound(conf, tmp_path / "unbound") as unbound, Resolver(conf, tmp_path / "runbound") as runbound:
+        theirs, ours = bogus(unbound), bogus(runbound)
+    assert len(theirs) == (len(BOGUS) if level else 0)
     assert ours == theirs
 
 
