@@ -114,11 +114,12 @@ class Engine:
         The document is msgpack, its shape stands in `crates/engine/src/anchors.rs`. Raises EngineError when nothing
         runs.
         """
-    def excuse(self, name: str, seconds: int, forced: bool, reason: str) -> bool:
+    def excuse(self, name: str, seconds: int, recheck_s: int, reason: str) -> bool:
         """Makes a negative trust anchor for so many seconds (RFC 7646), or gives the one that is there another end.
 
-        What is known of the name and all below is forgotten. One that is not `forced` ends when the name validates
-        again. False if there are too many. Raises EngineError on a bad name, or a time not between a second and a week.
+        What is known of the name and all below is forgotten. It ends early when the name validates again, which is
+        looked at each `recheck_s` seconds; 0 is never. False if there are too many. Raises EngineError on a bad name,
+        or a time not between a second and a week.
         """
     def excuse_no_more(self, name: str) -> bool:
         """Ends a negative trust anchor; False if there is none. Raises EngineError on a bad name."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from runbound.api.routes.dnssec import HOUR, WEEK
+from runbound.api.routes.dnssec import HOUR, RECHECK, WEEK
 from support.api import Api
 from support.control import trusted
 
@@ -42,7 +42,13 @@ def test_anchors_with_the_states_of_their_keys(api: Api) -> None:
 def test_rfc7646_2_1_a_negative_anchor_lasts_an_hour_unless_said_otherwise_and_never_more_than_a_week(api: Api) -> None:
     response = post(api, {"name": "Example.com"})
     assert response.status_code == 201
-    assert response.json() == {"name": "example.com.", "since": 0, "until": HOUR, "forced": False, "reason": ""}
+    assert response.json() == {
+        "name": "example.com.",
+        "since": 0,
+        "until": HOUR,
+        "recheck_seconds": RECHECK,
+        "reason": "",
+    }
     assert api.engine.said("negative trust anchor made actor=api-key name=Example.com. seconds=3600")
     assert post(api, {"name": "example.com", "seconds": WEEK}).status_code == 201
     for seconds in (0, -1, WEEK + 1):
@@ -50,9 +56,9 @@ def test_rfc7646_2_1_a_negative_anchor_lasts_an_hour_unless_said_otherwise_and_n
 
 
 def test_a_negative_anchor_is_listed_and_ended(api: Api) -> None:
-    assert post(api, {"name": "bücher.example", "reason": " keys rolled ", "forced": True}).status_code == 201
+    assert post(api, {"name": "bücher.example", "reason": " keys rolled ", "recheck_seconds": 0}).status_code == 201
     (row,) = get(api, "/dnssec/negative-anchors")["negative_anchors"]
-    assert (row["name"], row["reason"], row["forced"]) == ("xn--bcher-kva.example.", "keys rolled", True)
+    assert (row["name"], row["reason"], row["recheck_seconds"]) == ("xn--bcher-kva.example.", "keys rolled", 0)
     gone = api.client.delete("/dnssec/negative-anchors/bücher.example", headers=api.key)
     assert (gone.status_code, gone.content) == (204, b"")
     assert api.engine.said("negative trust anchor ended actor=api-key name=xn--bcher-kva.example.")

@@ -212,11 +212,11 @@ class FakeEngine:
         self._call("trust")
         return msgspec.msgpack.encode(self.trusted)
 
-    def excuse(self, name: str, seconds: int, forced: bool, reason: str) -> bool:
-        self._call(f"excuse {name} {seconds} {forced} {reason}")
+    def excuse(self, name: str, seconds: int, recheck_s: int, reason: str) -> bool:
+        self._call(f"excuse {name} {seconds} {recheck_s} {reason}")
         if self.full:
             return False
-        row = {"name": name.lower(), "since": 0, "until": seconds, "forced": forced, "reason": reason}
+        row = {"name": name.lower(), "since": 0, "until": seconds, "recheck_s": recheck_s, "reason": reason}
         self.trusted["negative"] = [row]
         return True
 

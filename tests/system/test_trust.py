@@ -106,6 +106,17 @@ def test_rfc7646_2_an_excuse_ends_by_itself(trusting: Trusting) -> None:
     assert trusting.call("GET", "/dnssec/negative-anchors")[1] == {"negative_anchors": []}
 
 
+def test_rfc7646_4_an_excuse_ends_when_the_name_validates_again(trusting: Trusting) -> None:
+    for name in ("signed.lab", "expired.broken", "nsec3.lab"):
+        recheck = 0 if name == "nsec3.lab" else 1
+        body = {"name": name, "seconds": 3600, "recheck_seconds": recheck}
+        assert trusting.call("POST", "/dnssec/negative-anchors", body)[0] == 201
+    assert trusting.ask("www.signed.lab.")[:2] == ("NOERROR", False)
+    trusting.resolver.wait_for_log("negative trust anchor signed.lab.: the name validates again, so it ends", 30)
+    assert trusting.ask("www.signed.lab.")[:2] == ("NOERROR", True)
+    assert trusting.call("GET", "/dnssec")[1]["negative_anchors"] == ["expired.broken.", "nsec3.lab."]
+
+
 def test_rfc5011_the_first_probe_fills_the_file(trusting: Trusting) -> None:
     assert trusting.ask("www.signed.lab.")[:2] == ("NOERROR", True)
     end = time.monotonic() + 20

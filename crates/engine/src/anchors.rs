@@ -63,7 +63,7 @@ struct ToldNta {
     name: String,
     since: u64,
     until: u64,
-    forced: bool,
+    recheck_s: u64,
     reason: String,
 }
 
@@ -134,16 +134,16 @@ impl Engine {
     }
 
     /// Makes a negative trust anchor at `name` for so many seconds (RFC 7646), or gives the one that is there another end.
-    /// False if there are too many.
+    /// `recheck_s` is the time between looks whether it validates again, 0 for none. False if there are too many.
     ///
     /// # Errors
     /// Nothing runs, `name` is none, or the time is not 1 second to a week.
-    pub fn excuse(&self, name: &str, seconds: u64, forced: bool, reason: &str) -> Result<bool, Failure> {
+    pub fn excuse(&self, name: &str, seconds: u64, recheck_s: u64, reason: &str) -> Result<bool, Failure> {
         let name = lookup::name(name)?;
         let (_, store) = self.plane().ok_or_else(not_running)?;
         let since = now();
         let until = since.saturating_add(seconds);
-        let nta = Nta { name: name.clone(), since, until, forced, reason: reason.to_owned() };
+        let nta = Nta { name: name.clone(), since, until, recheck_s, reason: reason.to_owned() };
         match self.live().excuse(nta) {
             Ok(()) => {}
             Err(NtaError::TooMany) => return Ok(false),
@@ -174,8 +174,8 @@ impl Engine {
 
 impl From<Nta> for ToldNta {
     fn from(nta: Nta) -> ToldNta {
-        let Nta { name, since, until, forced, reason } = nta;
-        ToldNta { name: name.to_string(), since, until, forced, reason }
+        let Nta { name, since, until, recheck_s, reason } = nta;
+        ToldNta { name: name.to_string(), since, until, recheck_s, reason }
     }
 }
 

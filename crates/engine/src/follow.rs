@@ -7,6 +7,7 @@
 //! A probe is due by the calendar, for that is what the file says, whatever happened to the clock or the machine since:
 //! the thread looks every few seconds, and a worker that finds in passing that a probe is due rings for it.
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -18,12 +19,14 @@ use dnssec::autotrust::{Change, State, Timers};
 use dnssec::{Autotrust, Budget, Keys, Rules};
 use net::pool::Pool;
 use resolve::Live;
+use resolve::trust::Nta;
 use store::Store;
 use sys::log::{Level, Logger};
 use wire::{Name, Rrset, Rtype};
 
 use crate::document;
 use crate::lookup::question;
+use crate::recheck;
 use crate::trust::AutoFile;
 use crate::watch::Watch;
 
@@ -58,6 +61,8 @@ struct Plane {
 struct Inner {
     zones: Vec<Followed>,
     plane: Option<Plane>,
+    /// When it is looked next whether a name that is excused validates again.
+    rechecks: HashMap<Name, u64>,
 }
 
 /// All zones that are followed, and the thread that does it.
@@ -163,7 +168,7 @@ fn in_force(zones: &[Followed], live: &Live) {
 }
 
 /// Ends every negative trust anchor whose time is over, and makes every probe that is due, one after the other.
-fn look(inner: &Mutex<Inner>, live: &Live, log: &Logger) {
+fn look(inner: &Mutex<Inner>, live: &Live, log: &Arc<Logger>) {
     let now = sys::clock::unix().as_secs();
     for nta in live.expire(now) {
         log.line(Level::Notice, 0, &format!("negative trust anchor {}: its time is over", nta.name));
@@ -172,6 +177,7 @@ fn look(inner: &Mutex<Inner>, live: &Live, log: &Logger) {
             plane.store.flush_zone(nta.name.as_ref());
         }
     }
+    recheck(inner, live, log);
     let due: Vec<Name> = {
         let inner = lock(inner);
         let due = inner.zones.iter().filter(|zone| !zone.auto.revoked && zone.auto.next_probe <= now);
@@ -182,7 +188,36 @@ fn look(inner: &Mutex<Inner>, live: &Live, log: &Logger) {
         while try_once(inner, &zone, &mut tries, log) == Some(true) {}
         in_force(&lock(inner).zones, live);
     }
-    in_force(&lock(inner).zones, live);
+    let inner = lock(inner);
+    in_force(&inner.zones, live);
+    live.due_no_later_than(inner.rechecks.values().min().copied());
+}
+
+/// Ends negative trust anchors whose names validate again. They are looked at in turn, each when its time has come.
+fn recheck(inner: &Mutex<Inner>, live: &Live, log: &Arc<Logger>) {
+    let now = sys::clock::unix().as_secs();
+    let ntas = live.ntas(now);
+    let looks = ntas.iter().filter(|nta| nta.recheck_s > 0);
+    let (due, pool): (Vec<Name>, Option<Arc<Pool>>) = {
+        let mut inner = lock(inner);
+        inner.rechecks.retain(|name, _| ntas.iter().any(|nta| nta.name == *name));
+        let due = |nta: &&Nta| *inner.rechecks.entry(nta.name.clone()).or_insert(nta.since + nta.recheck_s) <= now;
+        let due = looks.filter(due).map(|nta| nta.name.clone()).collect();
+        (due, inner.plane.as_ref().map(|plane| Arc::clone(&plane.pool)))
+    };
+    for name in due {
+        let Some(pool) = &pool else { return };
+        let validates = recheck::validates(pool, log, &name);
+        let mut inner = lock(inner);
+        let now = sys::clock::unix().as_secs();
+        let Some(nta) = live.ntas(now).into_iter().find(|nta| nta.name == name) else { continue };
+        if !validates {
+            inner.rechecks.insert(name, now + nta.recheck_s.max(1));
+        } else if live.revoke(name.as_ref()).is_some() {
+            log.line(Level::Notice, 0, &format!("negative trust anchor {name}: the name validates again, so it ends"));
+            inner.plane.iter().for_each(|plane| _ = plane.store.flush_zone(name.as_ref()));
+        }
+    }
 }
 
 /// Asks for the keys of a zone and takes what comes. True: they did not verify, and another server may have others.
@@ -199,7 +234,7 @@ fn try_once(inner: &Mutex<Inner>, zone: &Name, tries: &mut u8, log: &Logger) -> 
     let is = |set: &Rrset| set.rtype == Rtype::DNSKEY && set.owner == *zone;
     let set = found.and_then(|found| found.answer.answer.into_iter().find(is));
     let mut inner = lock(inner);
-    let Inner { zones, plane } = &mut *inner;
+    let Inner { zones, plane, .. } = &mut *inner;
     let plane = plane.as_ref()?;
     // It may be gone since the question was asked, or the operator has written its file.
     let followed = zones.iter_mut().find(|followed| followed.auto.owner == *zone)?;

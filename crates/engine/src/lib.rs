@@ -15,6 +15,7 @@ mod failure;
 mod follow;
 mod listening;
 pub mod lookup;
+mod recheck;
 pub mod surroundings;
 mod trust;
 pub mod upstreams;

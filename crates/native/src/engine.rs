@@ -221,8 +221,8 @@ impl Engine {
         Ok(PyBytes::new(py, &document))
     }
 
-    fn excuse(&self, py: Python<'_>, name: &str, seconds: u64, forced: bool, reason: &str) -> PyResult<bool> {
-        tried(py, || self.0.excuse(name, seconds, forced, reason))
+    fn excuse(&self, py: Python<'_>, name: &str, seconds: u64, recheck_s: u64, reason: &str) -> PyResult<bool> {
+        tried(py, || self.0.excuse(name, seconds, recheck_s, reason))
     }
 
     fn excuse_no_more(&self, py: Python<'_>, name: &str) -> PyResult<bool> {

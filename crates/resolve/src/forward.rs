@@ -39,7 +39,7 @@ pub struct ForwardZone {
 }
 
 /// All forward zones of a snapshot, where recursion begins for names outside them, and where validation begins. Immutable.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Forwards {
     zones: HashMap<Name, Arc<ForwardZone>>,
     recursion: Option<Arc<Recursion>>,
@@ -151,6 +151,11 @@ impl Forwards {
     /// Where recursion begins, if names outside all forward zones are resolved at all.
     pub fn recursion(&self) -> Option<&Arc<Recursion>> {
         self.recursion.as_ref()
+    }
+
+    /// The same, with validation that starts from something else.
+    pub fn trusting(&self, trust: Arc<Trust>) -> Forwards {
+        Forwards { trust: Some(trust), ..self.clone() }
     }
 
     /// What validation starts from; `None`: nothing is validated.

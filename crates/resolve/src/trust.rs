@@ -27,6 +27,9 @@ pub const NTA_TIME_S: u64 = 3_600;
 pub const NTA_MAX_TIME_S: u64 = 604_800;
 /// Tags that fit into the label of a signal (RFC 8145 5.1: 63 octets, each tag takes five).
 const MAX_SIGNAL_TAGS: usize = 12;
+/// Seconds between looks whether a domain with a negative trust anchor validates again (RFC 7646 4 wants such looks;
+/// BIND's default).
+pub const NTA_RECHECK_S: u64 = 300;
 /// Negative trust anchors at once. They are for single domains whose operators are known to have blundered; more is a
 /// resolver that does not validate, for which there is `val-permissive-mode`.
 pub const MAX_NTAS: usize = 1_000;
@@ -244,6 +247,13 @@ impl Trust {
             && self.insecure == other.insecure
     }
 
+    /// The same as of now, with nothing excused but by the configuration, and nothing that changes.
+    pub fn unexcused(&self) -> Trust {
+        let live = Live::default();
+        live.follow(self.live.read().followed.values().map(|anchor| Anchor::clone(anchor)));
+        Trust { live: Arc::new(live), ..self.clone() }
+    }
+
     /// What changes while this configuration is in force.
     pub fn live(&self) -> &Arc<Live> {
         &self.live
@@ -283,8 +293,8 @@ pub struct Nta {
     pub since: u64,
     /// Unix seconds from which on it has no effect.
     pub until: u64,
-    /// It lasts to its end: nobody looks whether the domain validates again (RFC 7646 4 wants such a look).
-    pub forced: bool,
+    /// Seconds between looks whether the domain validates again, which ends it; 0: it lasts to its end, whatever happens.
+    pub recheck_s: u64,
     /// The operator's words, for who reads the list later.
     pub reason: String,
 }
@@ -349,6 +359,13 @@ impl Live {
     /// Whoever follows the anchors has something to do at this date, unix seconds; `None`: nothing.
     pub fn due_at(&self, date: Option<u64>) {
         self.due.store(date.map_or(0, |date| date.saturating_add(1)), Ordering::Relaxed);
+    }
+
+    /// The same for a date that may be earlier than what is due already.
+    pub fn due_no_later_than(&self, date: Option<u64>) {
+        let Some(date) = date.map(|date| date.saturating_add(1)) else { return };
+        let _ =
+            self.due.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |due| (due == 0 || date < due).then_some(date));
     }
 
     /// Whom to call when that date has come.
@@ -435,7 +452,7 @@ mod tests {
     }
 
     fn nta(at: &str, since: u64, until: u64) -> Nta {
-        Nta { name: name(at), since, until, forced: false, reason: String::new() }
+        Nta { name: name(at), since, until, recheck_s: 0, reason: String::new() }
     }
 
     fn begins(trust: &Trust, at: &str, date: u64) -> String {

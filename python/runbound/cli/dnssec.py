@@ -62,7 +62,7 @@ def excuses(*, conf: Conf = None, url: Url = None, json: AsJson = False) -> int:
     if json:
         return as_json(found)
     rows = [
-        (clean(row["name"]), _date(row["until"]), "to the end" if row["forced"] else "", clean(row["reason"]))
+        (clean(row["name"]), _date(row["until"]), "" if row["recheck_seconds"] else "to the end", clean(row["reason"]))
         for row in found["negative_anchors"]
     ]
     return table(("name", "until", "", "reason"), rows)
@@ -85,7 +85,7 @@ def excuse(
     json: AsJson = False,
 ) -> int:
     """Do not validate a name for a while (a negative trust anchor, RFC 7646). Make sure first that it is no attack."""
-    body = {"name": name, "seconds": _seconds(time), "reason": reason, "forced": forced}
+    body = {"name": name, "seconds": _seconds(time), "reason": reason, **({"recheck_seconds": 0} if forced else {})}
     found = find(conf, url).post("/dnssec/negative-anchors", body)
     if json:
         return as_json(found)

@@ -56,7 +56,7 @@ class Cache(Protocol):
 
     def cache_flush(self, what: str, name: str | None, rtype: str | None) -> int: ...
     def cache_load(self, text: bytes) -> tuple[int, int, int]: ...
-    def excuse(self, name: str, seconds: int, forced: bool, reason: str) -> bool: ...
+    def excuse(self, name: str, seconds: int, recheck_s: int, reason: str) -> bool: ...
     def excuse_no_more(self, name: str) -> bool: ...
 
 
@@ -111,16 +111,22 @@ class Actions:
             refused=sum_.refused,
         )
 
-    def excuse(self, actor: str, name: str, seconds: int, reason: str, *, forced: bool) -> bool:
+    def excuse(self, actor: str, name: str, seconds: int, reason: str, *, recheck_s: int) -> bool:
         """Makes a negative trust anchor (RFC 7646) for so many seconds, a week at most; False if there are too many.
 
-        `name` is absolute and in presentation form. Unless `forced` it ends early when the name validates again.
+        `name` is absolute and in presentation form. It ends early when the
+        name validates again, which is looked at each `recheck_s` seconds; 0 is never.
         Raises EngineError for a name the engine cannot read.
         """
-        made = self._cache.excuse(name, seconds, forced, reason)
+        made = self._cache.excuse(name, seconds, recheck_s, reason)
         if made:
             self._log.notice(
-                "negative trust anchor made", actor=actor, name=name, seconds=seconds, forced=forced, reason=reason
+                "negative trust anchor made",
+                actor=actor,
+                name=name,
+                seconds=seconds,
+                recheck_s=recheck_s,
+                reason=reason,
             )
         return made
 

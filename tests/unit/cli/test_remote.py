@@ -72,7 +72,7 @@ def test_dnssec_tells_what_is_trusted(conf: str, api: Api, capsys: Out) -> None:
 
 def test_rfc7646_a_name_is_excused_and_validated_again(conf: str, api: Api, capsys: Out) -> None:
     assert cli.main(["dnssec", "excuse", "example.com", "--for", "2h", "--reason", "no DS", "-c", conf]) == 0
-    assert "excuse example.com. 7200 False no DS" in api.engine.calls
+    assert "excuse example.com. 7200 300 no DS" in api.engine.calls
     assert "example.com. is not validated until 1970-01-01" in capsys.readouterr().out
     assert cli.main(["dnssec", "excuses", "-c", conf]) == 0
     assert "no DS" in capsys.readouterr().out

@@ -143,7 +143,7 @@ fn what_is_not_validated_is_not_denied_by_what_was() {
     let mut net = world("nsec").trust(move |trust| drop(slot.set(Arc::clone(trust.live())))).plain();
     learn(&mut net);
     let (since, until) = (BEGIN_S, BEGIN_S + 3_600);
-    let nta = Nta { name: name("bb.example.com."), since, until, forced: false, reason: String::new() };
+    let nta = Nta { name: name("bb.example.com."), since, until, recheck_s: 0, reason: String::new() };
     live.get().expect("a trust").excuse(nta).expect("room");
     let said = told(&mut net, "bb.example.com.", Rtype::A);
     assert_eq!((said.0, said.2), (Rcode::NXDOMAIN, false));

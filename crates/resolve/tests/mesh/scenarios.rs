@@ -291,7 +291,7 @@ fn play(text: &str) -> Result<(), String> {
             ["nta", at, time] => {
                 let date = BEGIN_S + (net.now - 1_000_000) / 1000;
                 let (name, until) = (name(at), date + seconds(time));
-                let nta = Nta { name, since: date, until, forced: true, reason: String::new() };
+                let nta = Nta { name, since: date, until, recheck_s: 0, reason: String::new() };
                 net.forwards.trust().expect("trust").live().excuse(nta).expect("a negative trust anchor");
             }
             _ => return Err(format!("{number}: no such line: {}", words.join(" "))),

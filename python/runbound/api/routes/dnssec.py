@@ -20,6 +20,8 @@ HOUR: Final = 3600
 """How long a negative trust anchor lasts if nothing else is said, seconds (RFC 7646 2.1: briefly)."""
 WEEK: Final = 604_800
 """The longest it may last, seconds (RFC 7646 2.1)."""
+RECHECK: Final = 300
+"""How often it is looked whether a name validates again if nothing else is said, seconds."""
 MAX_REASON: Final = 200
 
 router = APIRouter(tags=["dnssec"])
@@ -70,7 +72,9 @@ class NegativeAnchor(BaseModel):
     name: str = Field(description="This name and all below it", examples=["example.com."])
     since: int = Field(description="Unix time")
     until: int = Field(description="Unix time at which validation begins again")
-    forced: bool = Field(description="It lasts to its end, whether the name validates again or not")
+    recheck_seconds: int = Field(
+        description="How often it is looked whether the name validates again, which ends it; 0 is never"
+    )
     reason: str
 
 
@@ -101,7 +105,12 @@ class Excuse(BaseModel):
 
     name: DomainName
     seconds: int = Field(default=HOUR, ge=1, le=WEEK, description="How long it lasts: a week at most (RFC 7646 2.1)")
-    forced: bool = Field(default=False, description="Do not end it early when the name validates again")
+    recheck_seconds: int = Field(
+        default=RECHECK,
+        ge=0,
+        le=WEEK,
+        description="How often it is looked whether the name validates again, which ends it; 0 is never (RFC 7646 4)",
+    )
     reason: Annotated[str, StringConstraints(max_length=MAX_REASON, strip_whitespace=True)] = Field(
         default="", description="For who reads the list later"
     )
@@ -113,7 +122,11 @@ def _told(resolver: Context) -> dict[str, Any]:
 
 
 def _negative(told: dict[str, Any]) -> list[NegativeAnchor]:
-    return [NegativeAnchor(**row) for row in told["negative"]]
+    parts = ("name", "since", "until", "reason")
+    return [
+        NegativeAnchor(**{part: row[part] for part in parts}, recheck_seconds=row["recheck_s"])
+        for row in told["negative"]
+    ]
 
 
 @router.get("/dnssec", summary="Whether answers are validated")
@@ -155,7 +168,7 @@ def post_dnssec_negative_anchors(body: Excuse, resolver: Resolver, actor: Actor)
 
     What the cache knows of the name and all below is forgotten. One that is there already gets the new end and reason.
     """
-    if not resolver.actions.excuse(actor, body.name, body.seconds, body.reason, forced=body.forced):
+    if not resolver.actions.excuse(actor, body.name, body.seconds, body.reason, recheck_s=body.recheck_seconds):
         raise ProblemError("TOO_MANY_NEGATIVE_ANCHORS", "end those that are not needed any more")
     for anchor in _negative(_told(resolver)):
         if anchor.name == body.name.lower():
