@@ -11,16 +11,18 @@ import socket
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
 
 import dns.flags
 import dns.message
 import dns.rcode
 import dns.rrset
+import msgspec
 import pytest
 
 from runbound.config.load import examine
-from runbound.engine import Engine, EngineError, scan_text
+from runbound.engine import Engine, EngineError, Scan, scan_text
 from runbound.engine.compile import compile_document
 from support.servers import free_port
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 ADDRESS = "127.83.0.1"
 """Where the engines listen: an address of loopback that nothing else of this machine uses."""
+LOOPBACK = ip_address("127.0.0.1")
 SECONDS = 20.0
 """How long a lookup may take here; nothing takes it, a slow machine may."""
 
@@ -92,9 +95,13 @@ def upstream() -> Iterator[Upstream]:
     server.close()
 
 
-def document(text: str, folder: Path, revision: int = 1) -> bytes:
+def scanned(text: str, folder: Path) -> Scan:
     head = "server:\n do-not-query-localhost: no\n num-threads: 2\n verbosity: 0\n"
-    loaded = examine(scan_text((head + text).encode(), "test.conf", str(folder)), str(folder / "test.conf"))
+    return scan_text((head + text).encode(), "test.conf", str(folder))
+
+
+def document(text: str, folder: Path, revision: int = 1) -> bytes:
+    loaded = examine(scanned(text, folder), str(folder / "test.conf"))
     assert loaded.ok, loaded.diagnostics
     return compile_document(loaded.config, revision).encode()
 
@@ -109,11 +116,12 @@ def start(tmp_path: Path) -> Iterator[Callable[[str], Engine]]:
     with contextlib.ExitStack() as running:
 
         def begin(text: str) -> Engine:
-            whole = document(f" interface: {ADDRESS}@{free_port(ADDRESS)}\n{text}", tmp_path)
+            text = f" interface: {ADDRESS}@{free_port(ADDRESS)}\n{text}"
+            whole = document(text, tmp_path)
             engine = Engine()
             engine.open_log(whole)
             engine.bind(whole, ())
-            engine.start(whole, None)
+            engine.start(whole, scanned(text, tmp_path) if "local-" in text else None)
             running.callback(engine.stop)
             return engine
 
@@ -142,6 +150,7 @@ def test_nothing_is_there_before_the_start() -> None:
         lambda: engine.cache_flush("all", None, None),
         lambda: engine.cache_load(b""),
         lambda: engine.lookup("a.", "A", False, 1.0),
+        lambda: engine.explain("a.", "A", LOOPBACK, False, False, 1.0),
     ):
         with pytest.raises(EngineError, match="the engine does not run"):
             act()
@@ -186,6 +195,113 @@ def test_a_lookup_of_no_name_or_type_is_refused(
 ) -> None:
     with pytest.raises(EngineError, match=message):
         start("").lookup(name, rtype, False, SECONDS)
+
+
+RULES = """
+    access-control: 192.0.2.0/24 refuse
+    access-control: 192.0.2.8/29 deny
+    access-control: 198.51.100.0/24 refuse_non_local
+    access-control: 203.0.113.0/24 deny_non_local
+    local-zone: "static.example." static
+    local-data: "www.static.example. A 192.0.2.80"
+    local-zone: "gone.example." always_deny
+    local-zone: "moved.example." redirect
+    local-data: "moved.example. CNAME www.example.com."
+    deny-any: yes
+"""
+
+
+def explain(
+    engine: Engine,
+    name: str,
+    rtype: str = "A",
+    client: str = "127.0.0.1",
+    *,
+    fresh: bool = False,
+    limit: float = SECONDS,
+) -> dict[str, Any]:
+    document = engine.explain(name, rtype, ip_address(client), False, fresh, limit)
+    found: dict[str, Any] = msgspec.msgpack.decode(document)
+    return found
+
+
+def whats(found: dict[str, Any]) -> list[str]:
+    return [step["what"] for step in found["steps"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "rtype", "client", "end", "rcode", "steps"),
+    [
+        ("www.example.com", "A", "192.0.2.1", "answered", "REFUSED", "access refused"),
+        ("www.static.example", "A", "192.0.2.1", "answered", "REFUSED", "access refused"),
+        ("www.static.example", "A", "192.0.2.9", "dropped", None, "access dropped"),
+        ("www.static.example", "A", "127.0.0.1", "answered", "NOERROR", "access local-zone"),
+        ("no.static.example", "A", "198.51.100.1", "answered", "NXDOMAIN", "access local-zone"),
+        ("www.example.com", "A", "198.51.100.1", "answered", "REFUSED", "access local-zone refused"),
+        ("www.example.com", "A", "203.0.113.1", "dropped", None, "access local-zone dropped"),
+        ("gone.example", "A", "127.0.0.1", "dropped", None, "access local-zone dropped"),
+        ("www.example.com", "ANY", "127.0.0.1", "answered", "NOTIMP", "access local-zone deny-any"),
+        ("x.gone.example", "A", "2001:db8::1", "answered", "REFUSED", "access refused"),
+    ],
+)
+def test_rules_are_explained_as_clients_meet_them(
+    name: str, rtype: str, client: str, end: str, rcode: str | None, steps: str, start: Callable[[str], Engine]
+) -> None:
+    found = explain(start(RULES), name, rtype, client)
+    assert (found["end"], (found["told"] or {}).get("rcode")) == (end, rcode)
+    assert " ".join(whats(found)) == steps
+
+
+def test_the_netblock_and_the_zone_that_decide_are_told(start: Callable[[str], Engine]) -> None:
+    engine = start(RULES)
+    dropped = explain(engine, "www.example.com", client="192.0.2.9")["steps"][0]["data"]
+    assert (dropped["netblock"], dropped["action"]) == ("192.0.2.8/29", "deny")
+    local = explain(engine, "WWW.static.example")["steps"][1]["data"]
+    assert (local["zone"], local["zone_type"], local["verdict"]) == ("static.example.", "static", "answer")
+
+
+def test_a_redirect_goes_on_with_its_target(upstream: Upstream, start: Callable[[str], Engine]) -> None:
+    found = explain(start(RULES + forward(upstream)), "moved.example")
+    assert whats(found)[:4] == ["access", "local-zone", "cache", "begins"]
+    assert found["told"]["answer"][0] == "moved.example. 3600 IN CNAME www.example.com."
+    assert found["told"]["answer"][1] == "www.example.com. 300 IN A 192.0.2.1"
+
+
+def test_a_question_is_explained_and_then_known(upstream: Upstream, start: Callable[[str], Engine]) -> None:
+    engine = start(forward(upstream))
+    first = explain(engine, "www.example.com")
+    assert whats(first) == ["access", "local-zone", "cache", "begins", "forward", "asks", "hears", "answered"]
+    assert first["steps"][2]["data"]["state"] == "miss"
+    again = explain(engine, "www.example.com")
+    assert whats(again) == ["access", "local-zone", "cache"]
+    assert again["steps"][2]["data"]["state"] == "hit"
+    assert upstream.asked == [("www.example.com.", "A")]
+
+
+def test_a_fresh_question_is_asked_anew_and_forgotten(upstream: Upstream, start: Callable[[str], Engine]) -> None:
+    engine = start(forward(upstream))
+    for _ in range(2):
+        assert explain(engine, "www.example.com", fresh=True)["told"]["from_cache"] is False
+    assert len(upstream.asked) == 2
+    assert engine.cache_usage()["message.entries"] == 0
+    explain(engine, "www.example.com")
+    assert engine.cache_usage()["message.entries"] == 1
+    assert explain(engine, "www.example.com", fresh=True)["told"]["from_cache"] is False
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_what_happened_until_time_was_up_is_told(
+    fresh: bool, upstream: Upstream, start: Callable[[str], Engine]
+) -> None:
+    engine = start(forward(upstream))
+    upstream.silent = True
+    found = explain(engine, "www.example.com", fresh=fresh, limit=0.2)
+    assert (found["end"], found["told"]) == ("open", None)
+    assert "asks" in whats(found)
+    failed = explain(engine, "www.example.com", "TXT", fresh=fresh)
+    assert failed["told"]["rcode"] == "SERVFAIL"
+    assert {"silent", "asks-again"} <= set(whats(failed))
+    assert whats(failed)[-1] in ("failed", "late")
 
 
 def fill(engine: Engine) -> None:
