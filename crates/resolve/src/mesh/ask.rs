@@ -77,11 +77,19 @@ impl Mesh {
             }
             let root = Name::root();
             let apex = zone.as_ref().map_or(root.as_ref(), |zone| zone.name.as_ref());
-            if !matches!(key.qtype, Rtype::CNAME | Rtype::DS | Rtype::ANY)
+            if !matches!(key.qtype, Rtype::DS | Rtype::ANY)
                 && let Some((link, target)) = self.memory.link(target, apex, key, now)
             {
-                state.note(now, || Step::Link { to: target.clone(), remembered: true });
-                return self.follow(now, state, link, target);
+                if key.qtype != Rtype::CNAME {
+                    state.note(now, || Step::Link { to: target.clone(), remembered: true });
+                    return self.follow(now, state, link, target);
+                }
+                // The CNAME that a proven DNAME means is itself the answer.
+                if let Some(dname) = link.answer.answer.first().filter(|set| set.rtype == Rtype::DNAME) {
+                    state.note(now, || Step::Follows { denial: false });
+                    let left = dname.ttl;
+                    return self.conclude(now, state, link.answer, false, Some(left), link.security);
+                }
             }
         }
         (state.sends, state.last_fault) = (0, None);

@@ -330,6 +330,8 @@ fn iter_scrub_dname_insec_a_dname_known_leads_on_if_it_is_proven_but_not_out_of_
     let told = net.resolve("c.d.tst.", Rtype::A);
     assert_eq!(shown(&told.answer.answer), followed("c"));
     assert_eq!(net.names()[4..], ["c.tgt.tst."]);
+    let told = net.resolve("e.d.tst.", Rtype::CNAME);
+    assert_eq!(shown(&told.answer.answer), &followed("e")[..2], "val_cnameqtype");
     net.resolve("x.sub.d.tst.", Rtype::A);
     assert_eq!((net.sent[5].name(), net.sent[5].who()), ("x.sub.d.tst.".to_string(), 2));
 }
