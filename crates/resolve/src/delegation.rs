@@ -324,6 +324,8 @@ pub(crate) enum Word {
     Answer,
     /// The NS set at this place in the authority section tells who knows more.
     Referral(usize),
+    /// The same for one in the answer section.
+    ReferralInAnswer(usize),
     /// The server does not serve this zone: it sends us up.
     Lame,
     /// It sends us back to the zone it is asked as a server of: it has nothing to say to this question.
@@ -346,11 +348,28 @@ pub(crate) fn word(
     recursing: bool,
 ) -> Word {
     let ((aa, ra), (answer, authority)) = (flags, sections);
+    // We do our own recursion.
+    let borrowed = ra && !aa && !recursing;
     if rcode != Rcode::NOERROR {
-        return Word::Answer;
+        return if borrowed && rcode == Rcode::NXDOMAIN { Word::RecursionLame } else { Word::Answer };
     }
     let is_ours = |set: &Rrset| set.class == Class::IN && !set.rdata.is_empty();
     let own = |set: &Rrset| set.owner.as_ref() == name && is_ours(set);
+    // Name servers of a zone below that were asked for: without authority they are the parent's.
+    let below = |set: &Rrset| {
+        let owner = set.owner.as_ref();
+        set.rtype == Rtype::NS
+            && is_ours(set)
+            && owner != zone
+            && owner.is_subdomain_of(zone)
+            && name.is_subdomain_of(owner)
+    };
+    if matches!(qtype, Rtype::NS | Rtype::ANY)
+        && !aa
+        && let Some(nth) = answer.iter().position(below)
+    {
+        return Word::ReferralInAnswer(nth);
+    }
     let hit = answer.iter().any(|set| own(set) && set.rtype == qtype);
     let leads = answer.iter().any(|set| {
         own(set) && set.rtype == Rtype::CNAME
@@ -359,8 +378,6 @@ pub(crate) fn word(
     if hit && aa || !answer.is_empty() && qtype == Rtype::ANY || leads && !hit {
         return Word::Answer;
     }
-    // We do our own recursion.
-    let borrowed = ra && !aa && !recursing;
     if authority.iter().any(|set| set.rtype == Rtype::SOA && name.is_subdomain_of(set.owner.as_ref())) {
         return if borrowed { Word::RecursionLame } else { Word::Answer };
     }
@@ -375,7 +392,7 @@ pub(crate) fn word(
         }
         // Beside an answer, what lies above the zone is passed over.
         if zone.is_subdomain_of(owner) && !hit {
-            return Word::Lame;
+            return if recursing { Word::Nothing } else { Word::Lame };
         }
         // Below the zone, and on the way to the name. What lies beside it is none of our business (CVE-2026-42960).
         if owner.is_subdomain_of(zone) && name.is_subdomain_of(owner) && !hit {

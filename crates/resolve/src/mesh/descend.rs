@@ -69,6 +69,8 @@ pub(super) struct Hunt {
     pub(super) recursing: bool,
     /// Replies without signatures are taken from a zone that has some: nobody else is left.
     unsigned: bool,
+    /// A server has said nothing at all.
+    empty: bool,
     referrals: u16,
     steps: Steps,
     /// Delegations in the store at and below this name are not used: they led nowhere.
@@ -87,6 +89,7 @@ impl Hunt {
             at: Delegation::new(Name::root(), Source::Stub),
             recursing: false,
             unsigned: false,
+            empty: false,
             referrals,
             steps: Steps::default(),
             below: None,
@@ -425,6 +428,17 @@ impl Mesh {
             hunt.below = Some(zone);
             return self.descend(now, state, *hunt);
         }
+        // What the root said of itself leads nowhere. Among the hints there may be others.
+        if may_go_on && hunt.at.source == Source::Store && zone.as_ref().is_root() && !hunt.went_up.contains(&zone) {
+            let mut hints = Delegation::of_stub(recursion.closest(zone.as_ref(), &[]), &state.forwards, &recursion);
+            hints.addrs.retain(|addr| !hunt.at.addrs.contains(addr));
+            if !hints.addrs.is_empty() {
+                self.say(4, || "the root servers of the hints are asked".to_owned());
+                hunt.went_up.push(zone);
+                state.hunt = Some(hunt);
+                return self.arrive(now, state, hints);
+            }
+        }
         state.hunt = Some(hunt);
         let failure = self.dry(&state, zone, time_left);
         self.fail(now, *state, &failure);
@@ -477,6 +491,19 @@ impl Mesh {
                 self.took(now, &mut state, flight);
                 self.say(2, || "query response was REFERRAL".to_owned());
                 self.refer(now, state, reply, nth);
+            }
+            Word::ReferralInAnswer(nth) => {
+                self.took(now, &mut state, flight);
+                self.say(2, || "query response was REFERRAL".to_owned());
+                let mut reply = reply;
+                let ns = reply.answer.swap_remove(nth);
+                reply.authority.insert(0, ns);
+                self.refer(now, state, reply, 0);
+            }
+            Word::Answer if says_nothing(&reply) && !hunt.empty => {
+                // Who has nothing says so with a SOA record (RFC 2308 2.2). Once is a fault; twice it is the answer.
+                state.hunt.iter_mut().for_each(|hunt| hunt.empty = true);
+                self.useless(now, state, flight, Fault::NoAnswer);
             }
             Word::Answer => {
                 let rcode = reply.rcode;
@@ -695,6 +722,12 @@ impl Mesh {
             self.ask_all(now, state, usize::MAX);
         }
     }
+}
+
+/// Whether a reply has no error and no records.
+fn says_nothing(reply: &Reply) -> bool {
+    let sections = [&reply.answer, &reply.authority, &reply.additional];
+    reply.rcode == Rcode::NOERROR && sections.into_iter().all(Vec::is_empty)
 }
 
 /// Whether a negative answer to a question for DS records is that of the zone below, whose servers serve its parent too and

@@ -546,3 +546,53 @@ fn harden_unverified_glue_of_names_outside_the_zone_is_looked_up_and_else_used()
     let net = works(delegated(cut).build(limits, plain, |_| {}));
     assert!(net.trace().contains(&"ns.other.com. A @2".to_owned()), "looked up in vain: {:?}", net.trace());
 }
+
+#[test]
+fn iter_hint_lame_when_the_servers_the_root_names_fail_the_hints_are_asked() {
+    let world = delegated(GLUED).at("192.0.2.9", refuse(Rcode::REFUSED)).at("198.51.100.1", |asked| {
+        let additional = vec![a("ns.root.", 3600, 9)];
+        let elsewhere = wire::Answer { answer: vec![ns(".", &["ns.root."])], additional, ..Default::default() };
+        (asked.name() == ".").then(|| soon(asked.render(&elsewhere)))
+    });
+    let net = works(world.plain());
+    assert_eq!(net.trace()[..3], [". NS @1", "www.example.com. A @9", "www.example.com. A @1"]);
+}
+
+#[test]
+fn rfc2308_2_2_iter_ignore_empty_a_server_that_says_nothing_at_all_is_asked_once_more() {
+    let empty = |asked: &Asked| Some(soon(asked.reply(Rcode::NOERROR, vec![], vec![])));
+    for _ in 0..4 {
+        works(delegated(TWO).at("192.0.2.66", empty).plain());
+    }
+    let mut net = delegated(GLUED).at("192.0.2.4", empty).plain();
+    let told = net.resolve("www.example.com.", Rtype::A);
+    assert_eq!((told.answer.rcode, net.sent.len()), (Rcode::NOERROR, 5), "all say so: {:?}", net.trace());
+}
+
+#[test]
+fn rfc2181_5_4_1_name_servers_told_by_the_parent_as_an_answer_are_a_referral() {
+    let wrong = |asked: &Asked| {
+        let mut bytes = asked.render(&wire::Answer {
+            answer: vec![ns("example.com.", &["ns.example.com."])],
+            additional: vec![a("ns.example.com.", 3600, 4)],
+            ..Default::default()
+        });
+        bytes[2] &= !4;
+        (asked.query.qtype == Rtype::NS).then(|| soon(bytes))
+    };
+    let mut net = delegated(GLUED).at("198.51.100.2", wrong).plain();
+    net.resolve("example.com.", Rtype::NS);
+    assert_eq!(net.trace()[2..], ["example.com. NS @2", "example.com. NS @4"]);
+}
+
+#[test]
+fn iter_reclame_a_server_that_recurses_is_not_believed_that_a_name_does_not_exist() {
+    let recursor = |asked: &Asked| {
+        let mut bytes = asked.reply(Rcode::NXDOMAIN, vec![], vec![soa("example.com.", 900, 900)]);
+        bytes[2] &= !4;
+        Some(soon(bytes))
+    };
+    for _ in 0..4 {
+        works(delegated(TWO).at("192.0.2.66", recursor).recursor("192.0.2.66").plain());
+    }
+}
