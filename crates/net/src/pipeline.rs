@@ -163,7 +163,8 @@ fn steps(w: &Worker, snapshot: &Snapshot, p: &Packet<'_>, out: &mut [u8]) -> Out
             if !found.paused && (found.stale || (found.prefetch && limits.prefetch)) {
                 refresh(w, snapshot, p, &ask, name.lower().to_name());
             }
-            if !ask.q.rd() && snapshot.forwards.find(name, q.qtype).is_some() {
+            let forwarded = || snapshot.forwards.find(name, q.qtype).is_some();
+            if !ask.q.rd() && found.answer.rcode != Rcode::SERVFAIL && forwarded() {
                 ask.q.flags |= flag::RD; // Unbound answers with the flags it remembers: a forwarder's reply had RD
             }
             if found.stale {
