@@ -264,7 +264,7 @@ def test_a_redirect_goes_on_with_its_target(upstream: Upstream, start: Callable[
     found = explain(start(RULES + forward(upstream)), "moved.example")
     assert whats(found)[:4] == ["access", "local-zone", "cache", "begins"]
     assert found["told"]["answer"][0] == "moved.example. 3600 IN CNAME www.example.com."
-    assert found["told"]["answer"][1] == "www.example.com. 300 IN A 192.0.2.1"
+    assert "www.example.com. 300 IN A 192.0.2.1" in found["told"]["answer"][1:]
 
 
 def test_a_question_is_explained_and_then_known(upstream: Upstream, start: Callable[[str], Engine]) -> None:
