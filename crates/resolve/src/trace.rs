@@ -369,6 +369,10 @@ pub enum Turn {
     DoubtsGlue,
     /// The zone is sought anew from its parent.
     Parent,
+    /// The root servers among the hints that the root did not name.
+    Hints,
+    /// A server that serves parent and child answered for the child; the parent is sought by questions for name servers.
+    BothSides,
     /// The servers get to see the whole name from now on.
     WholeName,
 }

@@ -475,6 +475,10 @@ fn of_step(step: &Noted) -> (&'static str, &'static str, String, Data) {
                 Turn::Recursing => ("recursing", format!("servers of {zone} that only recurse are asked to")),
                 Turn::DoubtsGlue => ("doubts-glue", format!("the glue of {zone} led nowhere: its names are looked up")),
                 Turn::Parent => ("parent", format!("the servers of {zone} are sought anew from its parent")),
+                Turn::Hints => ("hints", "what the root named led nowhere: the other hints are asked".to_owned()),
+                Turn::BothSides => {
+                    ("both-sides", format!("the server answered for the child; is there a zone {zone} between?"))
+                }
                 Turn::WholeName => ("whole-name", format!("servers of {zone} get to see the whole name from now on")),
             };
             ("resolve", "turns", text, data([("zone", zone.into()), ("turn", word.into())]))

@@ -434,6 +434,7 @@ impl Mesh {
             hints.addrs.retain(|addr| !hunt.at.addrs.contains(addr));
             if !hints.addrs.is_empty() {
                 self.say(4, || "the root servers of the hints are asked".to_owned());
+                state.note(now, || Step::Turns { zone: zone.clone(), turn: Turn::Hints });
                 hunt.went_up.push(zone);
                 state.hunt = Some(hunt);
                 return self.arrive(now, state, hints);
@@ -664,6 +665,7 @@ impl Mesh {
         });
         let Some(cut) = cut else { return self.run_dry(now, state) };
         self.say(4, || format!("{}: name servers of {cut} are asked for, to find the parent", state.target));
+        state.note(now, || Step::Turns { zone: cut.clone(), turn: Turn::BothSides });
         if !self.want(&mut state, &cut, Rtype::NS) {
             return self.run_dry(now, state);
         }
