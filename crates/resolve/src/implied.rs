@@ -4,8 +4,10 @@
 //! looks at signatures (only sets that were proven are found, [`store::Store::denying`]) and decides no proof
 //! ([`dnssec::Denial`]).
 //!
-//! Names in an opt-out span may be unsigned delegations, so nothing follows for them but that there is no DS record (RFC 5155
-//! 9.2). DS denials are used even where `aggressive-nsec` is off, as in Unbound: they are our own questions.
+//! Names in an opt-out span may be unsigned delegations, so nothing follows for them but that no DS record leads there
+//! (RFC 5155 9.2). That is for our own questions, which look for the end of what is signed: a client who asks for the DS
+//! record of a name may mean one below such a delegation, which only the servers there know. DS denials are used even where
+//! `aggressive-nsec` is off, as in Unbound.
 
 use dnssec::{Budget, Denial, NoDs, Proof, Proven, Secure, Synthesis};
 use store::{Denying, Found, Millis, Security, Store};
@@ -53,7 +55,7 @@ pub(crate) fn implied(
             let answer = expand(store, encloser, name, qtype, now)?;
             return found_as(Rcode::NOERROR, vec![answer], None, &sets, &proof);
         }
-        None if ds => match denial.no_ds(name, &mut budget) {
+        None if ds && own => match denial.no_ds(name, &mut budget) {
             NoDs::Unsigned(proof) | NoDs::NoCut(proof) => (Rcode::NOERROR, proof),
             _ => return None,
         },

@@ -71,7 +71,10 @@ pub(crate) fn scrub(mut reply: Reply, qname: NameRef<'_>, qtype: Rtype, scope: &
     if links && let Some(found) = link(&mut reply.answer, &mut reply.authority, qname, qtype) {
         return Some(found);
     }
-    let answer = take(&mut reply.answer, |set| asked(set) || (covers(set, qtype) && set.owner.as_ref() == qname));
+    let mut answer = take(&mut reply.answer, |set| asked(set) || (covers(set, qtype) && set.owner.as_ref() == qname));
+    if qtype == Rtype::RRSIG {
+        unite(&mut answer);
+    }
     let positive = !answer.is_empty();
     let mut authority = reply.authority;
     let ended = authority.iter().any(|set| set.rtype == Rtype::SOA);
@@ -322,6 +325,20 @@ pub(crate) fn reunite(reply: &mut Reply, qtype: Rtype) {
             None if nth == 0 => reply.answer.push(stray),
             None => {}
         }
+    }
+}
+
+/// Signatures that were asked for came as a set for each type covered. Here they are one, as of any type (RFC 2181 5):
+/// what is remembered is found by owner and type.
+fn unite(answer: &mut Vec<Rrset>) {
+    if let Some((first, others)) = answer.split_first_mut() {
+        for other in others.iter() {
+            first.ttl = first.ttl.min(other.ttl);
+            other.rdata.iter().for_each(|rdata| {
+                first.make_mut().rdata.push(rdata);
+            });
+        }
+        answer.truncate(1);
     }
 }
 

@@ -235,3 +235,23 @@ fn rfc4035_3_1_1_signatures_travel_with_what_they_sign() {
         ["c. 300 CNAME", "c. 300 RRSIG", "t. 300 A", "t. 300 RRSIG"]
     );
 }
+
+#[test]
+fn rfc2181_5_signatures_asked_for_are_one_set_and_the_same_out_of_the_store() {
+    let mut net = FakeNet::new(forwards([zone(".", &[1])]), |asked| {
+        let sig = |covered: Rtype| {
+            let mut rdata = covered.0.to_be_bytes().to_vec();
+            rdata.extend_from_slice(&[8, 1, 0, 0, 1, 44, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 1, 2, 3]);
+            set(&asked.name(), 300, Rtype::RRSIG, &rdata)
+        };
+        let answer = vec![sig(Rtype::A), sig(Rtype::NS), sig(Rtype::SOA)];
+        soon(asked.render(&Answer { answer, ..Answer::new(Rcode::NOERROR) }))
+    });
+    for _ in 0..2 {
+        let told = net.resolve("c.", Rtype::RRSIG).answer;
+        assert_eq!((told.answer.len(), told.answer[0].rdata.len()), (1, 3));
+        let covered: Vec<u8> = told.answer[0].rdata.iter().map(|rdata| rdata[1]).collect();
+        assert_eq!(covered, [1, 2, 6]);
+    }
+    assert_eq!(net.sent.len(), 1);
+}

@@ -115,6 +115,17 @@ fn rfc5155_9_2_nothing_follows_for_names_in_an_opt_out_span_but_that_there_is_no
 }
 
 #[test]
+fn rfc5155_9_2_a_client_hears_of_ds_records_in_an_opt_out_span_from_those_who_know() {
+    let mut net = world("nsec3 optout").plain();
+    learn(&mut net);
+    net.resolve("example.com.", Rtype::MX);
+    let said = told(&mut net, "x.y.unsigned.example.com.", Rtype::DS);
+    assert_eq!((said.0, said.2), (Rcode::NXDOMAIN, false), "the zone below says so, not the span above");
+    let said = told(&mut net, "unsigned.example.com.", Rtype::DS);
+    assert_eq!((said.0, said.1, said.2), (Rcode::NOERROR, 0, false));
+}
+
+#[test]
 fn unsigned_delegations_are_known_from_the_names_beside_them() {
     for words in ["nsec", "nsec3"] {
         let mut net = world(words).plain();
