@@ -266,6 +266,18 @@ DIFFERENCES: tuple[Difference, ...] = (
         ),
     ),
     Difference(
+        what="CD, after others have been refused the same as bogus",
+        unbound="may answer SERVFAIL out of its cache",
+        runbound="the data",
+        why="RFC 4035 3.2.2: who sets CD checks for himself",
+        applies=lambda scene, ask, field, unbound, _: (
+            scene == "recursion"
+            and ask.cd
+            and field in ("rcode", "answer")
+            and unbound.fields.get("rcode") == "SERVFAIL"
+        ),
+    ),
+    Difference(
         what="AD beside CD",
         unbound="is set where the cache happens to hold that the answer is proven",
         runbound="the same; the caches differ in what they hold",
