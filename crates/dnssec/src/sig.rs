@@ -40,12 +40,17 @@ pub struct Rrsig<'a> {
 impl<'a> Rrsig<'a> {
     /// Reads record data; `None` when they are no signature.
     pub fn parse(rdata: &'a [u8]) -> Option<Rrsig<'a>> {
+        Rrsig::read(rdata).filter(|sig| !sig.signature.is_empty())
+    }
+
+    /// The same, were it cut after the signer's name.
+    fn read(rdata: &'a [u8]) -> Option<Rrsig<'a>> {
         let (fixed, rest) = rdata.split_at_checked(FIXED)?;
         let (signer, signature) = NameRef::split_from(rest).ok()?;
         let [c1, c2, algorithm, labels, t1, t2, t3, t4, e1, e2, e3, e4, i1, i2, i3, i4, k1, k2] = *fixed else {
             return None;
         };
-        (!signature.is_empty()).then_some(Rrsig {
+        Some(Rrsig {
             covered: Rtype(u16::from_be_bytes([c1, c2])),
             algorithm: Algorithm(algorithm),
             labels,
@@ -134,7 +139,7 @@ fn serial(a: u32, b: u32) -> i32 {
 pub fn signer(set: &Rrset) -> Option<NameRef<'_>> {
     set.sigs
         .iter()
-        .filter_map(Rrsig::parse)
+        .filter_map(Rrsig::read)
         .find(|sig| sig.covered == set.rtype && may_sign(sig.signer, set))
         .map(|sig| sig.signer)
 }

@@ -341,6 +341,22 @@ impl Proof {
     }
 }
 
+/// Why nothing at this name can be proven: the closest zone that is known has a chain of trust that breaks.
+pub(crate) fn broken(
+    trust: &Trust,
+    keys: &KeyCache,
+    stamp: Stamp,
+    (now, date): (Millis, u64),
+    name: NameRef<'_>,
+) -> Option<Why> {
+    let Begin::At(anchor) = trust.begin(name, date) else { return None };
+    let zones = name.ancestors().take_while(|zone| zone.is_subdomain_of(anchor.owner.as_ref()));
+    match zones.filter_map(|zone| keys.get(zone, now, stamp)).next() {
+        Some(Ground::Bogus(why)) => Some(why),
+        _ => None,
+    }
+}
+
 /// The work is used up.
 pub(crate) struct OverBudget;
 
@@ -514,12 +530,10 @@ impl Walk {
                     return Ok(());
                 }
                 let first = find(answer, next, Rtype::DS).or_else(|| find(answer, next, Rtype::CNAME));
+                let denials = answer.authority.iter().filter(|set| is_denial(set)).take(dnssec::budget::MAX_DENIALS);
                 let todo: Vec<Rrset> = match first {
-                    Some(set) => vec![set.clone()],
-                    None => {
-                        let denials = answer.authority.iter().filter(|set| is_denial(set));
-                        denials.take(dnssec::budget::MAX_DENIALS).cloned().collect()
-                    }
+                    Some(ds) if ds.rtype == Rtype::DS => vec![ds.clone()],
+                    cname => cname.into_iter().chain(denials).cloned().collect(),
                 };
                 *beside = Some(Beside { todo: todo.into_iter(), done: Vec::new(), spoilt: None });
             }
@@ -551,6 +565,24 @@ impl Walk {
                     _ => {
                         env.note(|| witness::ds(&ds, None));
                         Stage::Keys(next.clone(), Vouch::Ds(ds))
+                    }
+                }
+            }
+            // Out of a wildcard: then the name is not there, which is to be proven, or it hides a delegation.
+            Some(Rtype::CNAME) if done.first().is_some_and(|cname| cname.wildcard().is_some()) => {
+                let (Some((cname, denials)), wild) = (done.split_first(), Stage::Over(Ground::Keys(Arc::clone(keys))))
+                else {
+                    return Ok(());
+                };
+                let encloser = cname.wildcard().unwrap_or(next.as_ref());
+                let denial = Denial::new(keys.zone(), keys.bits(), denials, rules);
+                match denial.wildcard_answer(next.as_ref(), encloser, env.budget) {
+                    dnssec::Proof::Proven(_) => wild,
+                    dnssec::Proof::Insecure(reason) => insecure(env, next, Some(reason), cname.set().ttl),
+                    dnssec::Proof::OverBudget => return Err(OverBudget),
+                    dnssec::Proof::Bogus(reason) => {
+                        let why = Why::chain(Cause::Reason(reason), next, Rtype::DS);
+                        Stage::Over(Ground::Bogus(beside.spoilt.take().unwrap_or(why)))
                     }
                 }
             }

@@ -77,7 +77,7 @@ impl Mesh {
             }
             let root = Name::root();
             let apex = zone.as_ref().map_or(root.as_ref(), |zone| zone.name.as_ref());
-            if !matches!(key.qtype, Rtype::DS | Rtype::ANY)
+            if !matches!(key.qtype, Rtype::DS | Rtype::DNSKEY | Rtype::ANY)
                 && let Some((link, target)) = self.memory.link(target, apex, key, now)
             {
                 if key.qtype != Rtype::CNAME {
@@ -91,6 +91,9 @@ impl Mesh {
                     return self.conclude(now, state, link.answer, false, Some(left), link.security);
                 }
             }
+        }
+        if let Some(failure) = self.broken_chain(now, &state) {
+            return self.fail(now, *state, &failure);
         }
         (state.sends, state.last_fault) = (0, None);
         let Some(zone) = zone else {

@@ -367,6 +367,14 @@ impl Mesh {
         if may_go_on && (!state.waits.is_empty() || self.fetch(&mut state, &recursion, Some(1))) {
             return self.park(state);
         }
+        if may_go_on && state.servers.iter().any(|target| target.unsigned) {
+            // Those that leave signatures out may be all there is, and the zone below may have none.
+            state.hunt.iter_mut().for_each(|hunt| hunt.unsigned = true);
+            for target in state.servers.iter_mut().filter(|target| target.unsigned) {
+                (target.unsigned, target.tries) = (false, Tries::default());
+            }
+            return self.ask(now, state);
+        }
         let Some(mut hunt) = state.hunt.take() else {
             return self.fail(now, *state, &Failure::NotForwarded);
         };
@@ -383,14 +391,6 @@ impl Mesh {
             hunt.steps.whole = true;
             state.asks = (state.target.clone(), state.key.qtype);
             state.note(now, || Step::Turns { zone: hunt.at.zone.clone(), turn: Turn::Recursing });
-            state.hunt = Some(hunt);
-            return self.ask(now, state);
-        }
-        if may_go_on && state.servers.iter().any(|target| target.unsigned) {
-            hunt.unsigned = true;
-            for target in state.servers.iter_mut().filter(|target| target.unsigned) {
-                (target.unsigned, target.tries) = (false, Tries::default());
-            }
             state.hunt = Some(hunt);
             return self.ask(now, state);
         }

@@ -26,7 +26,7 @@ use crate::keycache::{Ground, Stamp};
 use crate::limits::{BOGUS_KEY_TTL, FAILURE_TTL};
 use crate::trace::Step;
 use crate::trust::Begin;
-use crate::validate::{Cause, Env, Next, OverBudget, Part, Proof, Why, is_denial};
+use crate::validate::{self, Cause, Env, Next, OverBudget, Part, Proof, Why, is_denial};
 use crate::why::{Failure, validation};
 
 /// An answer that is bogus, as it was when others were asked for it.
@@ -281,7 +281,7 @@ impl Mesh {
             let Proof { end, aa, left, .. } = *proof;
             return self.finish(now, *state, end, aa, None, left);
         };
-        if self.may_restart(now, &state) {
+        if why.cause != Cause::Unfetched && self.may_restart(now, &state) {
             return self.restart(now, state, proof, nth, &why);
         }
         let Proof { end, aa, left, .. } = *proof;
@@ -295,6 +295,18 @@ impl Mesh {
             None => (end, aa, left),
         };
         self.finish(now, *state, end, aa, None, left);
+    }
+
+    /// Why an answer would be bogus whatever it said: the chain to it is known to be broken. Who wants it as it is gets it.
+    pub(super) fn broken_chain(&self, now: Millis, state: &State) -> Option<Failure> {
+        let trust = state.forwards.trust().filter(|trust| !state.raw && !trust.permissive)?;
+        if state.clients.is_empty() || state.clients.iter().any(|client| client.cd) {
+            return None;
+        }
+        let stamp = Stamp { trust: trust.id(), version: trust.live().version(), epoch: state.epoch };
+        let date = now.saturating_add_signed(self.date_ahead) / 1000;
+        let why = validate::broken(trust, &self.keys, stamp, (self.memory.time(now), date), state.target.as_ref())?;
+        Some(Failure::bogus(&state.key, Some(&why), None))
     }
 
     /// Whether other servers may be asked for what is bogus. Who wants it as it is need not wait for that.

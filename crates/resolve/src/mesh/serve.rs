@@ -13,6 +13,7 @@ use wire::{Answer, Name, Rcode, Reply, Rtype};
 
 use super::prove::Refuted;
 use super::state::State;
+use super::wait::is_key;
 use super::{ClientId, Effect, Mesh};
 use crate::limits::{FAILURE_TTL, UNREACHABLE_TTL};
 use crate::memory::stale_answer;
@@ -80,6 +81,11 @@ impl Mesh {
                     let key = Key { name: state.target.clone(), qtype: Rtype::CNAME, ..state.key.clone() };
                     let ttl = message_ttl(&link.answer, Rtype::CNAME, &self.limits);
                     self.memory.keep(key, &link.answer, state.put(now, ttl, aa));
+                }
+                if state.raw && is_key(state.key.qtype) {
+                    // A name with an alias has no keys: that is the answer, for the proof alone.
+                    state.keep_from = usize::MAX;
+                    return self.conclude(now, state, link.answer, aa, None, Security::Unchecked);
                 }
                 state.note(now, || Step::Link { to: target.clone(), remembered: false });
                 self.follow(now, state, link, target);
