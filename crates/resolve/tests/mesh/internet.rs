@@ -292,7 +292,8 @@ impl Internet {
         sets
     }
 
-    fn answer(&mut self, asked: &Asked) -> Vec<(Millis, Fate)> {
+    /// What comes back for a packet.
+    pub(crate) fn answer(&mut self, asked: &Asked) -> Vec<(Millis, Fate)> {
         let ip = asked.server.ip();
         let (name, qtype) = (asked.query.qname.as_ref(), asked.query.qtype);
         let recurses = self.recursors.contains(&ip) || self.forwarders.contains(&ip);
@@ -337,7 +338,7 @@ impl Internet {
     }
 
     /// What a resolver makes of it: links are followed.
-    fn recurse(&self, name: NameRef<'_>, qtype: Rtype) -> Answer {
+    pub(crate) fn recurse(&self, name: NameRef<'_>, qtype: Rtype) -> Answer {
         let mut at = name.to_name();
         let mut links: Vec<Rrset> = Vec::new();
         let mut proofs: Vec<Rrset> = Vec::new();

@@ -3,6 +3,10 @@
 
 mod chains;
 mod chaos;
+#[allow(unreachable_pub)] // public for the fuzz targets, which are another crate
+#[path = "../../../../fuzz/src/conversation_checks.rs"]
+mod conversation_checks;
+mod conversations;
 mod corpus;
 mod crowd;
 mod dead;
