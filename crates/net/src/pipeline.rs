@@ -215,7 +215,8 @@ pub(crate) fn known(
     let stale = limits.serve_expired.then_some(limits.serve_expired_ttl_s);
     let forwards = &snapshot.forwards;
     let mut found = w.store.get(name, qtype, qclass, forwards.key_cd(cd), now, stale);
-    match found.as_ref().map(|found| Fit::of(found, forwards.trust().map(|trust| &**trust), cd)) {
+    let trust = forwards.trust().map(|trust| &**trust);
+    match found.as_ref().map(|found| Fit::of(found, trust, cd)) {
         Some(Fit::Unproven) => return Known::Maybe(None),
         // Stale ones are none: `servable`.
         Some(Fit::Bogus) => {
@@ -227,7 +228,7 @@ pub(crate) fn known(
     }
     match found {
         Some(found) if !found.stale => Known::Answer(found),
-        Some(found) if !servable(&found) => Known::Maybe(None),
+        Some(found) if !servable(&found, trust, cd) => Known::Maybe(None),
         Some(found) if found.paused || limits.serve_expired_client_timeout_ms == 0 => Known::Answer(found),
         other => Known::Maybe(other),
     }

@@ -141,18 +141,18 @@ impl Memory {
 
     /// Remembers a failure, unless something better is known: another worker may have had more luck, and
     /// what may be served after its time is of more use than a failure (RFC 8767 5).
-    pub(crate) fn keep_failure(&self, key: Key, answer: &Answer, put: Put, limits: &Limits) {
+    pub(crate) fn keep_failure(&self, key: Key, answer: &Answer, put: Put, limits: &Limits, trust: Option<&Trust>) {
         let stale = limits.serve_expired.then(|| oldest(limits));
         let better = self.store.get(key.name.as_ref(), key.qtype, key.qclass, key.cd, self.time(put.now), stale);
-        if better.is_none_or(|found| found.stale && !servable(&found)) {
+        if better.is_none_or(|found| found.stale && !servable(&found, trust, false)) {
             self.keep(key, answer, put);
         }
     }
 
     /// A search has failed. What is known is not searched for again for a while (a prefetch either). If it may be served after
     /// its time it is handed out, and its time may begin anew (`serve-expired-ttl-reset`), however old it is.
-    pub(crate) fn fall_back(&self, key: &Key, now: Millis, limits: &Limits) -> Option<Found> {
-        let found = self.last_resort(key, now, limits)?;
+    pub(crate) fn fall_back(&self, key: &Key, now: Millis, limits: &Limits, trust: Option<&Trust>) -> Option<Found> {
+        let found = self.last_resort(key, now, limits, trust)?;
         self.store.pause(key, self.time(now), FAILURE_TTL);
         if !found.stale {
             return None;
@@ -164,16 +164,16 @@ impl Memory {
     }
 
     /// What is known, fresh or of an age that may be served when nothing better can be had.
-    pub(crate) fn last_resort(&self, key: &Key, now: Millis, limits: &Limits) -> Option<Found> {
+    pub(crate) fn last_resort(&self, key: &Key, now: Millis, limits: &Limits, trust: Option<&Trust>) -> Option<Found> {
         let stale = limits.serve_expired.then(|| oldest(limits));
         let found = self.store.get(key.name.as_ref(), key.qtype, key.qclass, key.cd, self.time(now), stale);
-        found.filter(|found| !found.stale || servable(found))
+        found.filter(|found| !found.stale || servable(found, trust, false))
     }
 
     /// Whether something is known that may be served after its time, and is worth more than what is bogus.
-    pub(crate) fn has_stale(&self, key: &Key, now: Millis, limits: &Limits) -> bool {
+    pub(crate) fn has_stale(&self, key: &Key, now: Millis, limits: &Limits, trust: Option<&Trust>) -> bool {
         limits.serve_expired
-            && self.last_resort(key, now, limits).is_some_and(|found| found.security != Security::Bogus)
+            && self.last_resort(key, now, limits, trust).is_some_and(|found| found.security != Security::Bogus)
     }
 
     /// Seconds the answer to a question has left.
@@ -221,9 +221,10 @@ pub fn refused_answer(answer: &Answer) -> Answer {
     Answer { ede: answer.ede.clone(), ..Answer::new(Rcode::SERVFAIL) }
 }
 
-/// Whether an answer may be served after its time: never a failure, nor what validation found to be forged.
-pub fn servable(found: &Found) -> bool {
-    found.stale && found.answer.rcode != Rcode::SERVFAIL && found.security != Security::Bogus
+/// Whether an answer may be served after its time: never a failure, nor to who wants it proven what was not.
+pub fn servable(found: &Found, trust: Option<&Trust>, cd: bool) -> bool {
+    let forged = found.security == Security::Bogus;
+    found.stale && found.answer.rcode != Rcode::SERVFAIL && !forged && Fit::of(found, trust, cd) == Fit::Good
 }
 
 /// A stale answer as it is told to a client (RFC 8767 4; `serve-expired-reply-ttl`, `ede-serve-expired`).

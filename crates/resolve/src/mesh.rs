@@ -317,7 +317,8 @@ impl Mesh {
         if let Some(rcode) = unaskable(qtype, qclass) {
             return self.tell(vec![client], Answer::new(rcode), None);
         }
-        let stale = stale.filter(|found| self.limits.serve_expired && servable(found));
+        let trust = forwards.trust().map(|trust| &**trust);
+        let stale = stale.filter(|found| self.limits.serve_expired && servable(found, trust, cd));
         let at_once = |found: &Found| found.paused || self.limits.serve_expired_client_timeout_ms == 0;
         let mut key = key(forwards, name, qtype, qclass, cd);
         if let Some(found) = stale.as_ref().filter(|found| at_once(found)) {

@@ -152,7 +152,7 @@ impl Mesh {
         let failure = bogus.then(|| Failure::bogus(&state.key, whys(), end.answer.ede.as_ref()));
         let known = match &failure {
             Some(_) if state.keep_from == 0 && (self.limits.serve_expired || state.refresh) => {
-                self.memory.fall_back(&state.key, now, &self.limits)
+                self.memory.fall_back(&state.key, now, &self.limits, state.trust())
             }
             _ => None,
         };
@@ -183,7 +183,7 @@ impl Mesh {
         let name_of = |from: usize| state.chain.get(from).map_or(&state.target, |link| &link.name);
         let key_of = |from: usize| Key { name: name_of(from).clone(), ..state.key.clone() };
         // What is bogus takes the place of nothing that may be served after its time, not even a part of it (CVE-2026-46582).
-        let stale_at = |from: &usize| bogus && self.memory.has_stale(&key_of(*from), now, &self.limits);
+        let stale_at = |from: &usize| bogus && self.memory.has_stale(&key_of(*from), now, &self.limits, state.trust());
         let last_stale = (state.keep_from..=links).rev().find(stale_at);
         for from in state.keep_from..=links {
             if from == links && left.is_some() && trust.is_none() {
@@ -195,7 +195,8 @@ impl Mesh {
             if let (Some(failure), true) = (&failure, last_stale.is_some_and(|last| from <= last)) {
                 let security = security(from);
                 let ttl = trust.as_ref().map_or(FAILURE_TTL, |trust| trust.bogus_ttl_s);
-                self.memory.keep_failure(key_of(from), &failure.answer(), Put { ttl, security, ..put }, &self.limits);
+                let put = Put { ttl, security, ..put };
+                self.memory.keep_failure(key_of(from), &failure.answer(), put, &self.limits, state.trust());
                 continue;
             }
             let mut answer = whole(from);
@@ -246,7 +247,8 @@ impl Mesh {
             let failed = (!state.chain.is_empty()).then_some(&state.target);
             for name in asked.into_iter().chain(failed) {
                 let key = Key { name: name.clone(), ..state.key.clone() };
-                self.memory.keep_failure(key, &answer, state.put(now, ttl, false), &self.limits);
+                let put = state.put(now, ttl, false);
+                self.memory.keep_failure(key, &answer, put, &self.limits, state.trust());
             }
         }
         let lasts = failure.lasts() || matches!(failure, Failure::RecentlyFailed | Failure::Down(..));
@@ -258,7 +260,7 @@ impl Mesh {
             *failure == Failure::RecentlyFailed,
             None,
         );
-        let known = if tried { self.memory.fall_back(&state.key, now, &self.limits) } else { None };
+        let known = if tried { self.memory.fall_back(&state.key, now, &self.limits, state.trust()) } else { None };
         let clients = state.clients.iter().map(|client| client.id).collect();
         match state.stale.as_ref().or(known.as_ref()) {
             Some(found) => self.tell_stale(clients, found),
@@ -303,7 +305,9 @@ impl Mesh {
     /// (`serve-expired-ttl-reset`).
     pub(super) fn renewable(&self, now: Millis, state: &State) -> Option<Found> {
         let reset = self.limits.serve_expired_ttl_reset && state.keep_from == 0;
-        reset.then(|| self.memory.last_resort(&state.key, now, &self.limits))?.filter(|found| found.stale)
+        reset
+            .then(|| self.memory.last_resort(&state.key, now, &self.limits, state.trust()))?
+            .filter(|found| found.stale)
     }
 
     /// Serves an answer after its time.

@@ -17,6 +17,7 @@ use crate::forward::{ForwardZone, Forwards};
 use crate::limits::{Limits, PATIENT_DEADLINE};
 use crate::select::{Candidate, Tries};
 use crate::trace::Step;
+use crate::trust::Trust;
 use crate::validate::{Part, Proof};
 use crate::why::Fault;
 
@@ -202,6 +203,11 @@ impl State {
     pub(super) fn apex(&self) -> Option<&Name> {
         let forward = || self.zone.as_ref().map(|zone| &zone.name);
         self.hunt.as_ref().map(|hunt| &hunt.at.zone).or_else(forward)
+    }
+
+    /// What its answer is held against, if answers are.
+    pub(super) fn trust(&self) -> Option<&Trust> {
+        self.forwards.trust().map(|trust| &**trust)
     }
 
     /// Whether packets ask for the whole target.

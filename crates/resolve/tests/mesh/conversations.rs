@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use crate::conversation_checks::conversation;
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_servers_say_of_signed_zones_nobody_is_told_a_lie(data in proptest::collection::vec(any::<u8>(), 0..600)) {
