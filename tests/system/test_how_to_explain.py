@@ -124,4 +124,4 @@ def test_times_and_questions_hold_together(reader: Reader) -> None:
     sent = [step for step in steps if step["what"] == "asks"]
     heard = {step["data"]["server"] for step in steps if step["what"] == "hears"}
     assert heard <= {step["data"]["server"] for step in sent}
-    assert {step["data"]["why"] for step in sent} <= {"only", "fast", "unmeasured", "hedge", "same", "dead"}
+    assert {step["data"]["why"] for step in sent} <= {"only", "fast", "unmeasured", "hedge", "same", "dead", "explores"}

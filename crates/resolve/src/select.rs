@@ -459,7 +459,9 @@ impl Servers {
         let Some(taken) = of.get(chosen) else { return Choice::Only };
         let wait = |addr| self.known.get(&addr).map_or(self.limits.unknown_server_time, |health| health.wait);
         let living = of.iter().any(|candidate| !candidate.reserve && !self.dead(candidate.addr));
-        let left = |candidate: &&Candidate| candidate.tries.spent() < retry.max(1) && !(candidate.reserve && living);
+        let left = |candidate: &&Candidate| {
+            candidate.tries.spent() < retry.max(1) && !candidate.left_out && !(candidate.reserve && living)
+        };
         if of.iter().filter(left).count() <= 1 {
             return Choice::Only;
         }
@@ -471,6 +473,7 @@ impl Servers {
         let fastest = waits.iter().min().copied().unwrap_or(0);
         let among = waits.iter().filter(|wait| **wait <= fastest + RTT_BAND).count();
         match self.known.get(&taken.addr).and_then(|health| health.srtt) {
+            srtt if wait(taken.addr) > fastest + RTT_BAND => Choice::Explores { srtt },
             Some(srtt) => Choice::Fast { srtt, among },
             None => Choice::Unmeasured { among },
         }

@@ -322,6 +322,12 @@ pub enum Choice {
         /// How many were drawn from.
         among: usize,
     },
+    /// Others are faster. Now and then one that is slow, or that nobody has measured, is asked all the same, to see whether
+    /// that is still so (`EXPLORE_SHARE`).
+    Explores {
+        /// Its smoothed round-trip time, ms, if it was ever measured.
+        srtt: Option<u64>,
+    },
     /// All that are left did not answer lately; this one is tried all the same.
     Dead,
     /// It is asked beside another one that is later than usual, or whose replies do not fit.

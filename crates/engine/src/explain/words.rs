@@ -396,7 +396,7 @@ fn of_step(step: &Noted) -> (&'static str, &'static str, String, Data) {
                 ("why", why.into()),
                 ("wait_ms", (*wait).into()),
             ]);
-            if let Choice::Fast { srtt, .. } = choice {
+            if let Choice::Fast { srtt, .. } | Choice::Explores { srtt: Some(srtt) } = choice {
                 data.insert("srtt_ms", (*srtt).into());
             }
             if let Choice::Fast { among, .. } | Choice::Unmeasured { among } = choice {
@@ -634,6 +634,10 @@ fn chosen(choice: Choice) -> (&'static str, String) {
         Choice::Fast { srtt, among } => ("fast", format!("{srtt} ms, drawn from {among} that are as fast")),
         Choice::Unmeasured { among: 0 | 1 } => ("unmeasured", "nobody has measured it".to_owned()),
         Choice::Unmeasured { among } => ("unmeasured", format!("nobody has measured it, drawn from {among}")),
+        Choice::Explores { srtt: Some(srtt) } => {
+            ("explores", format!("slower at {srtt} ms; asked now and then to see"))
+        }
+        Choice::Explores { srtt: None } => ("explores", "others are fast; asked now and then to see".to_owned()),
         Choice::Dead => ("dead", "no server has answered lately".to_owned()),
         Choice::Hedge => ("hedge", "beside another that is later than usual".to_owned()),
         Choice::Race => ("race", "all are asked at once".to_owned()),

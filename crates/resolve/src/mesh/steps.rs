@@ -12,6 +12,8 @@ use super::hear::Heard;
 use super::state::{Flight, State};
 use super::{Mesh, Transport};
 use crate::forward::ForwardZone;
+use crate::recursion::Family;
+use crate::select::Candidate;
 use crate::trace::{Choice, Purpose, Said, Step};
 use crate::validate::{Part, Why, least};
 
@@ -23,11 +25,25 @@ impl Mesh {
         } else if state.flights.iter().any(|other| other.send != flight.send && other.pending()) {
             if self.limits.upstream_racing { Choice::Race } else { Choice::Hedge }
         } else {
-            self.servers.why(&state.candidates(false), index, self.retry(state))
+            self.servers.why(&self.considered(state, index), index, self.retry(state))
         };
         let (name, qtype) = state.asks.clone();
         let Flight { server, over, edns, silent_at, .. } = *flight;
         Step::Asks { server, over, edns, name, qtype, choice, wait: silent_at.unwrap_or(now).saturating_sub(now) }
+    }
+}
+
+impl Mesh {
+    /// The servers among which the one at `index` was chosen: those of its family, if that is preferred.
+    fn considered(&self, state: &State, index: usize) -> Vec<Candidate> {
+        let mut of = state.candidates(false);
+        let prefer = state.forwards.recursion().and_then(|recursion| recursion.prefer).filter(|_| state.hunt.is_some());
+        let is_of = |addr: SocketAddr, family| addr.is_ipv4() == (family == Family::V4);
+        let taken = of.get(index).map(|candidate| candidate.addr);
+        if let Some(family) = prefer.filter(|family| taken.is_some_and(|addr| is_of(addr, *family))) {
+            of.iter_mut().for_each(|candidate| candidate.left_out |= !is_of(candidate.addr, family));
+        }
+        of
     }
 }
 

@@ -179,6 +179,27 @@ fn a_server_is_chosen_by_its_time_or_because_nobody_knows_it() {
 }
 
 #[test]
+fn a_slow_authority_that_is_asked_to_see_whether_it_is_still_slow_is_told_as_such() {
+    let two = internet()
+        .more("com.", "example.com. NS ns.example.com.\nns.example.com. A 192.0.2.4")
+        .more("com.", "example.com. NS ns2.example.com.\nns2.example.com. A 192.0.2.5");
+    let records = "example.com. NS ns.example.com.\nexample.com. NS ns2.example.com.\nns.example.com. A 192.0.2.4\n\
+         ns2.example.com. A 192.0.2.5\n*.example.com. A 10.20.30.40";
+    let slow = |packet: &Asked| Some(vec![(300, Fate::Bytes(packet.address()))]);
+    let mut net = two.zone("example.com.", "192.0.2.4 192.0.2.5", records).at("192.0.2.5", slow).plain();
+    let mut seen = Vec::new();
+    for n in 0..200 {
+        let (_, notes) = net.explain(question(&format!("n{n}.example.com."), Rtype::A));
+        seen.extend(notes.iter().filter_map(|note| match note.step {
+            Step::Asks { server, choice, .. } if server.ip().to_string() == "192.0.2.5" => Some(choice),
+            _ => None,
+        }));
+    }
+    assert!(seen.iter().any(|choice| matches!(choice, Choice::Explores { .. })), "{seen:?}");
+    assert!(seen.iter().all(|choice| !matches!(choice, Choice::Fast { .. })), "{seen:?}");
+}
+
+#[test]
 fn what_is_wrong_with_servers_is_told_and_how_it_ends() {
     let mut asked = 0;
     let gets_worse = move |packet: &Asked| {
