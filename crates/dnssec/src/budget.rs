@@ -55,10 +55,14 @@ impl Budget {
         Budget { verifications, blocks, spent_verifications: 0, spent_blocks: 0 }
     }
 
-    /// Pays for one signature verification, before it is done.
-    pub(crate) fn verification(&mut self) -> Result<(), OverBudget> {
-        self.verifications = self.verifications.checked_sub(1).ok_or(OverBudget)?;
-        self.spent_verifications += 1;
+    /// Pays for one signature verification, before it is done. What cannot be paid in full uses up the rest.
+    pub(crate) fn verification(&mut self, cost: u32) -> Result<(), OverBudget> {
+        let Some(left) = self.verifications.checked_sub(cost) else {
+            self.verifications = 0;
+            return Err(OverBudget);
+        };
+        self.verifications = left;
+        self.spent_verifications = self.spent_verifications.saturating_add(cost);
         Ok(())
     }
 
@@ -98,7 +102,7 @@ mod tests {
     fn a_budget_ends_and_stays_at_its_end() {
         let mut budget = Budget::new(2, 10);
         assert_eq!(
-            (budget.verification(), budget.verification(), budget.verification()),
+            (budget.verification(1), budget.verification(1), budget.verification(1)),
             (Ok(()), Ok(()), Err(OverBudget))
         );
         assert_eq!((budget.hash(6), budget.hash(5), budget.hash(1)), (Ok(()), Err(OverBudget), Err(OverBudget)));

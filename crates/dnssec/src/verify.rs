@@ -171,7 +171,7 @@ impl<'a> Signers<'a> {
                 return Ok(true);
             }
             search.verifications += 1;
-            budget.verification()?;
+            budget.verification(key.algorithm.cost())?;
             if let Some(more) = data.len().checked_sub(FREE_OCTETS) {
                 budget.octets(more)?;
             }

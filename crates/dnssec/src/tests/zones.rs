@@ -108,8 +108,6 @@ fn rfc8624_every_algorithm_by_every_digest() {
             let budget = &mut Budget::default();
             let keys = by_ds(find(Rtype::DNSKEY), &ds, &Rules::default(), NOW, budget);
             match (algorithm, keys) {
-                (16, Keys::Insecure(reason)) => assert_eq!(reason, Reason::UnsupportedDsAlgorithm),
-                (16, other) => panic!("{other:?}"),
                 (_, Keys::Secure(keys)) => {
                     let txt = find(Rtype::TXT);
                     assert!(matches!(verify(txt, &keys, &Rules::default(), NOW, budget), Outcome::Secure(_)));
