@@ -44,7 +44,7 @@ pub(crate) fn implied(
         let hash = dnssec::nsec3::Hashes { iterations, salt }.hash(name, &mut budget).ok()?;
         Some(dnssec::nsec3::to_base32hex(&hash))
     })?;
-    let Denying { zone, sets, soa } = found;
+    let Denying { zone, sets, soa, left } = found;
     let sets: Vec<Secure> = sets.into_iter().filter_map(Secure::remembered).collect();
     // Each of them was proven under the rules in force, with the zone's own keys: their size was looked at then.
     let denial = Denial::new(zone.as_ref(), 0, &sets, &trust.rules);
@@ -53,18 +53,18 @@ pub(crate) fn implied(
         Some(Synthesis::NoData(proof)) => (Rcode::NOERROR, proof),
         Some(Synthesis::Wildcard { encloser, proof }) => {
             let answer = expand(store, encloser, name, qtype, now)?;
-            return found_as(Rcode::NOERROR, vec![answer], None, &sets, &proof);
+            return found_as(Rcode::NOERROR, vec![answer], None, left, &sets, &proof);
         }
         None if ds && own => match denial.no_ds(name, &mut budget) {
             NoDs::Unsigned(proof) | NoDs::NoCut(proof) => (Rcode::NOERROR, proof),
             _ => return None,
         },
-        None => return wildcard(store, (name, zone.as_ref()), qtype, (&denial, &sets), now, &mut budget),
+        None => return wildcard(store, (name, zone.as_ref()), qtype, (&denial, &sets, left), now, &mut budget),
     };
     if soa.is_none() && !(own && ds) {
         return None;
     }
-    found_as(rcode, Vec::new(), soa, &sets, &proof)
+    found_as(rcode, Vec::new(), soa, left, &sets, &proof)
 }
 
 /// The answer out of a wildcard of which nothing is known but that it is there (RFC 8198 5.3).
@@ -72,14 +72,14 @@ fn wildcard(
     store: &Store,
     (name, zone): (NameRef<'_>, NameRef<'_>),
     qtype: Rtype,
-    (denial, sets): (&Denial<'_>, &[Secure]),
+    (denial, sets, left): (&Denial<'_>, &[Secure], u32),
     now: Millis,
     budget: &mut Budget,
 ) -> Option<Found> {
     let above = name.ancestors().skip(1).take_while(|above| above.is_subdomain_of(zone)).take(MAX_DEPTH);
     let (encloser, answer) = above.filter_map(|above| Some((above, expand(store, above, name, qtype, now)?))).next()?;
     match denial.wildcard_answer(name, encloser, budget) {
-        Proof::Proven(proof) => found_as(Rcode::NOERROR, vec![answer], None, sets, &proof),
+        Proof::Proven(proof) => found_as(Rcode::NOERROR, vec![answer], None, left, sets, &proof),
         _ => None,
     }
 }
@@ -95,10 +95,17 @@ fn expand(store: &Store, encloser: NameRef<'_>, name: NameRef<'_>, qtype: Rtype,
 
 /// The answer with the sets that prove it. It ends with the first of them, and who is told of it counts its time by the SOA
 /// record (RFC 8198 5.4).
-fn found_as(rcode: Rcode, answer: Vec<Rrset>, soa: Option<Rrset>, sets: &[Secure], proof: &Proven) -> Option<Found> {
+fn found_as(
+    rcode: Rcode,
+    answer: Vec<Rrset>,
+    soa: Option<Rrset>,
+    left: u32,
+    sets: &[Secure],
+    proof: &Proven,
+) -> Option<Found> {
     let used = sets.iter().enumerate().filter(|(nth, _)| proof.used & 1 << nth != 0);
     let mut authority: Vec<Rrset> = soa.into_iter().chain(used.map(|(_, secure)| secure.set().clone())).collect();
-    let left = answer.iter().chain(&authority).map(|set| set.ttl).min()?.min(proof.ttl);
+    let left = answer.iter().chain(&authority).map(|set| set.ttl).min()?.min(proof.ttl).min(left);
     authority.iter_mut().filter(|set| set.rtype == Rtype::SOA).for_each(|soa| soa.ttl = left);
     let answer = Answer { answer, authority, ad: true, ..Answer::new(rcode) };
     let (security, prefetch_in) = (Security::Secure, left);

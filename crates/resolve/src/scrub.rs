@@ -91,11 +91,6 @@ pub(crate) fn scrub(mut reply: Reply, qname: NameRef<'_>, qtype: Rtype, scope: &
         _ => false,
     });
     authority.iter_mut().filter(|set| set.rtype == Rtype::SOA).for_each(|soa| negative(soa, limits));
-    // RFC 9077 3: what a denial proves is known no longer than the denial itself.
-    if let Some(most) = authority.iter().filter(|set| set.rtype == Rtype::SOA).map(|soa| soa.ttl).min() {
-        let proofs = authority.iter_mut().filter(|set| matches!(set.rtype, Rtype::NSEC | Rtype::NSEC3));
-        proofs.for_each(|proof| proof.ttl = proof.ttl.min(most));
-    }
     let mut additional = reply.additional;
     if !additional.is_empty() {
         let next: HashSet<NameRef<'_>> = answer.iter().chain(&authority).flat_map(leads_to).collect();

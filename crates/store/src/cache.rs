@@ -238,6 +238,9 @@ impl Store {
         let mut expires = now_s.saturating_add(put.ttl);
         let mut whole = true;
         let mut known: Option<Answer> = None;
+        // What a denial proves is known no longer than the denial itself (RFC 9077 3).
+        let soa = answer.authority.iter().filter(|set| set.rtype == Rtype::SOA);
+        let denied_ttl = soa.map(|soa| soa.ttl).min().unwrap_or(u32::MAX);
         for (nth, section) in sections.into_iter().enumerate().filter(|_| put.ttl > 0) {
             for (at, set) in section.iter().enumerate() {
                 if nth == 0 && is_made(answer.answer.get(..at).unwrap_or_default(), set) {
@@ -257,7 +260,7 @@ impl Store {
                 match self.intern(set, set.ttl, arrival) {
                     Some(interned) => {
                         if security == Security::Secure {
-                            self.note_proven(set, arrival);
+                            self.note_proven(set, denied_ttl.min(set.ttl), arrival);
                         }
                         expires = expires.min(interned.expires);
                         handles.push(interned.handle);
@@ -302,9 +305,9 @@ impl Store {
     }
 
     /// A proven set is remembered: what it says of names it does not bear is too.
-    fn note_proven(&self, set: &Rrset, arrival: Arrival) {
+    fn note_proven(&self, set: &Rrset, ttl: u32, arrival: Arrival) {
         if matches!(set.rtype, Rtype::NSEC | Rtype::NSEC3) {
-            self.denials.note(set, || self.epoch() == arrival.epoch);
+            self.denials.note(set, arrival.now_s.saturating_add(ttl), || self.epoch() == arrival.epoch);
         } else if let Some(wildcard) = denials::wildcard_of(set) {
             let (owner, rdata, sigs) = (wildcard, set.rdata.clone(), set.sigs.clone());
             let wildcard = Rrset::new(owner, set.rtype, set.class, set.ttl, rdata).with_sigs(sigs);

@@ -16,6 +16,7 @@
 //! **Octets** are bounded (`neg-cache-size`), counted with what the maps take beside the names. Who leaves is who came first
 //! and was of no use since it came, or since the last time it could have left.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,6 +53,8 @@ pub struct Denying {
     pub sets: Vec<Rrset>,
     /// The zone's SOA record as it stands beside negative answers, if it is known.
     pub soa: Option<Rrset>,
+    /// Seconds for which all of them deny what they deny.
+    pub left: u32,
 }
 
 /// How a zone hashes names, and the name to be hashed; `None` when that is too much work.
@@ -75,13 +78,22 @@ struct Inner {
     last: u64,
 }
 
-/// The entries of one zone. The flag says that an entry was of use.
+/// The entries of one zone.
 struct Zone {
     name: Name,
-    nsec: BTreeMap<Name, bool>,
-    nsec3: BTreeMap<Hashed, bool>,
+    nsec: BTreeMap<Name, Entry>,
+    nsec3: BTreeMap<Hashed, Entry>,
     /// Iterations and salt of the NSEC3 entries.
     chain: (u16, Box<[u8]>),
+}
+
+/// What is known of one owner.
+#[derive(Clone, Copy)]
+struct Entry {
+    /// The second until which its set denies: that of the SOA record it came with, if that ends before the set (RFC 9077 3).
+    until: u32,
+    /// It was of use since it came, or since it could have left.
+    used: bool,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -117,14 +129,14 @@ impl Denials {
         held.make_room();
     }
 
-    /// Puts in where a proven set stands, if it is one that denies. `still` says whether no flush came since it was asked for:
-    /// one that comes now forgets afterwards.
-    pub(crate) fn note(&self, set: &Rrset, still: impl FnOnce() -> bool) {
-        let Some((zone, entry, chain)) = entry(set) else { return };
+    /// Puts in where a proven set stands, if it is one that denies, to be used until this second. `still` says whether no
+    /// flush came since it was asked for: one that comes now forgets afterwards.
+    pub(crate) fn note(&self, set: &Rrset, until: u32, still: impl FnOnce() -> bool) {
+        let Some((zone, owner, chain)) = place(set) else { return };
         let mut held = self.inner.lock();
         if still() {
             self.some.store(true, Ordering::Relaxed);
-            held.insert(zone, entry, chain);
+            held.insert(zone, owner, until, chain);
         }
     }
 
@@ -144,7 +156,7 @@ impl Denials {
 }
 
 impl Inner {
-    fn insert(&mut self, zone: NameRef<'_>, owner: Owner, chain: Option<(u16, &[u8])>) {
+    fn insert(&mut self, zone: NameRef<'_>, owner: Owner, until: u32, chain: Option<(u16, &[u8])>) {
         let number = match self.numbers.get(&Borrowed(zone)) {
             Some(number) => *number,
             None => {
@@ -168,14 +180,15 @@ impl Inner {
             Owner::Name(name) => entries.nsec.get_mut(name),
             Owner::Hashed(hashed) => entries.nsec3.get_mut(hashed),
         };
-        if let Some(used) = before {
-            *used = true;
+        if let Some(entry) = before {
+            (entry.until, entry.used) = (entry.until.max(until), true);
             return;
         }
+        let entry = Entry { until, used: false };
         match &owner {
-            Owner::Name(name) => drop(entries.nsec.insert(name.clone(), false)),
-            Owner::Hashed(hashed) => drop(entries.nsec3.insert(*hashed, false)),
-        }
+            Owner::Name(name) => entries.nsec.insert(name.clone(), entry),
+            Owner::Hashed(hashed) => entries.nsec3.insert(*hashed, entry),
+        };
         self.octets += owner.octets();
         self.queue.push_back((number, owner));
         self.make_room();
@@ -186,11 +199,11 @@ impl Inner {
         while self.octets > self.limit {
             let Some((number, owner)) = self.queue.pop_front() else { return };
             let Some(zone) = self.zones.get_mut(&number) else { continue };
-            let used = match &owner {
+            let entry = match &owner {
                 Owner::Name(name) => zone.nsec.get_mut(name),
                 Owner::Hashed(hashed) => zone.nsec3.get_mut(hashed),
             };
-            if used.is_some_and(std::mem::take) {
+            if entry.is_some_and(|entry| std::mem::take(&mut entry.used)) {
                 self.queue.push_back((number, owner));
             } else {
                 self.remove(number, &owner);
@@ -230,18 +243,19 @@ impl Inner {
 
 impl Zone {
     /// The owner at or before a name.
-    fn before(&mut self, name: &Name) -> Option<Name> {
-        let (owner, used) = self.nsec.range_mut(..=name).next_back()?;
-        *used = true;
-        Some(owner.clone())
+    fn before(&mut self, name: &Name) -> Option<(Name, u32)> {
+        let (owner, entry) = self.nsec.range_mut(..=name).next_back()?;
+        entry.used = true;
+        Some((owner.clone(), entry.until))
     }
 
     /// The owner at or before a hash; the last stands before the first.
-    fn before_hash(&mut self, hashed: &Hashed) -> Option<Hashed> {
+    fn before_hash(&mut self, hashed: &Hashed) -> Option<(Hashed, u32)> {
         let last = || self.nsec3.last_key_value().map(|(owner, _)| *owner);
         let owner = self.nsec3.range(..=*hashed).next_back().map(|(owner, _)| *owner).or_else(last)?;
-        self.nsec3.get_mut(&owner).map(|used| *used = true)?;
-        Some(owner)
+        let entry = self.nsec3.get_mut(&owner)?;
+        entry.used = true;
+        Some((owner, entry.until))
     }
 }
 
@@ -258,11 +272,11 @@ fn zone_octets(zone: NameRef<'_>) -> usize {
     ZONE_BYTES + 2 * zone.len()
 }
 
-/// What an entry is made of: the zone that signed the set, what it is found by, and for NSEC3 how its chain hashes.
-type Entry<'s> = (NameRef<'s>, Owner, Option<(u16, &'s [u8])>);
+/// Where a set has its place: the zone that signed it, what it is found by, and for NSEC3 how its chain hashes.
+type Place<'s> = (NameRef<'s>, Owner, Option<(u16, &'s [u8])>);
 
-/// The entry of a set; `None` if it denies nothing, or not what its owner's name says.
-fn entry(set: &Rrset) -> Option<Entry<'_>> {
+/// The place of a set; `None` if it denies nothing, or not what its owner's name says.
+fn place(set: &Rrset) -> Option<Place<'_>> {
     let (fixed, rest) = set.sigs.first()?.split_first_chunk::<18>()?;
     let [c0, c1, _, labels, ..] = *fixed;
     let (zone, _) = NameRef::split_from(rest).ok()?;
@@ -332,39 +346,75 @@ impl Store {
             let chain = (!zone.nsec3.is_empty()).then(|| zone.chain.clone());
             (number, zone.name.clone(), chain)
         };
-        let sets = self.by_name(number, zone.as_ref(), name, now_s).or_else(|| {
+        let found = Finding { store: self, number, zone: zone.as_ref(), now_s, until: Cell::new(u32::MAX) };
+        let sets = found.by_name(name).or_else(|| {
             let (iterations, salt) = chain?;
-            self.by_hash(number, zone.as_ref(), name, now_s, &mut |name| hash(iterations, &salt, name))
+            found.by_hash(name, &mut |name| hash(iterations, &salt, name))
         })?;
+        let left = found.until.get().saturating_sub(now_s);
         let soa = self.find_set(zone.as_ref(), Rtype::SOA, Class::IN, Kind::new(false).negative(), proven(now_s));
-        Some(Denying { zone, sets, soa })
+        Some(Denying { zone, sets, soa, left })
     }
 
     /// A set that signatures proved, if it is in its time: `*.example.` is what a wildcard's answers are made of.
     pub fn proven_set(&self, name: NameRef<'_>, rtype: Rtype, now: Millis) -> Option<Rrset> {
         self.find_set(name, rtype, Class::IN, Kind::new(false), proven(second(now)))
     }
+}
+
+/// A look-up in one zone.
+struct Finding<'f> {
+    store: &'f Store,
+    number: u64,
+    zone: NameRef<'f>,
+    now_s: u32,
+    /// When the first of the entries used ends.
+    until: Cell<u32>,
+}
+
+impl Finding<'_> {
+    fn before(&self, name: &Name) -> Option<(Name, u32)> {
+        self.store.denials.inner.lock().zones.get_mut(&self.number)?.before(name)
+    }
+
+    fn before_hash(&self, hashed: &Hashed) -> Option<(Hashed, u32)> {
+        self.store.denials.inner.lock().zones.get_mut(&self.number)?.before_hash(hashed)
+    }
+
+    /// The set of an entry. One that is over, or whose set is there no more, is forgotten.
+    fn set(&self, owner: Owner, until: u32) -> Option<Rrset> {
+        let set = match &owner {
+            _ if until <= self.now_s => None,
+            Owner::Name(name) => {
+                let kind = if name.as_ref() == self.zone { Kind::new(false).apex() } else { Kind::new(false) };
+                self.store.find_set(name.as_ref(), Rtype::NSEC, Class::IN, kind, proven(self.now_s))
+            }
+            Owner::Hashed(hashed) => {
+                let mut name = NameBuf::root();
+                name.push_label(hashed).and_then(|()| name.push_name(self.zone)).ok()?;
+                let read = proven(self.now_s);
+                self.store.find_set(name.as_ref(), Rtype::NSEC3, Class::IN, Kind::new(false), read)
+            }
+        };
+        match &set {
+            Some(_) => self.until.set(self.until.get().min(until)),
+            None => self.store.denials.inner.lock().drop_one(self.number, &owner),
+        }
+        set
+    }
 
     /// NSEC: the set before the name; and if that does not stand at the name, the one before the wildcard that might make it.
-    fn by_name(&self, number: u64, zone: NameRef<'_>, name: NameRef<'_>, now_s: u32) -> Option<Vec<Rrset>> {
-        let before = |name: &Name| self.denials.inner.lock().zones.get_mut(&number)?.before(name);
-        let at = |owner: &Name| {
-            let kind = if owner.as_ref() == zone { Kind::new(false).apex() } else { Kind::new(false) };
-            self.find_set(owner.as_ref(), Rtype::NSEC, Class::IN, kind, proven(now_s))
-        };
-        let owner = before(&name.to_name())?;
-        let Some(first) = at(&owner) else {
-            self.denials.inner.lock().drop_one(number, Owner::Name(owner));
-            return None;
-        };
+    fn by_name(&self, name: NameRef<'_>) -> Option<Vec<Rrset>> {
+        let (owner, until) = self.before(&name.to_name())?;
+        let first = self.set(Owner::Name(owner.clone()), until)?;
+        let next = NameRef::split_from(first.rdata.first()?).ok()?.0.to_name();
         let mut sets = vec![first];
         if owner.as_ref() != name {
-            let next = sets.first().and_then(|set| NameRef::split_from(set.rdata.first()?).ok())?.0.to_name();
             let shows =
                 |above: NameRef<'_>| owner.as_ref().is_subdomain_of(above) || next.as_ref().is_subdomain_of(above);
             let wildcard = wildcard_below(name.ancestors().skip(1).find(|above| shows(*above))?)?;
-            let other = before(&wildcard).filter(|other| *other != owner);
-            sets.extend(other.and_then(|other| at(&other)));
+            let other = self.before(&wildcard).filter(|(other, _)| *other != owner);
+            sets.extend(other.and_then(|(other, until)| self.set(Owner::Name(other), until)));
         }
         Some(sets)
     }
@@ -372,51 +422,34 @@ impl Store {
     /// NSEC3: the closest encloser proof (RFC 5155 8.3), and the set at or before the wildcard below the encloser. Where no
     /// encloser is known, what comes before each name, for one of them may be all that a wildcard's answer needs (RFC 5155
     /// 8.8).
-    fn by_hash(
-        &self,
-        number: u64,
-        zone: NameRef<'_>,
-        name: NameRef<'_>,
-        now_s: u32,
-        hash: &mut dyn FnMut(NameRef<'_>) -> Option<Hashed>,
-    ) -> Option<Vec<Rrset>> {
-        let before = |hashed: &Hashed| self.denials.inner.lock().zones.get_mut(&number)?.before_hash(hashed);
-        let at = |hashed: &Hashed| {
-            let mut owner = NameBuf::root();
-            owner.push_label(hashed).and_then(|()| owner.push_name(zone)).ok()?;
-            let set = self.find_set(owner.as_ref(), Rtype::NSEC3, Class::IN, Kind::new(false), proven(now_s));
-            if set.is_none() {
-                self.denials.inner.lock().drop_one(number, Owner::Hashed(*hashed));
-            }
-            set
-        };
-        let mut closers: Vec<Hashed> = Vec::new();
-        for encloser in name.ancestors().take_while(|above| above.is_subdomain_of(zone)) {
+    fn by_hash(&self, name: NameRef<'_>, hash: &mut dyn FnMut(NameRef<'_>) -> Option<Hashed>) -> Option<Vec<Rrset>> {
+        let set = |(owner, until): &(Hashed, u32)| self.set(Owner::Hashed(*owner), *until);
+        let mut closers: Vec<(Hashed, u32)> = Vec::new();
+        for encloser in name.ancestors().take_while(|above| above.is_subdomain_of(self.zone)) {
             let hashed = hash(encloser)?;
-            let owner = before(&hashed)?;
-            if owner != hashed {
-                closers.push(owner);
+            let found = self.before_hash(&hashed)?;
+            if found.0 != hashed {
+                closers.push(found);
                 continue;
             }
-            let mut sets = vec![at(&owner)?];
+            let mut sets = vec![set(&found)?];
             if let Some(closer) = closers.last() {
                 let wildcard = hash(wildcard_below(encloser)?.as_ref())?;
-                let mut others = vec![*closer];
-                others.extend(before(&wildcard).filter(|other| other != closer));
-                sets.extend(others.iter().filter(|other| **other != owner).filter_map(at));
+                let other = self.before_hash(&wildcard).filter(|other| other != closer);
+                sets.extend([*closer].iter().chain(&other).filter(|other| **other != found).filter_map(set));
             }
             return Some(sets);
         }
         closers.dedup();
-        Some(closers.iter().take(MAX_CLOSERS).filter_map(at).collect())
+        Some(closers.iter().take(MAX_CLOSERS).filter_map(set).collect())
     }
 }
 
 impl Inner {
     /// Forgets an entry whose set is there no more: it would stand before others that are.
-    fn drop_one(&mut self, number: u64, owner: Owner) {
-        self.remove(number, &owner);
-        self.queue.retain(|(zone, other)| *zone != number || *other != owner);
+    fn drop_one(&mut self, number: u64, owner: &Owner) {
+        self.remove(number, owner);
+        self.queue.retain(|(zone, other)| *zone != number || other != owner);
     }
 }
 

@@ -72,8 +72,19 @@ fn rfc8198_5_the_set_before_the_name_and_the_one_before_its_wildcard_are_found()
         assert_eq!(owners(found(&store, asked, false, at(NOW, 1))), expect, "{asked}");
     }
     let ttl = found(&store, "a.example.", false, at(NOW, 100)).unwrap();
-    assert_eq!((ttl.sets[0].ttl, ttl.soa.unwrap().ttl), (800, 800));
+    assert_eq!((ttl.sets[0].ttl, ttl.soa.unwrap().ttl, ttl.left), (800, 800, 800));
     assert_eq!(owners(found(&store, "a.example.", false, at(NOW, 900))), "nothing");
+}
+
+#[test]
+fn rfc9077_3_nothing_is_denied_for_longer_than_the_denial_was_good() {
+    let store = empty();
+    deny(&store, "example.", "example. 9000 NSEC b.example. NS SOA NSEC", Security::Secure, NOW);
+    let left = |after| found(&store, "a.example.", false, at(NOW, after)).map(|found| (found.sets[0].ttl, found.left));
+    assert_eq!((left(0), left(899), left(900)), (Some((9000, 900)), Some((8101, 1)), None));
+    // Another denial brought it again.
+    deny(&store, "example.", "example. 9000 NSEC b.example. NS SOA NSEC", Security::Secure, at(NOW, 1_000));
+    assert_eq!(left(1_000), Some((8000, 900)));
 }
 
 #[test]
