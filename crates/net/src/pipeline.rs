@@ -82,7 +82,7 @@ fn steps(w: &Worker, snapshot: &Snapshot, p: &Packet<'_>, out: &mut [u8]) -> Out
     }
 
     // 3. Header, question, OPT.
-    let q = match Query::parse(p.bytes) {
+    let mut q = match Query::parse(p.bytes) {
         Ok(q) => q,
         Err(reject) => return rejected(w, serve, p, &reject, out),
     };
@@ -93,6 +93,9 @@ fn steps(w: &Worker, snapshot: &Snapshot, p: &Packet<'_>, out: &mut [u8]) -> Out
     w.stats.query(&q, tcp, client.is_ipv6());
     if serve.log_queries {
         w.log.line(tag(serve, Level::Query), w.id, &lines::query(client, &q));
+    }
+    if !serve.limits.edns_do && q.do_bit() {
+        q.edns = None; // there are no signatures to be had; as in Unbound nothing is said of EDNS either
     }
     let mut ask = Asked { q, limit: udp_limit(serve, p, &q), tcp, cookie: None };
     if serve.answer_cookie && q.edns.is_some_and(|edns| edns.bad_cookie) {

@@ -16,13 +16,14 @@
 
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hashbrown::DefaultHashBuilder;
 use parking_lot::Mutex;
 use wire::{Answer, Class, Name, NameRef, Rcode, RdataSet, Rrset, RrsetData, Rtype};
 
 use crate::Millis;
+use crate::cuts::Cuts;
 use crate::denials::{self, Denials};
 use crate::message::{Fixed, GENERATIONS, Handle, Handles, Key, Message, Parts, ede};
 use crate::sets::{Kind, KnownSet, Security, Set, Trust, Verdict, contradicts};
@@ -120,8 +121,8 @@ pub struct Store {
     hasher: DefaultHashBuilder,
     sizes: Mutex<Sizes>,
     epoch: AtomicU64,
-    /// Whether an NXDOMAIN that is Secure was ever stored: until then nobody need look for one.
-    cuts: AtomicBool,
+    /// Names whose NXDOMAIN was proven.
+    cuts: Cuts,
 }
 
 /// A set with its place.
@@ -160,7 +161,7 @@ impl Store {
             hasher: DefaultHashBuilder::default(),
             sizes: Mutex::new(sizes),
             epoch: AtomicU64::new(0),
-            cuts: AtomicBool::new(false),
+            cuts: Cuts::new(),
         }
     }
 
@@ -297,7 +298,7 @@ impl Store {
         let message =
             (whole && ttl > 0 && handles.len() <= usize::from(u16::MAX)).then(|| Message::new(&key, &fixed, &parts));
         if message.is_some() && answer.rcode == Rcode::NXDOMAIN && put.security == Security::Secure {
-            self.cuts.store(true, Ordering::Relaxed);
+            self.cuts.note(self.hash_name(key.name.as_ref(), key.qclass));
         }
         let known = known.filter(|_| message.is_some());
         self.replace(&key, hash, message, put.epoch);
@@ -392,10 +393,11 @@ impl Store {
         cd: bool,
         now: Millis,
     ) -> Option<Found> {
-        if !self.cuts.load(Ordering::Relaxed) {
+        if self.cuts.is_empty() {
             return None;
         }
-        name.ancestors().skip(1).take_while(|above| above.len() > apex.len()).find_map(|above| {
+        let above = name.ancestors().skip(1).take_while(|above| above.len() > apex.len());
+        above.filter(|above| self.cuts.may_have(self.hash_name(*above, class))).find_map(|above| {
             CUT_TYPES.iter().find_map(|qtype| {
                 let found = self.get(above, *qtype, class, cd, now, None)?;
                 let cut = found.answer.rcode == Rcode::NXDOMAIN
@@ -601,6 +603,10 @@ impl Store {
             paused: now_s < parts.paused_until,
             security,
         })
+    }
+
+    fn hash_name(&self, name: NameRef<'_>, class: Class) -> u64 {
+        self.hash(name, Rtype(0), class, 0)
     }
 
     pub(crate) fn hash(&self, name: NameRef<'_>, rtype: Rtype, class: Class, kind: u8) -> u64 {

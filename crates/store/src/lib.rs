@@ -39,6 +39,7 @@
 
 pub mod answers;
 pub mod cache;
+mod cuts;
 pub mod denials;
 pub mod dump;
 mod flush;

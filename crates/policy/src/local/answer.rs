@@ -76,9 +76,12 @@ impl Asked<'_> {
         self.store.node(self.store.find_node(self.enclosing.zone, self.walk, labels)?)
     }
 
-    /// The first RRset that has the type asked for or is a CNAME.
+    /// The first RRset that has the type asked for or is a CNAME; but beside a CNAME may stand its NSEC record (RFC 4035 2.5).
     fn matching(&self, node: &Node) -> Option<&Set> {
-        self.store.sets_of(node).find(|set| set.rtype == self.q.qtype || set.rtype == Rtype::CNAME)
+        let first = |fits: &dyn Fn(Rtype) -> bool| self.store.sets_of(node).find(|set| fits(set.rtype));
+        let asked = |rtype| rtype == self.q.qtype;
+        let nsec = if asked(Rtype::NSEC) { first(&asked) } else { None };
+        nsec.or_else(|| first(&|rtype| asked(rtype) || rtype == Rtype::CNAME))
     }
 
     fn by_data(&self, set: &Set) -> Verdict {

@@ -77,7 +77,8 @@ impl Mesh {
             }
             let root = Name::root();
             let apex = zone.as_ref().map_or(root.as_ref(), |zone| zone.name.as_ref());
-            if !matches!(key.qtype, Rtype::DS | Rtype::DNSKEY | Rtype::ANY)
+            // Beside a CNAME stand its own NSEC record and signatures (RFC 4035 2.5).
+            if !matches!(key.qtype, Rtype::DS | Rtype::DNSKEY | Rtype::ANY | Rtype::NSEC | Rtype::RRSIG)
                 && let Some((link, target)) = self.memory.link(target, apex, key, now)
             {
                 if key.qtype != Rtype::CNAME {
@@ -339,7 +340,7 @@ impl Mesh {
         // An authority is asked for what it has; one that only recurses, as a last resort, to recurse.
         let recurse = state.hunt.as_ref().is_none_or(|hunt| hunt.recursing);
         let flags = if recurse { flag::RD } else { 0 } | if self.passes_cd(state) { flag::CD } else { 0 };
-        let edns = how.edns.then_some((self.limits.edns_buffer_size, true));
+        let edns = how.edns.then_some((self.limits.edns_buffer_size, self.limits.edns_do));
         let name = cased.unwrap_or(&state.asks.0).as_ref();
         let mut buffer = [0; MAX_QUERY];
         let len = wire::question(&mut buffer, id, flags, name, state.asks.1, Class::IN, edns);
