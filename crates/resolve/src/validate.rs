@@ -730,10 +730,6 @@ impl Check {
             };
             vec![proof]
         } else {
-            // Nobody signs the code: what is proven to be there is there, whatever it says.
-            if part.answer.rcode == Rcode::NXDOMAIN {
-                part.answer.rcode = Rcode::NOERROR;
-            }
             let wild = self.wild.iter();
             wild.map(|(owner, above)| denial.wildcard_answer(owner.as_ref(), above.as_ref(), env.budget)).collect()
         };

@@ -122,7 +122,7 @@ fn cve_2012_1033_nobody_keeps_a_delegation_alive_by_repeating_or_changing_it() {
 }
 
 #[test]
-fn ghost_glue_what_the_child_says_is_told_once_and_kept_for_as_long_as_the_delegation() {
+fn cve_2026_42955_what_the_child_says_is_told_once_and_kept_for_as_long_as_the_delegation() {
     let store = empty();
     beside(&Fill { authoritative: false, ..Fill::new(&store, NOW) }, 2, "ns.gone.example. 4 A 192.0.2.1", 4);
     let own = Answer { answer: sets("ns.gone.example. 7200 A 192.0.2.1"), ..Answer::default() };
