@@ -54,9 +54,9 @@ class Trusting:
         """Makes a negative trust anchor."""
         assert self.call("POST", "/dnssec/negative-anchors", {"name": name, "seconds": seconds})[0] == 201
 
-    def ask(self, name: str) -> tuple[str, bool, set[int]]:
+    def ask(self, name: str, *, cd: bool = False) -> tuple[str, bool, set[int]]:
         """Response code, AD, and the numbers of the extended errors."""
-        reply = exchange(Ask(name, edns=Edns(do=True)), self.resolver.at, 10)
+        reply = exchange(Ask(name, cd=cd, edns=Edns(do=True)), self.resolver.at, 10)
         assert reply is not None
         message = dns.message.from_wire(reply)
         codes = {int(option.code) for option in message.options if isinstance(option, dns.edns.EDEOption)}
@@ -69,14 +69,15 @@ class Trusting:
 
 
 @pytest.fixture
-def trusting(tmp_path: Path) -> Iterator[Trusting]:
+def trusting(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Trusting]:
+    """Indirect parameters are more lines of the configuration."""
     port = free_port()
     anchors = tmp_path / "root.key"
     anchors.write_text(anchor(load(loopback=True)))
     with Lab(tmp_path / "lab") as lab:
         body = (
             f'    api-port: {port}\n    ede: yes\n    module-config: "validator iterator"\n'
-            f'    auto-trust-anchor-file: "{anchors}"\n'
+            f'    auto-trust-anchor-file: "{anchors}"\n{getattr(request, "param", "")}'
             f'forward-zone:\n    name: "."\n    forward-addr: 127.0.0.1@{lab.port}\n'
         )
         with Resolver(body, tmp_path / "resolver", env={"RUNBOUND_API_KEY": KEY}) as resolver:
@@ -141,3 +142,15 @@ def test_rfc8509_3_names_that_ask_for_the_roots_keys_are_answered_by_what_is_tru
     ):
         for time_ in ("first", "out of the cache"):
             assert trusting.ask(f"root-key-sentinel-{label}.any.nsec3.lab.")[0] == code, f"{label} {time_}"
+
+
+@pytest.mark.parametrize(
+    ("trusting", "code"),
+    [("", "NOERROR"), ("    ignore-cd-flag: yes\n", "SERVFAIL")],
+    indirect=["trusting"],
+    ids=["CD is heard", "CD is ignored"],
+)
+def test_rfc4035_3_2_2_bogus_data_are_for_who_sets_cd_unless_ignore_cd_flag(trusting: Trusting, code: str) -> None:
+    for _ in ("from the servers", "from the cache"):
+        assert trusting.ask(BROKEN, cd=True)[:2] == (code, False)
+        assert trusting.ask(BROKEN)[0] == "SERVFAIL"

@@ -424,7 +424,6 @@ fn limits_of(document: &Document) -> resolve::Limits {
         harden_below_nxdomain: cache.harden_below_nxdomain,
         scrub_promiscuous: cache.scrub_promiscuous,
         scrub_ns: cache.scrub_ns as usize,
-        scrub_cname: cache.scrub_cname as usize,
         scrub_rrsig: cache.scrub_rrsig as usize,
         harden_unknown_additional: cache.harden_unknown_additional,
         harden_unverified_glue: cache.harden_unverified_glue,
@@ -627,7 +626,7 @@ mod tests {
         (out.caps_for_id, out.infra_keep_probing, out.upstream_racing) = (true, true, true);
         (cache.serve_expired, cache.serve_expired_ttl_reset, cache.ede_serve_expired) = (true, true, true);
         (cache.prefetch, cache.harden_below_nxdomain, cache.scrub_promiscuous) = (true, false, false);
-        (cache.scrub_ns, cache.scrub_cname, cache.scrub_rrsig, out.max_global_quota) = (21, 22, 23, 24);
+        (cache.scrub_ns, cache.scrub_rrsig, out.max_global_quota) = (21, 23, 24);
         (cache.harden_unknown_additional, cache.harden_unverified_glue, out.edns_do) = (true, true, false);
         (cache.serve_expired_ttl, cache.serve_expired_reply_ttl, cache.serve_expired_client_timeout) = (13, 14, 15);
         (cache.max_ttl, cache.min_ttl, cache.max_negative_ttl, cache.min_negative_ttl) = (16, 17, 18, 19);
@@ -651,7 +650,6 @@ mod tests {
             harden_below_nxdomain: false,
             scrub_promiscuous: false,
             scrub_ns: 21,
-            scrub_cname: 22,
             scrub_rrsig: 23,
             harden_unknown_additional: true,
             harden_unverified_glue: true,

@@ -159,7 +159,7 @@ fn steps(w: &Worker, snapshot: &Snapshot, p: &Packet<'_>, out: &mut [u8]) -> Out
     // 6. The cache.
     let now = w.cache_ms();
     let limits = &serve.limits;
-    let stale = match known(w, snapshot, name, q.qtype, q.qclass, q.cd(), now) {
+    let stale = match known(w, snapshot, name, q.qtype, q.qclass, cd(snapshot, &q), now) {
         Known::Maybe(stale) => stale,
         Known::Answer(found) => {
             w.stats.proven(found.security, found.answer.rcode);
@@ -240,17 +240,22 @@ pub(crate) fn known(
 /// Has an answer that was served looked for again, for the next who asks.
 fn refresh(w: &Worker, snapshot: &Snapshot, p: &Packet<'_>, ask: &Asked, name: Name) {
     w.stats.prefetch.add(1);
-    let question = question(ask, name);
+    let question = question(snapshot, ask, name);
     w.with_mesh(|mesh| {
         w.stats.list(mesh.queries() as u64);
         mesh.prefetch(p.received_us / 1_000, &snapshot.forwards, question);
     });
 }
 
+/// Whether the client takes what fails validation, and may (`ignore-cd-flag`).
+fn cd(snapshot: &Snapshot, q: &Query) -> bool {
+    q.cd() && !snapshot.forwards.trust().is_some_and(|trust| trust.ignore_cd)
+}
+
 /// What the mesh is asked.
-fn question(ask: &Asked, name: Name) -> Question {
+fn question(snapshot: &Snapshot, ask: &Asked, name: Name) -> Question {
     let (qtype, qclass) = (ask.q.qtype, ask.q.qclass);
-    Question { name, qtype, qclass, cd: ask.q.cd(), rd: ask.q.rd(), patient: ask.tcp }
+    Question { name, qtype, qclass, cd: cd(snapshot, &ask.q), rd: ask.q.rd(), patient: ask.tcp }
 }
 
 #[expect(clippy::too_many_arguments, reason = "all a client leaves behind while it waits")]
@@ -286,7 +291,7 @@ fn wait(
         alias,
     });
     drop(pending);
-    let question = question(ask, target);
+    let question = question(snapshot, ask, target);
     w.with_mesh(|mesh| {
         #[cfg(test)]
         tests::maybe_panic(&ask.q, b"panic-asking");

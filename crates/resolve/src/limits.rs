@@ -158,9 +158,6 @@ pub const MAX_GLOBAL_QUOTA: u32 = 200;
 /// Default of the name servers of one delegation that are looked at (`iter-scrub-ns`). The largest real ones have 13; a
 /// referral with a thousand is work for us and for whom it names (NRDelegationAttack, CVE-2022-3204).
 pub const MAX_DP_NAMES: usize = 20;
-/// Default of the links taken from one reply (`iter-scrub-cname`): what follows is asked for. A reply with thousands costs
-/// its reader time and memory.
-pub const SCRUB_CNAME: usize = 11;
 /// Name servers of one delegation at all, where the set is signed and cannot be cut.
 pub const MAX_SIGNED_DP_NAMES: usize = 64;
 /// Addresses of one delegation that are asked. Root and TLDs have up to 26.
@@ -217,8 +214,6 @@ pub struct Limits {
     pub scrub_promiscuous: bool,
     /// Name servers; see [`MAX_DP_NAMES`].
     pub scrub_ns: usize,
-    /// Links of one reply; see [`SCRUB_CNAME`].
-    pub scrub_cname: usize,
     /// Signatures; see [`MAX_SIGS`].
     pub scrub_rrsig: usize,
     /// Only addresses are taken from additional sections (`harden-unknown-additional`, no by default).
@@ -280,7 +275,6 @@ impl Default for Limits {
             harden_below_nxdomain: true,
             scrub_promiscuous: true,
             scrub_ns: MAX_DP_NAMES,
-            scrub_cname: SCRUB_CNAME,
             scrub_rrsig: MAX_SIGS,
             harden_unknown_additional: false,
             harden_unverified_glue: false,

@@ -32,7 +32,8 @@ options.honour(
     *("cache-max-ttl", "cache-min-ttl", "cache-max-negative-ttl", "cache-min-negative-ttl"),
     *("serve-expired", "serve-expired-ttl", "serve-expired-ttl-reset", "serve-expired-reply-ttl"),
     *("serve-expired-client-timeout", "ede-serve-expired", "prefetch", "harden-below-nxdomain"),
-    *("iter-scrub-promiscuous", "iter-scrub-ns", "iter-scrub-cname", "iter-scrub-rrsig"),
+    *("iter-scrub-promiscuous", "iter-scrub-ns", "iter-scrub-rrsig"),
+    "iter-scrub-cname",  # one alias of a reply is taken at a time, whatever it says
     *("harden-unknown-additional", "harden-unverified-glue"),
     *("private-address", "private-domain"),
     # how others are asked
@@ -413,7 +414,6 @@ def compile_document(config: Config, revision: int) -> doc.Document:
             harden_below_nxdomain=server.harden_below_nxdomain,
             scrub_promiscuous=server.iter_scrub_promiscuous,
             scrub_ns=min(server.iter_scrub_ns, U32),
-            scrub_cname=min(server.iter_scrub_cname, U32),
             scrub_rrsig=min(server.iter_scrub_rrsig, U32),
             harden_unknown_additional=server.harden_unknown_additional,
             harden_unverified_glue=server.harden_unverified_glue,

@@ -290,7 +290,6 @@ class Cache(msgspec.Struct, frozen=True, kw_only=True):
     harden_below_nxdomain: bool
     scrub_promiscuous: bool
     scrub_ns: int
-    scrub_cname: int
     scrub_rrsig: int
     harden_unknown_additional: bool
     harden_unverified_glue: bool

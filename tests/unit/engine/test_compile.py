@@ -100,7 +100,6 @@ def test_port_rules_keep_the_order_of_the_file(tmp_path: Path) -> None:
         ("disable-edns-do: yes", "outgoing.edns_do", False),
         ("edns-client-string-opcode: 65002", "outgoing.client_string_opcode", 65002),
         ("iter-scrub-ns: 5", "cache.scrub_ns", 5),
-        ("iter-scrub-cname: 6", "cache.scrub_cname", 6),
         ("iter-scrub-rrsig: 7", "cache.scrub_rrsig", 7),
         ("harden-unknown-additional: yes", "cache.harden_unknown_additional", True),
         ("harden-unverified-glue: yes", "cache.harden_unverified_glue", True),

@@ -27,7 +27,6 @@ const SERVE: Limits = Limits {
     harden_below_nxdomain: true,
     scrub_promiscuous: true,
     scrub_ns: 20,
-    scrub_cname: 11,
     scrub_rrsig: 8,
     harden_unknown_additional: false,
     harden_unverified_glue: false,
