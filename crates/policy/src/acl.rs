@@ -346,6 +346,31 @@ mod tests {
     }
 
     #[test]
+    fn the_rule_that_decides_is_told_as_it_was_given() {
+        let acl = acl(&[
+            ("10.0.0.0/8", "allow"),
+            ("10.1.2.3/16", "deny"),
+            ("10.1.0.0/16", "refuse"),
+            ("2001:db8::/32", "allow"),
+            ("::ffff:192.0.2.0/120", "deny_non_local"),
+        ]);
+        for (ip, rule, action) in [
+            ("10.9.9.9", "10.0.0.0/8", "allow"),
+            ("10.1.9.9", "10.1.0.0/16", "refuse"),
+            ("::ffff:10.1.9.9", "10.1.0.0/16", "refuse"),
+            ("192.0.2.77", "192.0.2.0/24", "deny_non_local"),
+            ("198.51.100.1", "0.0.0.0/0", "refuse"),
+            ("2001:db8::1", "2001:db8::/32", "allow"),
+            ("2001:db9::1", "::/0", "refuse"),
+            ("127.0.0.1", "127.0.0.0/8", "allow"),
+        ] {
+            let ip: IpAddr = ip.parse().unwrap();
+            let (net, prefix) = acl.rule(ip).unwrap();
+            assert_eq!((format!("{net}/{prefix}").as_str(), acl.lookup(ip).word()), (rule, action), "{ip}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_read_is_told() {
         let mut builder = Acl::builder();
         let at = Origin { file: 1, line: 41, column: 17 };

@@ -2,6 +2,8 @@
 //!
 //! Owns which step belongs to which link. It proves nothing: what a link is, the validator has said.
 
+use std::collections::HashMap;
+
 use resolve::trace::{Begins, DsView, KeyView, NoDs, Note, Signer, Step, Voucher};
 use serde::Serialize;
 use store::Security;
@@ -88,21 +90,14 @@ impl From<&Signer> for Signature {
 /// What is known of a zone while the steps are read.
 #[derive(Default)]
 struct Tree {
-    zones: Vec<(Name, Link)>,
+    zones: HashMap<Name, Link>,
     sets: Vec<Link>,
 }
 
 impl Tree {
     /// The link of a zone, made if it is not there.
     fn zone(&mut self, zone: &Name) -> &mut Link {
-        let at = match self.zones.iter().position(|(known, _)| known == zone) {
-            Some(at) => at,
-            None => {
-                self.zones.push((zone.clone(), blank(zone.to_string(), None)));
-                self.zones.len() - 1
-            }
-        };
-        &mut self.zones[at].1
+        self.zones.entry(zone.clone()).or_insert_with(|| blank(zone.to_string(), None))
     }
 
     /// Another set of records, unless it is there: a set is checked once a question, and questions meet the same sets.
@@ -186,8 +181,8 @@ pub(super) fn links(notes: &[Note]) -> Vec<Link> {
             _ => {}
         }
     }
-    let mut zones = tree.zones;
-    zones.sort_by_key(|(zone, _)| zone.as_ref().label_count());
+    let mut zones: Vec<(Name, Link)> = tree.zones.into_iter().collect();
+    zones.sort_by_key(|(zone, _)| (zone.as_ref().label_count(), zone.to_string()));
     let names: Vec<Name> = zones.iter().map(|(zone, _)| zone.clone()).collect();
     let above = |name: &Name, itself: bool| {
         let over = names.iter().filter(|zone| name.as_ref().is_subdomain_of(zone.as_ref()));

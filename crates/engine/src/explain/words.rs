@@ -595,9 +595,10 @@ fn of_step(step: &Noted) -> (&'static str, &'static str, String, Data) {
         Noted::Answered { rcode, security } => (
             "end",
             "answered",
-            rcode.to_string()
-                + if *security == Security::Unchecked { "" } else { ", " }
-                + if *security == Security::Unchecked { "" } else { word(*security) },
+            match security {
+                Security::Unchecked => rcode.to_string(),
+                security => format!("{rcode}, {}", word(*security)),
+            },
             data([("rcode", rcode.to_string().into()), ("security", word(*security).into())]),
         ),
         Noted::Failed { ede, why } => {
