@@ -38,8 +38,12 @@ def _real() -> list[dict[str, Any]]:
 REAL: Final = _real()
 
 
+ANCHOR: Final = ". 3600 IN DS 20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D\n"
+"""What stands in files of trust anchors: an empty one is an error, in Unbound too."""
+
+
 def _case(entry: dict[str, Any]) -> Case:
-    """The file with its stand-ins: empty files and directories where the recorded run had them."""
+    """The file with its stand-ins: files and directories where the recorded run had them."""
     text = (FOLDER / entry["file"]).read_bytes().decode("latin-1")
     files = {f"{HOME}/unbound.conf": text}
     directories = []
@@ -53,7 +57,7 @@ def _case(entry: dict[str, Any]) -> Case:
         elif kind == "dir for include glob":
             directories.append(str(PurePosixPath(path).parent))
         else:
-            files[path] = ""
+            files[path] = ANCHOR if path.endswith(".key") else ""
     return {
         "id": entry["file"],
         "main": f"{HOME}/unbound.conf",

@@ -123,7 +123,8 @@ fn bind_files(file: &Placed, anchors: &mut Anchors, messages: &mut Messages<'_>)
     let paths = if plain { Ok(vec![PathBuf::from(&file.value)]) } else { sys::glob::glob(OsStr::new(&file.value)) };
     let paths = match paths {
         Ok(paths) => paths,
-        Err(error) => return messages.error(&file.at, format!("trusted-keys-file: {}: {error}", file.value)),
+        // As Unbound: what is not there yet may come, and a reload will find it.
+        Err(error) => return messages.warning(&file.at, format!("trusted-keys-file: {}: {error}", file.value)),
     };
     if paths.is_empty() {
         messages.warning(&file.at, format!("trusted-keys-file: there is no file like {}", file.value));
