@@ -10,7 +10,7 @@ use std::sync::Arc;
 use conf::{BulkKind, Message, Scan, Severity};
 use net::outbound::{PermittedPorts, PortSet};
 use net::snapshot::{ClientString, ConnectionLimit, Serve, Snapshot, SourceAddr, Upstream};
-use policy::{Acl, Chaos, Defaults, LocalZones, LocalZonesBuilder, Origin, Policy, Problem};
+use policy::{Acl, Chaos, Defaults, LocalZones, LocalZonesBuilder, Origin, Policy, Problem, Texts};
 use resolve::{Family, ForwardZone, Forwards, Live, Minimise, Recursion, Server, StubZone, Trust, root_hints};
 use wire::{CookieSecret, Name};
 
@@ -146,13 +146,15 @@ fn local(document: &Document, scan: Option<&Scan>, forwards: &Forwards, messages
     zones
 }
 
-/// `trust` is asked for its anchors once: those that follow RFC 5011 are told as they were then.
 fn chaos(document: &Document, trust: Option<&Arc<Trust>>) -> Chaos {
     let chaos = &document.chaos;
     Chaos {
         identity: (!chaos.hide_identity).then(|| chaos.identity.clone()),
         version: (!chaos.hide_version).then(|| chaos.version.clone()),
-        trust_anchors: (!chaos.hide_trustanchor).then(|| texts(trust)),
+        trust_anchors: (!chaos.hide_trustanchor).then(|| {
+            let trust = trust.cloned();
+            Texts::new(move || texts(trust.as_ref()))
+        }),
     }
 }
 

@@ -290,7 +290,8 @@ impl Engine {
         let found = look_around(&next, &running.listening, &running.found, &self.log);
         let mut compiled = compile(&next, scan, self.cookie_secret.clone(), &found, &self.live);
         let autos = std::mem::take(&mut compiled.autos);
-        let snapshot = accepted(compiled)?;
+        let mut snapshot = accepted(compiled)?;
+        keep_trust(&mut snapshot, &running.pool.snapshot());
         let mut changes = Vec::new();
         let mut changed = |what: String, effect| changes.push(Change { what, effect });
 
@@ -640,6 +641,16 @@ enum Outdated {
     Zones(Vec<Name>),
 }
 
+/// Where the next snapshot trusts what the last one did, it is made the same object: what was concluded under it, the keys
+/// of zones above all, goes on to hold.
+fn keep_trust(next: &mut Snapshot, last: &Snapshot) {
+    if let (Some(new), Some(old)) = (next.forwards.trust(), last.forwards.trust())
+        && new == old
+    {
+        next.forwards = Arc::new(next.forwards.trusting(Arc::clone(old)));
+    }
+}
+
 /// Compares two tables of forward zones. A zone that came, went, or has other servers is outdated with all below it; no
 /// other change is a reason to forget: TTL limits hold for what is stored from now on, as after Unbound's
 /// `reload_keep_cache`.
@@ -741,6 +752,42 @@ mod tests {
         engine.state().workers = 1;
         engine.begin(document.clone(), None).expect("it starts");
         engine
+    }
+
+    #[test]
+    fn a_reload_keeps_what_was_concluded_while_the_same_is_trusted() {
+        let built_in = crate::document::Trust { built_in: true, ..crate::document::tests::trust() };
+        let first = Document { trust: Some(built_in.clone()), ..document() };
+        let engine = started(&first);
+        let trust = || {
+            let (pool, _) = engine.plane().expect("it runs");
+            pool.snapshot().forwards.trust().map(Arc::clone).expect("it validates")
+        };
+        let before = trust();
+        let same = engine.change(Document { revision: 2, ..first.clone() }, None).expect("no mistakes");
+        assert!(Arc::ptr_eq(&before, &trust()) && same.is_empty(), "{same:?}");
+        let other = crate::document::Trust { harden_algo_downgrade: true, ..built_in };
+        let changes = engine.change(Document { revision: 3, trust: Some(other), ..first }, None).expect("no mistakes");
+        assert!(!Arc::ptr_eq(&before, &trust()));
+        let what = &changes.first().expect("a change").what;
+        assert!(what.starts_with("cache emptied for other trust anchors or rules of validation"), "{what}");
+        engine.stop();
+    }
+
+    #[test]
+    fn rfc7646_2_1_an_excuse_outlives_a_reload_and_has_bounds() {
+        let built_in = crate::document::Trust { built_in: true, ..crate::document::tests::trust() };
+        let first = Document { trust: Some(built_in), ..document() };
+        let engine = started(&first);
+        assert!(engine.excuse("Broken.Example", 60, 0, "keys").expect("a name"));
+        engine.change(Document { revision: 2, ..first }, None).expect("no mistakes");
+        let ntas = || engine.live().ntas(0).iter().map(|nta| nta.name.to_string()).collect::<Vec<_>>();
+        assert_eq!(ntas(), ["broken.example."]);
+        assert!(engine.excuse("broken.example", 604_801, 0, "").is_err() && engine.excuse("a..b", 60, 0, "").is_err());
+        assert!(engine.excuse_no_more("broken.example.").expect("a name"));
+        assert!(!engine.excuse_no_more("broken.example.").expect("a name"));
+        assert!(ntas().is_empty() && engine.trust().is_ok());
+        engine.stop();
     }
 
     #[test]

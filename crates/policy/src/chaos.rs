@@ -6,6 +6,9 @@
 //! As Unbound does it: only TXT and ANY are answered; the records have TTL 0; AA is not set; a text is cut to the 255
 //! octets of one character-string; an empty list of anchors is an empty answer.
 
+use std::fmt;
+use std::sync::Arc;
+
 use wire::{Answer, Class, NameRef, Query, Rcode, RdataSet, Rrset, Rtype};
 
 /// What is told in class CH. `None` hides a name.
@@ -16,8 +19,34 @@ pub struct Chaos {
     /// `version.server.` and `version.bind.`: the option `version`, or ours; hidden by `hide-version`.
     pub version: Option<String>,
     /// `trustanchor.unbound.`: a text for each anchor, such as `. 20326 38696`; hidden by `hide-trustanchor`.
-    pub trust_anchors: Option<Vec<String>>,
+    pub trust_anchors: Option<Texts>,
 }
+
+/// Texts that may change while the rules stay: they are asked for with each answer.
+#[derive(Clone)]
+pub struct Texts(Arc<dyn Fn() -> Vec<String> + Send + Sync>);
+
+impl Texts {
+    /// What `tell` says.
+    pub fn new(tell: impl Fn() -> Vec<String> + Send + Sync + 'static) -> Texts {
+        Texts(Arc::new(tell))
+    }
+}
+
+impl fmt::Debug for Texts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Texts").field(&(self.0)()).finish()
+    }
+}
+
+/// The same at this moment.
+impl PartialEq for Texts {
+    fn eq(&self, other: &Texts) -> bool {
+        (self.0)() == (other.0)()
+    }
+}
+
+impl Eq for Texts {}
 
 /// Most octets of a character-string (RFC 1035 3.3).
 const MAX_STRING: usize = 255;
@@ -28,10 +57,14 @@ impl Chaos {
         if q.qclass != Class::CH || (q.qtype != Rtype::TXT && q.qtype != Rtype::ANY) {
             return None;
         }
+        let anchors: Vec<String>;
         let texts: &[String] = match name_of(q.qname.as_ref())? {
             Told::Identity => std::slice::from_ref(self.identity.as_ref()?),
             Told::Version => std::slice::from_ref(self.version.as_ref()?),
-            Told::TrustAnchors => self.trust_anchors.as_deref()?,
+            Told::TrustAnchors => {
+                anchors = (self.trust_anchors.as_ref()?.0)();
+                &anchors
+            }
         };
         let mut answer = Answer::new(Rcode::NOERROR);
         if !texts.is_empty() {

@@ -20,7 +20,7 @@ pub mod problem;
 pub mod verdict;
 
 pub use acl::{Acl, AclAction, AclBuilder};
-pub use chaos::Chaos;
+pub use chaos::{Chaos, Texts};
 pub use local::{Defaults, LocalZones, LocalZonesBuilder, ZoneKind};
 pub use problem::{Origin, Problem, Severity};
 pub use verdict::{Decision, LocalHit, Policy, Verdict};

@@ -150,7 +150,7 @@ fn a_whole_character_string_is_told_and_every_anchor() {
     let chaos = Chaos {
         identity: Some("i".repeat(300)),
         version: None,
-        trust_anchors: Some(vec![". 20326 38696".to_owned(), "example. 7".to_owned()]),
+        trust_anchors: Some(policy::Texts::new(|| vec![". 20326 38696".to_owned(), "example. 7".to_owned()])),
     };
     let answer = chaos.answer(&query("id.server.", Rtype::TXT, Class::CH)).unwrap();
     assert_eq!(answer.answer[0].rdata.first().map(|data| (data[0], data.len())), Some((255, 256)));

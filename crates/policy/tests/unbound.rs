@@ -74,7 +74,11 @@ fn play(file: &str) {
     let mut zones = LocalZonesBuilder::new();
     let mut defaults = Defaults::default();
     let mut policy = Policy {
-        chaos: Chaos { identity: Some(String::new()), version: Some(String::new()), trust_anchors: Some(Vec::new()) },
+        chaos: Chaos {
+            identity: Some(String::new()),
+            version: Some(String::new()),
+            trust_anchors: Some(policy::Texts::new(Vec::new)),
+        },
         ..Policy::default()
     };
     let mut facts = Vec::new();
