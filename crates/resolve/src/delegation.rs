@@ -164,20 +164,14 @@ impl Delegation {
         self.expires.map_or(u32::MAX, left)
     }
 
-    /// Looks up in the store which addresses of its names are known.
+    /// Looks up in the store which addresses of its names are known, but for those it has already.
     pub(crate) fn fill(&mut self, memory: &Memory, now: Millis, forwards: &Forwards, recursion: &Recursion) {
-        let names: Vec<Name> = self.hosts.iter().map(|host| host.name.clone()).collect();
-        for name in names {
+        for nth in 0..self.hosts.len() {
             for rtype in recursion.families() {
-                if let Some(known) = memory.set(name.as_ref(), rtype, now) {
-                    self.learn(
-                        name.as_ref(),
-                        rtype,
-                        addresses(&known.set),
-                        !known.trust.answers(),
-                        forwards,
-                        recursion,
-                    );
+                let open = self.hosts.get(nth).filter(|host| host.has(rtype) != Need::Known);
+                if let Some(known) = open.and_then(|host| memory.set(host.name.as_ref(), rtype, now)) {
+                    let glue = !known.trust.answers();
+                    self.learn_nth(nth, rtype, addresses(&known.set), glue, forwards, recursion);
                 }
             }
         }
@@ -193,14 +187,25 @@ impl Delegation {
         forwards: &Forwards,
         recursion: &Recursion,
     ) {
-        if !self.hosts.iter().any(|host| host.name.as_ref() == name) {
-            return;
+        if let Some(nth) = self.hosts.iter().position(|host| host.name.as_ref() == name) {
+            self.learn_nth(nth, rtype, addrs, glue, forwards, recursion);
         }
+    }
+
+    fn learn_nth(
+        &mut self,
+        nth: usize,
+        rtype: Rtype,
+        addrs: impl Iterator<Item = IpAddr>,
+        glue: bool,
+        forwards: &Forwards,
+        recursion: &Recursion,
+    ) {
         let mut any = false;
         for addr in addrs {
             any |= self.add(SocketAddr::new(addr, DNS_PORT), forwards, recursion);
         }
-        if let Some(host) = self.hosts.iter_mut().find(|host| host.name.as_ref() == name) {
+        if let Some(host) = self.hosts.get_mut(nth) {
             host.glue |= glue && any;
             *host.need(rtype) = if any { Need::Known } else { Need::Failed };
         }

@@ -258,7 +258,7 @@ impl Mesh {
         self.show(now, &mut state, zone.as_ref());
         state.note(now, || super::steps::delegation(&state));
         let most = recursion.fetches(state.depth);
-        self.fetch(&mut state, &recursion, most);
+        self.fetch(now, &mut state, &recursion, most);
         if recursion.harden_referral_path && state.depth == 0 {
             self.want_check(&mut state, &zone, Rtype::NS);
             let glue = state.hunt.as_ref().map(|hunt| hunt.at.unproven(&recursion)).unwrap_or_default();
@@ -294,7 +294,7 @@ impl Mesh {
     }
 
     /// Asks for the addresses of up to `most` name servers (`None`: all). True if at least one is asked for now.
-    fn fetch(&mut self, state: &mut State, recursion: &Recursion, most: Option<usize>) -> bool {
+    fn fetch(&mut self, now: Millis, state: &mut State, recursion: &Recursion, most: Option<usize>) -> bool {
         let Some(hunt) = &state.hunt else { return false };
         if usize::from(state.depth) + 1 >= recursion.depth() || state.work.too_many_missing() {
             return false;
@@ -303,6 +303,10 @@ impl Mesh {
             hunt.at.missing(recursion).map(|(name, rtype)| (name.clone(), rtype)).collect();
         let mut names: Vec<Name> = Vec::new();
         for (name, rtype) in missing {
+            if self.is_known_not_to_be(now, &name, rtype) {
+                state.hunt.iter_mut().for_each(|hunt| hunt.at.note(name.as_ref(), rtype, Need::Failed));
+                continue;
+            }
             if !names.contains(&name) {
                 if most.is_some_and(|most| names.len() >= most) {
                     break;
@@ -315,6 +319,13 @@ impl Mesh {
             state.hunt.as_mut().map(|hunt| hunt.at.note(name.as_ref(), rtype, Need::Asked)).unwrap_or_default();
         }
         !state.waits.is_empty()
+    }
+
+    /// Whether the store knows that a name has no records of this type; most name servers have no IPv6 addresses.
+    fn is_known_not_to_be(&self, now: Millis, name: &Name, rtype: Rtype) -> bool {
+        let key = Key { name: name.clone(), qtype: rtype, qclass: Class::IN, cd: false };
+        let known = self.memory.known(name.as_ref(), &key, now);
+        known.is_some_and(|found| found.answer.answer.is_empty())
     }
 
     /// Something this state waited for is known, or known not to be.
@@ -364,7 +375,7 @@ impl Mesh {
         };
         let time_left = now < state.ends;
         let may_go_on = time_left && self.may_send(&state);
-        if may_go_on && (!state.waits.is_empty() || self.fetch(&mut state, &recursion, Some(1))) {
+        if may_go_on && (!state.waits.is_empty() || self.fetch(now, &mut state, &recursion, Some(1))) {
             return self.park(state);
         }
         if may_go_on && state.servers.iter().any(|target| target.unsigned) {
@@ -402,7 +413,7 @@ impl Mesh {
         if doubted {
             state.note(now, || Step::Turns { zone: zone.clone(), turn: Turn::DoubtsGlue });
             state.hunt = Some(hunt);
-            if self.fetch(&mut state, &recursion, None) {
+            if self.fetch(now, &mut state, &recursion, None) {
                 return self.park(state);
             }
             let Some(back) = state.hunt.take() else { return };
