@@ -162,8 +162,10 @@ impl<'a> NameRef<'a> {
     /// A copy on the stack with A to Z made a to z.
     pub fn lower(self) -> NameBuf {
         let mut buf = NameBuf::copy(self.0);
-        // Length octets are at most 63 and so never letters: the whole buffer can be lowered without a look at labels.
-        buf.octets.make_ascii_lowercase();
+        // Length octets are at most 63 and so never letters: all can be lowered without a look at labels.
+        if let Some(octets) = buf.octets.get_mut(..self.0.len()) {
+            octets.make_ascii_lowercase();
+        }
         buf
     }
 
@@ -198,8 +200,18 @@ impl PartialEq<NameRef<'_>> for NameRef<'_> {
 }
 impl Eq for NameRef<'_> {}
 
+/// Octets of a name that is hashed without a copy of full length.
+const SHORT_NAME: usize = 64;
+
 impl Hash for NameRef<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
+        // Most names are short, and a copy of the longest there can be is most of the work.
+        let mut short = [0; SHORT_NAME];
+        if let Some(octets) = short.get_mut(..self.0.len()) {
+            octets.copy_from_slice(self.0);
+            octets.make_ascii_lowercase();
+            return state.write(octets);
+        }
         let lower = self.lower();
         state.write(lower.as_ref().as_wire());
     }
