@@ -308,6 +308,18 @@ DIFFERENCES: tuple[Difference, ...] = (
         ),
     ),
     Difference(
+        what="a name that does not exist, denied compactly (RFC 9824), asked for without DO",
+        unbound="NOERROR without data",
+        runbound="NXDOMAIN",
+        why="RFC 9824 5: who does not see the proof gets the code that it stands for",
+        applies=lambda scene, ask, field, *_: (
+            scene == "recursion"
+            and field == "rcode"
+            and _in_lab(ask, "compact.lab")
+            and not (ask.edns and ask.edns.do)
+        ),
+    ),
+    Difference(
         what="type ANY of an alias, after others have asked for what it leads to",
         unbound="may add records of the target from the cache",
         runbound="what the zone's server says",

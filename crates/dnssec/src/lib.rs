@@ -89,7 +89,7 @@ pub use dname::synthesised;
 pub use ds::Ds;
 pub use key::{Dnskey, key_tag};
 pub use keys::{Keys, ZoneKeys, by_anchor, by_ds};
-pub use nsec::Nsec;
+pub use nsec::{Nsec, says_no_name};
 pub use nsec3::Nsec3;
 pub use reason::Reason;
 pub use rules::{Date, Iterations, Rules};

@@ -3,7 +3,7 @@
 //! It owns the rules for a single record: what it matches, what it covers, and what it must not be used for. Putting records
 //! together into a proof is [`crate::Denial`]'s.
 
-use wire::{NameRef, Rtype};
+use wire::{NameRef, Rrset, Rtype};
 
 use crate::bitmap::Types;
 use crate::verify::Secure;
@@ -67,4 +67,10 @@ impl<'a> Nsec<'a> {
         let above = |name: NameRef<'q>| self.owner.is_subdomain_of(name) || self.next.is_subdomain_of(name);
         name.ancestors().skip(1).find(|name| above(*name)).unwrap_or(wire::name::ROOT)
     }
+}
+
+/// Whether these are NSEC records that say of their name that it does not exist (RFC 9824 3.1).
+pub fn says_no_name(set: &Rrset) -> bool {
+    let types = |rdata| NameRef::split_from(rdata).ok().and_then(|(_, bitmap)| Types::parse(bitmap));
+    set.rtype == Rtype::NSEC && set.rdata.iter().filter_map(types).any(|types| types.has(Rtype::NXNAME))
 }

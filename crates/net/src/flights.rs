@@ -175,6 +175,12 @@ impl Worker {
         let mut reply = vec![0; usize::from(snapshot.serve.limits.edns_buffer_size).max(UDP_REPLY_MIN)];
         loop {
             let n = socket.recv(&mut reply).await?;
+            if n == reply.len()
+                && let Some(flags) = reply.get_mut(2)
+            {
+                // What did not fit is lost: then it is as if the server had said so itself (TC).
+                *flags |= 0x02;
+            }
             let mut taken = false;
             self.tell_mesh(|mesh, now| taken = mesh.reply(now, id, reply.get(..n).unwrap_or_default(), over));
             if !taken {

@@ -99,6 +99,8 @@ pub(crate) fn replied(
 
 pub(crate) fn render(w: &Worker, serve: &Serve, route: &Route, ask: &Asked, answer: &Answer, out: &mut [u8]) -> usize {
     let answer = if withheld(w, &ask.q, answer) { &Answer::new(Rcode::SERVFAIL) } else { answer };
+    let answer =
+        if hides_no_name(&ask.q, answer) { &Answer { rcode: Rcode::NXDOMAIN, ..answer.clone() } } else { answer };
     let keepalive = match route {
         Route::Tcp(conn) if serve.edns_tcp_keepalive && ask.q.edns.is_some_and(|edns| edns.keepalive) => {
             conn.keepalive.set(true);
@@ -123,6 +125,13 @@ pub(crate) fn render(w: &Worker, serve: &Serve, route: &Route, ask: &Asked, answ
         edns,
     };
     wire::render(&ask.q, answer, &how, out)
+}
+
+/// Whether it is proven by a compact denial that the name does not exist, and the client cannot see it: who does not ask for
+/// the proof (DO) gets the code that the proof stands for (RFC 9824 5).
+fn hides_no_name(q: &Query, answer: &Answer) -> bool {
+    let proven = answer.ad && answer.rcode == Rcode::NOERROR && !q.do_bit();
+    proven && answer.authority.iter().any(resolve::says_no_name)
 }
 
 /// Whether a proven answer is to be withheld, for what it would say of the root's keys is not so (RFC 8509 3.1).

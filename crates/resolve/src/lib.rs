@@ -73,6 +73,7 @@ mod validate;
 mod why;
 mod witness;
 
+pub use dnssec::says_no_name;
 pub use forward::{ForwardZone, Forwards, ForwardsBuilder, PrivateAddresses, Server};
 pub use keycache::KeyCache;
 pub use limits::Limits;

@@ -107,6 +107,8 @@ pub struct Mesh {
     births: VecDeque<Birth>,
     /// Names asked for so that a zone learns which of its keys are trusted; nobody waits for the answer.
     signals: Vec<(Name, Arc<Forwards>)>,
+    /// Zones whose keys are to be asked for before they are needed.
+    errands: Vec<(Name, Arc<Forwards>)>,
     news: VecDeque<News>,
     /// When exchanges are looked for again that can give up their places; the last look found none.
     look_at: Millis,
@@ -175,6 +177,7 @@ impl Mesh {
             running_on: 0,
             births: VecDeque::new(),
             signals: Vec::new(),
+            errands: Vec::new(),
             news: VecDeque::new(),
             waiting: 0,
             look_at: 0,
@@ -221,6 +224,7 @@ impl Mesh {
         self.effects.clear();
         self.births.clear();
         self.signals.clear();
+        self.errands.clear();
         self.news.clear();
         self.busy.clear();
         self.servers.forget();

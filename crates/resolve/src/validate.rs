@@ -250,11 +250,10 @@ impl Proof {
         Proof { end, aa, left, at: 0, walk: None, check: Check::default() }
     }
 
-    /// Goes on as far as it can. `links` are the parts before the end, first to last.
-    pub(crate) fn next(&mut self, links: &mut [Part], env: &mut Env<'_>) -> Next {
-        let (before, _) = env.budget.spent();
+    /// Goes on as far as it can, until so many verifications are paid for. `links` are the parts before the end, first to last.
+    pub(crate) fn next(&mut self, links: &mut [Part], env: &mut Env<'_>, until: u32) -> Next {
         loop {
-            if env.budget.spent().0 - before >= TURN {
+            if env.budget.spent().0 >= until {
                 return Next::Later;
             }
             let ended = self.at >= links.len();

@@ -26,7 +26,7 @@ use crate::keycache::{Ground, Stamp};
 use crate::limits::{BOGUS_KEY_TTL, FAILURE_TTL};
 use crate::trace::Step;
 use crate::trust::Begin;
-use crate::validate::{self, Cause, Env, Next, OverBudget, Part, Proof, Why, is_denial};
+use crate::validate::{self, Cause, Env, Next, OverBudget, Part, Proof, TURN, Why, is_denial};
 use crate::why::{Failure, validation};
 
 /// An answer that is bogus, as it was when others were asked for it.
@@ -113,8 +113,9 @@ impl Mesh {
 
     /// PROVE, as far as that goes without waiting.
     fn prove(&mut self, now: Millis, mut state: Box<State>) {
+        let until = state.work.budget.lock().spent().0 + TURN;
         loop {
-            let next = self.with_proof(now, &mut state, |proof, links, env| proof.next(links, env));
+            let next = self.with_proof(now, &mut state, |proof, links, env| proof.next(links, env, until));
             match next {
                 Some(Next::Need(name, rtype)) => {
                     let fresh = state.doubt.is_over(&name, rtype);
@@ -440,6 +441,10 @@ impl Mesh {
         let answer = Answer { answer, authority, ..Answer::new(Rcode::NOERROR) };
         // Without the SOA record of a real answer a denial is for our own proofs alone.
         let cd = answer.answer.is_empty();
+        let early = state.forwards.trust().is_some_and(|trust| trust.prefetch_key) && !cd;
+        if early && self.memory.key(child, Rtype::DNSKEY, now).is_none() {
+            self.errands.push((child.clone(), Arc::clone(&state.forwards)));
+        }
         let key = Key { name: child.clone(), qtype: Rtype::DS, qclass: Class::IN, cd };
         self.memory.keep(key, &answer, state.put(now, ttl, aa));
     }

@@ -192,6 +192,12 @@ impl Mesh {
                 }
             } else if let Some(birth) = self.births.pop_front() {
                 self.bear(now, birth);
+            } else if let Some((name, forwards)) = self.errands.pop() {
+                // Keys that the answer will want soon (`prefetch-key`); its proof joins the question.
+                let key = Key { name, qtype: Rtype::DNSKEY, qclass: Class::IN, cd: false };
+                if self.same(&key, true, &forwards).is_none() && self.states.len() < self.limits.max_queries {
+                    self.begin(now, &forwards, key, (None, None), Kin { raw: true, ..Kin::default() });
+                }
             } else if let Some((name, forwards)) = self.signals.pop() {
                 self.refresh(now, &forwards, Key { name, qtype: Rtype::NULL, qclass: Class::IN, cd: false });
             } else {

@@ -64,6 +64,8 @@ pub(crate) struct FakeNet {
     open: std::collections::HashMap<SendId, Asked>,
     /// Lines for the log.
     pub(crate) lines: Vec<(u8, String)>,
+    /// Times a proof that gave way went on.
+    pub(crate) slices: usize,
     counter: u64,
 }
 
@@ -96,6 +98,7 @@ impl FakeNet {
             agenda: BTreeMap::new(),
             open: Default::default(),
             lines: Vec::new(),
+            slices: 0,
             counter: 0,
         }
     }
@@ -165,6 +168,12 @@ impl FakeNet {
     /// Lets time pass until `until` or until nothing is left to happen.
     pub(crate) fn run_until(&mut self, until: Millis) {
         loop {
+            if self.mesh.is_busy() {
+                self.slices += 1;
+                self.mesh.work(self.now);
+                self.perform();
+                continue;
+            }
             let next = self.agenda.first_key_value().map(|(when, _)| *when);
             let wake = self.mesh.next_wake();
             if let Some(at) = wake.filter(|at| *at <= until && next.is_none_or(|(next, _)| *at < next)) {

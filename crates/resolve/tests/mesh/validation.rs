@@ -173,3 +173,177 @@ fn rfc8145_5_2_the_root_learns_which_of_its_keys_are_trusted_when_it_is_asked_fo
     assert!(net.resolve("www.example.com.", Rtype::A).answer.ad);
     assert_eq!(signals(&net), 0);
 }
+
+/// The questions for DS and DNSKEY sets that left, in order.
+fn chain(net: &FakeNet) -> Vec<String> {
+    let keys = |asked: &&Asked| matches!(asked.query.qtype, Rtype::DS | Rtype::DNSKEY);
+    net.sent.iter().filter(keys).map(|asked| format!("{} {}", asked.name(), asked.query.qtype)).collect()
+}
+
+#[test]
+fn rfc4035_2_4_referrals_bring_the_ds_sets_and_the_keys_are_remembered() {
+    let mut net = world("").plain();
+    assert!(net.resolve("www.example.com.", Rtype::A).answer.ad);
+    assert_eq!(chain(&net), [". DNSKEY", "com. DNSKEY", "example.com. DNSKEY"]);
+    assert!(net.resolve("www.example.com.", Rtype::TXT).answer.ad);
+    assert!(net.resolve("www.other.com.", Rtype::A).answer.ad);
+    assert!(!net.resolve("www.insecure.example.com.", Rtype::A).answer.ad);
+    assert_eq!(chain(&net)[3..], ["other.com. DNSKEY"], "for an unsigned zone nothing is asked at all");
+}
+
+#[test]
+fn a_flush_or_another_configuration_forgets_the_keys() {
+    let mut net = world("").plain();
+    net.resolve("www.example.com.", Rtype::A);
+    net.store.flush_all();
+    net.sent.clear();
+    assert!(net.resolve("www.example.com.", Rtype::A).answer.ad);
+    assert_eq!(chain(&net).len(), 3);
+}
+
+#[test]
+fn cd_gets_the_data_and_joins_the_same_question() {
+    let mut net = world("").flaw("example.com.", "www.example.com. A", "expired").plain();
+    net.ask(1, "www.example.com.", Rtype::A);
+    net.ask_as(2, resolve::Question { cd: true, ..question("www.example.com.", Rtype::A) });
+    net.run();
+    assert_eq!(bogus(&net.the_answer(1)).code, Ede::SIGNATURE_EXPIRED);
+    assert_eq!(addresses(&net.the_answer(2)), ["192.0.2.80"]);
+    let ignored = world("").flaw("example.com.", "www.example.com. A", "expired").trust(|trust| trust.ignore_cd = true);
+    let mut net = ignored.plain();
+    let told = net.resolve_as(resolve::Question { cd: true, ..question("www.example.com.", Rtype::A) });
+    assert_eq!(bogus(&told).code, Ede::SIGNATURE_EXPIRED, "ignore-cd-flag");
+}
+
+#[test]
+fn val_permissive_mode_tells_what_is_bogus_without_ad() {
+    let world = world("").flaw("example.com.", "www.example.com. A", "expired").trust(|trust| trust.permissive = true);
+    let mut net = world.plain();
+    for _ in 0..2 {
+        let told = net.resolve("www.example.com.", Rtype::A);
+        assert_eq!((addresses(&told), told.answer.ad), (vec!["192.0.2.80".to_owned()], false));
+    }
+}
+
+#[test]
+fn domain_insecure_and_negative_trust_anchors_excuse_from_validation() {
+    let flawed = || world("").flaw("example.com.", "www.example.com. A", "expired");
+    let mut net = flawed()
+        .trust(|trust| {
+            trust.domain_insecure(name("example.com."));
+        })
+        .plain();
+    let told = net.resolve("www.example.com.", Rtype::A);
+    assert_eq!((addresses(&told), told.answer.ad), (vec!["192.0.2.80".to_owned()], false));
+    assert!(net.resolve("www.other.com.", Rtype::A).answer.ad, "others are validated");
+    assert!(net.resolve("example.com.", Rtype::DS).answer.ad, "the DS set is the parent's (RFC 4035 2.4)");
+}
+
+#[test]
+fn rfc4035_5_3_3_no_ttl_outlives_the_signature() {
+    // A TTL of an hour under a signature that has two minutes left.
+    let mut net = world("").flaw("example.com.", "www.example.com. A", "ttl=60").plain();
+    let told = net.resolve("www.example.com.", Rtype::A);
+    assert_eq!(told.answer.answer[0].ttl, 60, "{told:?}");
+}
+
+#[test]
+fn harden_dnssec_stripped_off_makes_a_zone_without_keys_insecure() {
+    let silent = |asked: &Asked| {
+        let keys = asked.query.qtype == Rtype::DNSKEY;
+        keys.then(|| soon(asked.reply(Rcode::NOERROR, vec![], vec![])))
+    };
+    let island = || {
+        internet()
+            .more("com.", "example.com. NS ns.example.com.\nns.example.com. A 192.0.2.1")
+            .zone("example.com.", "192.0.2.1", RECORDS)
+            .signed("example.com.", "anchor")
+            .at("192.0.2.1", silent)
+    };
+    assert_eq!(bogus(&island().plain().resolve("www.example.com.", Rtype::A)).code, Ede::DNSKEY_MISSING);
+    let mut net = island().trust(|trust| trust.harden_dnssec_stripped = false).plain();
+    let told = net.resolve("www.example.com.", Rtype::A);
+    assert_eq!((addresses(&told), told.answer.ad), (vec!["192.0.2.80".to_owned()], false));
+}
+
+#[test]
+fn val_clean_additional_leaves_out_what_is_not_proven() {
+    let more = "example.com. MX 10 mail.example.com.\nmail.example.com. A 192.0.2.25";
+    let lie = "answer example.com. MX\nadditional mail.example.com. 60 A 192.0.2.66";
+    let world = |clean: bool| {
+        let world = world("").more("example.com.", more).lie("192.0.2.1", "example.com. MX", lie);
+        world.trust(move |trust| trust.clean_additional = clean).plain()
+    };
+    let told = world(true).resolve("example.com.", Rtype::MX);
+    assert!(told.answer.ad && told.answer.additional.is_empty(), "{told:?}");
+    let told = world(false).resolve("example.com.", Rtype::MX);
+    assert!(told.answer.ad && told.answer.additional.len() == 1, "{told:?}");
+}
+
+#[test]
+fn unbound_cd_towards_forwarders_not_at_first_and_then_where_one_has_failed() {
+    let world = || world("").forwarder("192.0.2.53").forwarder("192.0.2.54");
+    let mut net = world().forwarding(&[53]);
+    assert!(net.resolve("www.example.com.", Rtype::A).answer.ad);
+    assert!(net.sent.iter().all(|asked| !asked.query.cd() && asked.query.do_bit()));
+    let refused = world().at("192.0.2.53", |asked| Some(soon(asked.reply(Rcode::SERVFAIL, vec![], vec![]))));
+    let mut net = refused.forwarding(&[53, 54]);
+    for qtype in [Rtype::A, Rtype::TXT, Rtype::MX, Rtype::AAAA] {
+        assert!(net.resolve("www.example.com.", qtype).answer.ad, "a forwarder that fails does no harm");
+    }
+    let after = net.sent.iter().filter(|asked| asked.query.cd()).count();
+    assert!(after > 0, "{:#?}", net.trace());
+    let mut net = world().forwarding(&[53]);
+    net.resolve_as(resolve::Question { cd: true, ..question("www.example.com.", Rtype::A) });
+    assert!(net.sent.first().is_some_and(|asked| asked.query.cd()), "what the client wants is passed on");
+}
+
+#[test]
+fn rfc6672_2_2_a_name_too_long_for_its_dname_is_no_authentic_data() {
+    let label = "a".repeat(60);
+    let target = format!("{label}.{label}.{label}.{label}.");
+    let mut net = world("").more("example.com.", &format!("long.example.com. DNAME {target}")).plain();
+    let told = net.resolve(&format!("{}.long.example.com.", "b".repeat(40)), Rtype::A);
+    assert_eq!((told.answer.rcode, told.answer.ad), (Rcode::YXDOMAIN, false));
+}
+
+#[test]
+fn rfc4035_5_2_a_ds_question_answered_out_of_a_wildcard_hides_no_zone() {
+    let world = world("")
+        .more("example.com.", "*.example.com. CNAME www.example.com.")
+        .more("example.com.", "sub.example.com. NS ns.sub.example.com.\nns.sub.example.com. A 192.0.2.7")
+        .zone(
+            "sub.example.com.",
+            "192.0.2.7",
+            "sub.example.com. NS ns.sub.example.com.\nwww.sub.example.com. A 192.0.2.77",
+        )
+        .signed("sub.example.com.", "");
+    let lie = "answer *.example.com. CNAME as sub.example.com.";
+    let mut net = world.lie("192.0.2.1", "sub.example.com. DS", lie).plain();
+    // The delegation is known, and its DS set has gone.
+    assert!(net.resolve("www.sub.example.com.", Rtype::A).answer.ad);
+    net.store.flush_name(name("sub.example.com.").as_ref());
+    net.store.flush_name(name("www.sub.example.com.").as_ref());
+    let told = net.resolve("www.sub.example.com.", Rtype::A);
+    assert!(told.answer.ad || told.answer.rcode == Rcode::SERVFAIL, "{told:?}");
+}
+
+#[test]
+fn keytrap_a_proof_that_is_expensive_gives_way_to_others_and_goes_on() {
+    let mut net = world("badsigs=7").plain();
+    assert!(net.resolve("alias.example.com.", Rtype::A).answer.ad);
+    assert!(net.slices > 1, "{}", net.slices);
+    let mut net = world("").plain();
+    assert!(net.resolve("alias.example.com.", Rtype::A).answer.ad);
+    assert_eq!(net.slices, 0, "one that is not does not");
+}
+
+#[test]
+fn prefetch_key_asks_for_keys_when_the_referral_brings_their_ds() {
+    let mut net = world("").trust(|trust| trust.prefetch_key = true).plain();
+    assert!(net.resolve("www.example.com.", Rtype::A).answer.ad);
+    let trace = net.trace();
+    let last = |line: &str| trace.iter().rposition(|sent| sent.starts_with(line)).expect("it was asked");
+    assert!(last("com. DNSKEY") < last("www.example.com. A @1"), "{trace:#?}");
+    assert_eq!(chain(&net).len(), 3, "each once");
+}
