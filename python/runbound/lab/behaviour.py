@@ -128,12 +128,11 @@ FLAWS: Final = {
     "by-parent": Flaw(
         summary="signed with the key and in the name of the zone above", by_parent=True, spoils=frozenset(), ede=0
     ),
-    "by-stranger": Flaw(summary="signed in the name of another zone", signer="stranger.lab.", ede=10),
+    "by-stranger": Flaw(summary="signed in the name of another zone", signer="stranger.lab."),
     "as-wildcard": Flaw(
         summary="signed as if from a wildcard, without proof that the name does not exist",
         spoils=frozenset(("answer",)),
         as_wildcard=True,
-        ede=12,
     ),
     "long-ttl": Flaw(summary="records live longer than their signatures say", ttl_s=500_000, spoils=frozenset(), ede=0),
     "wrong-ds": Flaw(summary="the parent's DS fits no key of the zone", wrong_digests=("sha256",), ede=9),
@@ -181,7 +180,6 @@ FLAWS: Final = {
         summary="wildcards stand for names, and nobody says that those do not exist",
         spoils=frozenset(("wildcard",)),
         denial="unproved-wildcard",
-        ede=12,
     ),
     "opt-out-data": Flaw(
         summary="opt-out spans over names that are no delegations", spoils=frozenset(), denial="opt-out", ede=0
