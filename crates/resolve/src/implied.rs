@@ -52,7 +52,7 @@ pub(crate) fn implied(
         Some(Synthesis::NameError(proof)) => (Rcode::NXDOMAIN, proof),
         Some(Synthesis::NoData(proof)) => (Rcode::NOERROR, proof),
         Some(Synthesis::Wildcard { encloser, proof }) => {
-            let answer = expand(store, encloser, name, qtype, now)?;
+            let answer = expand(store, (encloser, zone.as_ref()), name, qtype, now)?;
             return found_as(Rcode::NOERROR, vec![answer], None, left, &sets, &proof);
         }
         None if ds && own => match denial.no_ds(name, &mut budget) {
@@ -77,18 +77,27 @@ fn wildcard(
     budget: &mut Budget,
 ) -> Option<Found> {
     let above = name.ancestors().skip(1).take_while(|above| above.is_subdomain_of(zone)).take(MAX_DEPTH);
-    let (encloser, answer) = above.filter_map(|above| Some((above, expand(store, above, name, qtype, now)?))).next()?;
+    let found = |encloser| Some((encloser, expand(store, (encloser, zone), name, qtype, now)?));
+    let (encloser, answer) = above.filter_map(found).next()?;
     match denial.wildcard_answer(name, encloser, budget) {
         Proof::Proven(proof) => found_as(Rcode::NOERROR, vec![answer], None, left, sets, &proof),
         _ => None,
     }
 }
 
-/// The set at the wildcard below `encloser`, under the name it stands for.
-fn expand(store: &Store, encloser: NameRef<'_>, name: NameRef<'_>, qtype: Rtype, now: Millis) -> Option<Rrset> {
+/// The set at the wildcard below `encloser`, under the name it stands for. The zone that denies the name must have signed it:
+/// one above knows nothing of the names of one below, and its hashes lie between others all the same.
+fn expand(
+    store: &Store,
+    (encloser, zone): (NameRef<'_>, NameRef<'_>),
+    name: NameRef<'_>,
+    qtype: Rtype,
+    now: Millis,
+) -> Option<Rrset> {
     let mut wildcard = NameBuf::root();
     wildcard.push_label(b"*").and_then(|()| wildcard.push_name(encloser)).ok()?;
     let set = store.proven_set(wildcard.as_ref(), qtype, now)?;
+    Secure::remembered(set.clone()).filter(|secure| secure.zone() == zone)?;
     let owner: Name = name.to_name();
     Some(Rrset::new(owner, set.rtype, set.class, set.ttl, set.rdata.clone()).with_sigs(set.sigs.clone()))
 }

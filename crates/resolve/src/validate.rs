@@ -404,7 +404,9 @@ impl Walk {
             return Walk::over(seat.to_name(), Ground::Insecure(None));
         }
         let apex = anchor.owner.as_ref();
-        let goal = hint(part).filter(|zone| zone.is_subdomain_of(apex)).unwrap_or(seat).to_name();
+        // A zone that the set does not lie in has no say: that it is unsigned would excuse any denial.
+        let on_the_way = |zone: &NameRef<'_>| seat.is_subdomain_of(*zone) && zone.is_subdomain_of(apex);
+        let goal = hint(part).filter(on_the_way).unwrap_or(seat).to_name();
         let above = goal.as_ref().ancestors().take_while(|zone| zone.is_subdomain_of(apex));
         let closest = above.filter_map(|zone| Some((zone, env.keys.get(zone, env.now, env.stamp)?))).next();
         if env.teller.is_some() && closest.is_some() {

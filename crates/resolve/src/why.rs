@@ -152,6 +152,11 @@ impl Failure {
         )
     }
 
+    /// Whether the question itself was too much, whatever it was led to in the end.
+    pub(crate) fn is_of_the_question(&self) -> bool {
+        matches!(self, Failure::TooMuch(..) | Failure::TooManyLinks(_) | Failure::OverBudget | Failure::OutOfTime(_))
+    }
+
     /// Whether the last server could not even be reached: such a failure costs nothing to find again.
     pub(crate) fn is_unreachable(&self) -> bool {
         matches!(

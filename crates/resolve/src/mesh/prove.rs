@@ -343,7 +343,8 @@ impl Mesh {
 
     /// What is bogus for good is said, and remembered of the zone whose keys it is about.
     pub(super) fn note_bogus(&mut self, now: Millis, state: &State, why: &Why, from: Option<SocketAddr>) {
-        if let (Some(trust), Some((zone, _))) = (state.forwards.trust(), &why.chain) {
+        let cut_short = why.cause == Cause::Unfetched && state.work.is_used_up(&self.limits);
+        if let (Some(trust), Some((zone, _)), false) = (state.forwards.trust(), &why.chain, cut_short) {
             let stamp = Stamp { trust: trust.id(), version: trust.live().version(), epoch: state.epoch };
             let ttl = if why.cause == Cause::Unfetched { FAILURE_TTL } else { BOGUS_KEY_TTL };
             self.keys.put(zone.as_ref(), Ground::Bogus(why.clone()), ttl, self.memory.time(now), stamp);

@@ -19,7 +19,7 @@ use crate::limits::{FAILURE_TTL, UNREACHABLE_TTL};
 use crate::memory::stale_answer;
 use crate::scrub::{Finding, Scope, message_ttl, scrub};
 use crate::trace::Step;
-use crate::validate::{Part, Why, least};
+use crate::validate::{Cause, Part, Why, least};
 use crate::why::{Failure, Fault};
 
 /// A question as Unbound's log writes it: name, type, class.
@@ -156,6 +156,15 @@ impl Mesh {
             }
             _ => None,
         };
+        // For want of a link that this question could not ask for any more nothing is bogus to others.
+        let cut_short = whys().is_some_and(|why| why.cause == Cause::Unfetched) && state.work.is_used_up(&self.limits);
+        if let Some(failure) = failure.as_ref().filter(|_| cut_short) {
+            if state.keep_from == 0 {
+                let put = state.put(now, FAILURE_TTL, false);
+                self.memory.keep_failure(state.key.clone(), &failure.answer(), put, &self.limits, state.trust());
+            }
+            state.keep_from = usize::MAX;
+        }
         let found = security(0);
         // Clients that set CD are told what there is, and so is whoever asks as one.
         let blind = state.clients.first().is_some_and(|client| client.cd);
@@ -243,8 +252,10 @@ impl Mesh {
         state.note(now, || Step::Failed { ede: failure.ede(), why: failure.why() });
         if failure.lasts() && state.keep_from <= state.chain.len() {
             let ttl = if failure.is_unreachable() { UNREACHABLE_TTL } else { FAILURE_TTL };
-            let asked = (state.keep_from == 0).then_some(&state.key.name);
-            let failed = (!state.chain.is_empty()).then_some(&state.target);
+            // What this question has used up, the names it was led to can do nothing for.
+            let own = failure.is_of_the_question() || now >= state.ends || state.work.is_used_up(&self.limits);
+            let asked = (state.keep_from == 0 && !(own && state.is_for_another())).then_some(&state.key.name);
+            let failed = (!state.chain.is_empty() && !own).then_some(&state.target);
             for name in asked.into_iter().chain(failed) {
                 let key = Key { name: name.clone(), ..state.key.clone() };
                 let put = state.put(now, ttl, false);

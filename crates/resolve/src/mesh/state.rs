@@ -220,6 +220,11 @@ impl State {
         self.clients.is_empty() && self.parents.is_empty()
     }
 
+    /// Whether another question's work pays for it.
+    pub(super) fn is_for_another(&self) -> bool {
+        self.raw || self.depth > 0
+    }
+
     /// Whether somebody who was asked may still answer in time.
     pub(super) fn pending(&self) -> bool {
         self.flights.iter().any(Flight::pending)

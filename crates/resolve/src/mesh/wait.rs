@@ -18,7 +18,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use dnssec::Budget;
 use parking_lot::Mutex;
@@ -87,6 +87,8 @@ pub(super) struct Work {
     /// Where its steps are written down, if somebody wants it explained.
     pub(super) trace: Option<Arc<Trace>>,
     keys: AtomicU32,
+    /// There was no place for a question that another waits for.
+    crowded: AtomicBool,
     /// What proofs may cost. Never renewed (CVE-2026-50045).
     pub(super) budget: Mutex<Budget>,
 }
@@ -126,6 +128,16 @@ impl Work {
 
     pub(super) fn too_many_targets(&self) -> bool {
         self.targets.load(Ordering::Relaxed) >= MAX_TARGET_COUNT
+    }
+
+    /// Whether something was used up, so that what fails now may fail for that alone. Who asks chooses what uses it up and where
+    /// that ends, so nothing may follow from it for the name where it ended: others have all of theirs left.
+    pub(super) fn is_used_up(&self, limits: &Limits) -> bool {
+        !self.may_send(limits)
+            || self.too_many_missing()
+            || self.too_many_targets()
+            || self.keys.load(Ordering::Relaxed) >= MAX_KEY_QUESTIONS
+            || self.crowded.load(Ordering::Relaxed)
     }
 }
 
@@ -224,7 +236,10 @@ impl Mesh {
                 self.idle.remove(&child);
                 self.states.get_mut(&child).map(|state| state.parents.push(parent)).map(|()| child)
             }
-            None if self.states.len() >= self.limits.max_queries.saturating_mul(ROOM_FOR_CHILDREN) => None,
+            None if self.states.len() >= self.limits.max_queries.saturating_mul(ROOM_FOR_CHILDREN) => {
+                work.crowded.store(true, Ordering::Relaxed);
+                None
+            }
             None => {
                 let kin = Kin { parents: vec![parent], depth, work, seeks_glue, raw, fresh, shun };
                 // Its number is the next one; it may be over before `begin` returns, and then the news are on their way.

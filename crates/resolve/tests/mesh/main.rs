@@ -1,6 +1,7 @@
 //! The mesh on a fake network with a fake clock: scenarios named by the RFC section or the Unbound behaviour they hold,
 //! and properties that hold whatever happens.
 
+mod attacks;
 mod chains;
 mod chaos;
 #[allow(unreachable_pub)] // public for the fuzz targets, which are another crate
