@@ -135,12 +135,15 @@ fn play(data: &[u8], world: &Rc<RefCell<Internet>>, trust: &Trust) {
         ..Limits::default()
     };
     let validates = !steps.rarely(8);
+    // One reply of so many is not what it should be.
+    let one_of = [1, 2, 6, 20][steps.roll(4)];
     let forwards = configured(&mut steps, validates.then_some(trust));
+    let honest = servers.iter().all(|octet| *octet == 0);
     let servers: Rc<[u8]> = servers.into();
     let (mut at, said) = (0, Rc::clone(world));
     let upstream = move |asked: &Asked| {
         let mut input = Input(servers.get(at..).unwrap_or_default().iter());
-        let fates = fates(asked, &said, &mut input);
+        let fates = fates(asked, &said, one_of, &mut input);
         at = servers.len() - input.0.len();
         fates
     };
@@ -180,8 +183,9 @@ fn play(data: &[u8], world: &Rc<RefCell<Internet>>, trust: &Trust) {
     for (client, q, since) in &clients {
         let told = net.the_answer(*client);
         assert!(stood_still || told.at <= since + TOLD_WITHIN, "{} {} after {} ms", q.name, q.qtype, told.at - since);
+        assert!(!(honest && q.rd) || stood_still || told.answer.rcode != Rcode::SERVFAIL, "{q:?}: {:?}", told.why);
         if validates {
-            judge(q, &told, &world.borrow());
+            judge(q, &told, &world.borrow(), honest && !stood_still);
         }
     }
 }
@@ -213,7 +217,7 @@ fn configured(input: &mut Input<'_>, trust: Option<&Trust>) -> Forwards {
 }
 
 /// What becomes of a packet.
-fn fates(asked: &Asked, world: &Rc<RefCell<Internet>>, input: &mut Input<'_>) -> Vec<(u64, Fate)> {
+fn fates(asked: &Asked, world: &Rc<RefCell<Internet>>, one_of: usize, input: &mut Input<'_>) -> Vec<(u64, Fate)> {
     let truth = |asked: &Asked| -> Option<Vec<u8>> {
         world.borrow_mut().answer(asked).into_iter().find_map(|(_, fate)| match fate {
             Fate::Bytes(bytes) => Some(bytes),
@@ -221,7 +225,7 @@ fn fates(asked: &Asked, world: &Rc<RefCell<Internet>>, input: &mut Input<'_>) ->
         })
     };
     let Some(mut bytes) = truth(asked) else { return vec![] };
-    let kind = input.octet();
+    let kind = if input.roll(one_of) > 0 { 0 } else { input.octet() };
     let after = 1 + u64::from(if kind & 0x80 == 0 { 9 } else { input.octet() }) * 8;
     match kind & 0x1f {
         1 => return vec![],
@@ -298,8 +302,9 @@ fn told_wrongly(asked: &Asked, world: &Rc<RefCell<Internet>>, input: &mut Input<
     asked.render(&said)
 }
 
-/// Whether what a client was told may be told. The world does not change, so that there is one truth.
-fn judge(q: &Question, told: &Told, world: &Internet) {
+/// Whether what a client was told may be told. The world does not change, so that there is one truth, and of honest servers
+/// it is proven.
+fn judge(q: &Question, told: &Told, world: &Internet, honest: bool) {
     if told.answer.rcode == Rcode::SERVFAIL || q.qclass != Class::IN {
         assert!(!told.answer.ad, "a failure is not authentic: {told:?}");
         return;
@@ -321,6 +326,7 @@ fn judge(q: &Question, told: &Told, world: &Internet) {
     if !told.answer.ad && !checked {
         return;
     }
+    assert!(told.answer.ad || !honest, "{q:?} is not authentic");
     assert_eq!(
         told.answer.rcode,
         truth.rcode,
