@@ -22,7 +22,7 @@ use resolve::Live;
 use resolve::trust::Nta;
 use store::Store;
 use sys::log::{Level, Logger};
-use wire::{Name, Rrset, Rtype};
+use wire::{Name, Rcode, Rrset, Rtype};
 
 use crate::document;
 use crate::lookup::question;
@@ -232,19 +232,20 @@ fn try_once(inner: &Mutex<Inner>, zone: &Name, tries: &mut u8, log: &Logger) -> 
     store.flush_type(zone.as_ref(), Rtype::DNSKEY);
     let found = pool.lookup(question(zone.clone(), Rtype::DNSKEY, true), PROBE_TIME).ok().flatten();
     let is = |set: &Rrset| set.rtype == Rtype::DNSKEY && set.owner == *zone;
+    let answered = found.as_ref().is_some_and(|found| found.answer.rcode == Rcode::NOERROR);
     let set = found.and_then(|found| found.answer.answer.into_iter().find(is));
     let mut inner = lock(inner);
     let Inner { zones, plane, .. } = &mut *inner;
     let plane = plane.as_ref()?;
     // It may be gone since the question was asked, or the operator has written its file.
     let followed = zones.iter_mut().find(|followed| followed.auto.owner == *zone)?;
-    let verified = probed(followed, set.as_ref(), plane, log);
+    let verified = probed(followed, set.as_ref(), answered, plane, log);
     *tries += 1;
-    Some(set.is_some() && !verified && !followed.auto.revoked && *tries <= plane.again)
+    Some(answered && !verified && !followed.auto.revoked && *tries <= plane.again)
 }
 
-/// Takes what a probe brought, and saves it. False when it did not verify.
-fn probed(followed: &mut Followed, set: Option<&Rrset>, plane: &Plane, log: &Logger) -> bool {
+/// Takes what a probe brought, and saves it. False when it did not verify. `answered`: some server spoke for the zone.
+fn probed(followed: &mut Followed, set: Option<&Rrset>, answered: bool, plane: &Plane, log: &Logger) -> bool {
     let now = sys::clock::unix().as_secs();
     let auto = &mut followed.auto;
     let probe = auto.probe(set, &plane.timers, &plane.rules, now, &mut Budget::default());
@@ -263,8 +264,9 @@ fn probed(followed: &mut Followed, set: Option<&Rrset>, plane: &Plane, log: &Log
         let text = format!("trust anchor of {}: the probe for its keys failed: {reason}", auto.owner);
         log.line(Level::Warning, 0, &text);
     }
-    if set.is_none() {
-        return verified; // nothing was learned
+    // As in Unbound: silence teaches nothing, and what the operator wrote stays as it is until it has worked once.
+    if !answered || auto.last_success == 0 {
+        return verified;
     }
     let text = auto.to_text();
     match save(&followed.path, &text) {
