@@ -98,6 +98,8 @@ pub struct WorkerStats {
     pub secure: Counter,
     pub bogus: Counter,
     pub rrset_bogus: Counter,
+    pub verifications: Counter,
+    pub verifications_at_once: Counter,
     pub aggressive_noerror: Counter,
     pub aggressive_nxdomain: Counter,
     pub nodata: Counter,
@@ -169,6 +171,8 @@ impl Default for WorkerStats {
             secure: c(),
             bogus: c(),
             rrset_bogus: c(),
+            verifications: c(),
+            verifications_at_once: c(),
             aggressive_noerror: c(),
             aggressive_nxdomain: c(),
             nodata: c(),
@@ -335,6 +339,8 @@ pub fn total(workers: &[std::sync::Arc<WorkerStats>], extended: bool) -> BTreeMa
     let turns: Vec<u64> = (0..1 + TURN_OCTAVES * TURN_PARTS)
         .map(|i| workers.iter().filter_map(|w| w.turns.get(i)).map(Counter::get).sum())
         .collect();
+    put("total.num.verifications", sum(|w| &w.verifications));
+    put("total.verifications.at_once.max", most(|w| &w.verifications_at_once));
     put("total.num.turns", turns.iter().sum());
     put("total.turn.ns.sum", sum(|w| &w.turn_ns));
     put("total.turn.ns.median", within(&turns, turn_edge_ns, 50));

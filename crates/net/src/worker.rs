@@ -402,6 +402,8 @@ impl Worker {
         self.stats.list_overwritten.set(counts.jostled);
         self.stats.list_exceeded_mesh.set(counts.exceeded);
         self.stats.rrset_bogus.set(counts.bogus_sets);
+        self.stats.verifications.set(counts.verifications);
+        self.stats.verifications_at_once.set(counts.most_at_once);
         self.stats.aggressive_noerror.set(counts.implied_noerror);
         self.stats.aggressive_nxdomain.set(counts.implied_nxdomain);
         if mesh.next_wake().is_some_and(|next| self.armed.get().is_none_or(|armed| next < armed)) {

@@ -117,6 +117,8 @@ pub struct Mesh {
     /// The last number given to a state or an exchange.
     last: u64,
     verbosity: u8,
+    /// Signatures verified since the driver last looked after others.
+    share: u32,
     counts: Counts,
     effects: Vec<Effect>,
 }
@@ -184,6 +186,7 @@ impl Mesh {
             hedges: HEDGE_BURST * HEDGE_COST,
             last: 0,
             verbosity: 0,
+            share: 0,
             counts: Counts::default(),
             effects: Vec::new(),
         }
@@ -275,6 +278,7 @@ impl Mesh {
 
     /// What is to be done, in order. To be called after each event, until it is empty.
     pub fn effects(&mut self) -> std::vec::Drain<'_, Effect> {
+        self.share = 0;
         self.effects.drain(..)
     }
 

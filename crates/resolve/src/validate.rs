@@ -482,6 +482,11 @@ impl Walk {
     fn hear(&mut self, name: &Name, rtype: Rtype, answer: &Answer, env: &mut Env<'_>) -> Result<(), OverBudget> {
         match &mut self.stage {
             Stage::Keys(zone, vouch) if rtype == Rtype::DNSKEY && zone == name => {
+                // Whoever else waited for them has proven them meanwhile.
+                if let Some(Ground::Keys(keys)) = env.keys.get(zone.as_ref(), env.now, env.stamp) {
+                    self.stage = Stage::At(keys, zone.clone());
+                    return Ok(());
+                }
                 let (rules, date) = (&env.trust.rules, env.date);
                 let ttl = |set: &Rrset| set.ttl;
                 let found = find(answer, zone, Rtype::DNSKEY);

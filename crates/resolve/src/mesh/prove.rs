@@ -113,8 +113,8 @@ impl Mesh {
 
     /// PROVE, as far as that goes without waiting.
     fn prove(&mut self, now: Millis, mut state: Box<State>) {
-        let until = state.work.budget.lock().spent().0 + TURN;
         loop {
+            let until = state.work.budget.lock().spent().0 + TURN.saturating_sub(self.share);
             let next = self.with_proof(now, &mut state, |proof, links, env| proof.next(links, env, until));
             match next {
                 Some(Next::Need(name, rtype)) => {
@@ -175,7 +175,7 @@ impl Mesh {
 
     /// Lets the proof of a state do something. `None` if it has none.
     fn with_proof<T>(
-        &self,
+        &mut self,
         now: Millis,
         state: &mut State,
         work: impl FnOnce(&mut Proof, &mut [Part], &mut Env<'_>) -> T,
@@ -192,8 +192,14 @@ impl Mesh {
         };
         let teller: Option<&dyn Fn(Step)> = if shared.trace.is_some() { Some(&tell) } else { None };
         let (keys, now) = (&*self.keys, self.memory.time(now));
+        let (before, _) = budget.spent();
         let mut env = Env { trust, keys, stamp, now, date, budget: &mut budget, teller };
-        Some(work(proof, chain, &mut env))
+        let done = work(proof, chain, &mut env);
+        let verifications = budget.spent().0.saturating_sub(before);
+        self.share = self.share.saturating_add(verifications);
+        self.counts.verifications += u64::from(verifications);
+        self.counts.most_at_once = self.counts.most_at_once.max(u64::from(self.share));
+        Some(done)
     }
 
     /// False if the work is used up.
@@ -261,15 +267,19 @@ impl Mesh {
 
     /// Whether a proof gave way to others and wants to go on.
     pub fn is_busy(&self) -> bool {
-        !self.busy.is_empty()
+        !self.busy.is_empty() || !self.news.is_empty()
     }
 
     /// Goes on with one proof that gave way, for its share. To be called between batches while [`Mesh::is_busy`];
     /// [`Mesh::wake`] does it too.
     pub fn work(&mut self, now: Millis) {
-        let Some(state) = self.busy.pop_front().and_then(|number| self.states.remove(&number)) else { return };
-        self.prove(now, state);
         self.settle(now);
+        if self.share < TURN
+            && let Some(state) = self.busy.pop_front().and_then(|number| self.states.remove(&number))
+        {
+            self.prove(now, state);
+            self.settle(now);
+        }
     }
 
     /// Every part is proven, or one is bogus: then others are asked, as often as that may be.

@@ -29,6 +29,7 @@ use super::Mesh;
 use super::state::State;
 use crate::limits::{Limits, MAX_KEY_QUESTIONS, MAX_TARGET_COUNT, MAX_TARGET_NX};
 use crate::trace::Trace;
+use crate::validate::TURN;
 
 /// Times `num-queries-per-thread` that states may be there with those others wait for.
 const ROOM_FOR_CHILDREN: usize = 2;
@@ -189,6 +190,10 @@ impl Mesh {
     /// Works off what the last event left: questions to be asked for others, and answers for those who wait.
     pub(super) fn settle(&mut self, now: Millis) {
         loop {
+            // Keys that many wait for are verified for each: whoever has not heard of them yet hears of them next time.
+            if self.share >= TURN && self.news.front().is_some_and(|news| is_key(news.qtype)) {
+                return;
+            }
             if let Some(News { parent, name, qtype, answer, known, from }) = self.news.pop_front() {
                 let Some(mut state) = self.states.remove(&parent) else { continue };
                 let before = state.waits.len();

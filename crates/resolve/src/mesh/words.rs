@@ -123,6 +123,10 @@ pub struct Counts {
     pub strays: u64,
     /// Clients told of a failure because the client deadline came.
     pub late: u64,
+    /// Signatures that were verified, or tried.
+    pub verifications: u64,
+    /// The most of them between two moments at which the driver could look after others.
+    pub most_at_once: u64,
     /// Record sets that were found to be bogus (`num.rrset.bogus`).
     pub bogus_sets: u64,
     /// Denials and records out of wildcards that were told because of NSEC or NSEC3 records known before

@@ -318,6 +318,24 @@ fn keytrap_cve_2023_50387_a_zone_of_colliding_keys_and_wrong_signatures_fails_an
 }
 
 #[test]
+fn keytrap_cve_2023_50387_others_have_their_turn_after_a_few_signatures() {
+    for words in ["colliding=60 badsigs=7", "badsigs=40", "badds=60", ""] {
+        let mut net = signed(words).plain();
+        // Many at once, and a chain of keys that is all remembered but not proven.
+        for round in 0..2 {
+            for (client, asked) in (1..).zip(["www", "z", "a.wild", "b.wild", "gone"]) {
+                net.ask(round * 10 + client, &format!("{asked}.example.com."), Rtype::A);
+            }
+            net.run();
+            net.now += 4_000_000;
+        }
+        let counts = net.mesh.counts();
+        assert!(counts.verifications > 0);
+        assert!(counts.most_at_once <= 24, "{words}: {counts:?}");
+    }
+}
+
+#[test]
 fn cve_2023_50868_a_zone_of_many_iterations_is_not_hashed() {
     for (iterations, ad) in [(150, true), (151, false), (65_000, false)] {
         let mut net = signed(&format!("nsec3 iterations={iterations}")).plain();
