@@ -32,6 +32,9 @@ pub enum Keys {
 #[derive(Clone, Debug)]
 pub struct ZoneKeys {
     set: Secure,
+    /// Of [`ZoneKeys::keys`], in their order: a set of keys may fill a message, and is looked at with each set it may have
+    /// signed.
+    tags: Box<[u16]>,
     required: Vec<Algorithm>,
 }
 
@@ -49,6 +52,11 @@ impl ZoneKeys {
     /// The keys that are looked at, [`MAX_KEYS`] at most.
     pub fn keys(&self) -> impl Iterator<Item = Dnskey<'_>> {
         self.set.set().rdata.iter().filter_map(Dnskey::parse).take(MAX_KEYS)
+    }
+
+    /// The same with their tags.
+    pub(crate) fn tagged(&self) -> impl Iterator<Item = (u16, Dnskey<'_>)> {
+        self.tags.iter().copied().zip(self.keys())
     }
 
     /// Algorithms each of which must have signed every set; empty unless the rules ask for it.
@@ -119,8 +127,13 @@ fn prove<'k>(
         required.sort_unstable();
         required.dedup();
     }
-    match Signers::new(keys.owner.as_ref(), entry.into_iter(), &required).verify(keys, rules, now, budget) {
-        Outcome::Secure(set) => Keys::Secure(ZoneKeys { set, required }),
+    match Signers::new(keys.owner.as_ref(), entry.into_iter().map(|key| (key.tag(), key)), &required)
+        .verify(keys, rules, now, budget)
+    {
+        Outcome::Secure(set) => {
+            let tags = set.set().rdata.iter().filter_map(Dnskey::parse).take(MAX_KEYS).map(|key| key.tag()).collect();
+            Keys::Secure(ZoneKeys { set, tags, required })
+        }
         Outcome::Bogus(reason) => Keys::Bogus(reason),
         Outcome::OverBudget => Keys::OverBudget,
     }

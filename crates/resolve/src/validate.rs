@@ -50,6 +50,10 @@ use crate::witness;
 /// (`dnssec::budget::MAX_SET_VERIFICATIONS`): together below two milliseconds with P-256.
 pub(crate) const TURN: u32 = 8;
 
+/// Steps after which it gives way though nothing had to be verified: a reply may have thousands of sets whose signatures need
+/// only be read to be refused.
+const STEPS: u32 = 256;
+
 /// Why something is bogus: what failed, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Why {

@@ -23,7 +23,7 @@ fn example(text: &str, now: u64, tag: u16) {
     for ds in sets.iter().filter(|set| set.rtype == Rtype::DS).flat_map(|set| set.rdata.iter()) {
         assert!(Ds::parse(ds).unwrap().is_digest_of(dnskey.owner.as_ref(), &key, &mut budget).unwrap());
     }
-    let signers = Signers::new(dnskey.owner.as_ref(), std::iter::once(key), &[]);
+    let signers = Signers::new(dnskey.owner.as_ref(), std::iter::once((key.tag(), key)), &[]);
     for set in sets.iter().filter(|set| !set.sigs.is_empty()) {
         let outcome = signers.verify(set, &Rules::default(), now, &mut budget);
         assert!(matches!(outcome, Outcome::Secure(_)), "{outcome:?}");

@@ -2,9 +2,10 @@
 //! as SERVFAIL, whatever true records of other zones, names and times they are dressed in; and nobody spoils what others ask for.
 
 use resolve::Limits;
-use wire::{Rcode, Rtype};
+use wire::{Answer, Class, Rcode, RdataSet, Rrset, Rtype};
 
 use crate::internet::*;
+use crate::net::*;
 
 const RECORDS: &str = "example.com. NS ns.example.com.
     ns.example.com. A 192.0.2.1
@@ -96,4 +97,24 @@ fn what_one_question_has_used_up_spoils_nothing_for_others() {
         assert!(told.answer.ad && !addresses(&told).is_empty(), "{quota}: {told:?} {:#?}", net.trace());
     }
     assert!(failed > 4, "{failed}");
+}
+
+#[test]
+fn sets_that_are_refused_unverified_take_their_turns_too() {
+    let truth = world("").plain().resolve("www.example.com.", Rtype::A).answer;
+    let stuffed = move |asked: &Asked| {
+        let mut answer = Answer { aa: true, ..(*truth).clone() };
+        let sigs = truth.answer[0].sigs.clone();
+        let junk = |n: usize| Rrset::new(name(&format!("n{n}.example.com.")), Rtype::NSEC, Class::IN, 300, nsec());
+        answer.authority = (0..300).map(|n| junk(n).with_sigs(sigs.clone())).collect();
+        (asked.name() == "www.example.com." && asked.query.qtype == Rtype::A).then(|| soon(asked.render(&answer)))
+    };
+    let mut net = world("").at("192.0.2.1", stuffed).plain();
+    let told = net.resolve("www.example.com.", Rtype::A);
+    assert!(told.answer.ad && addresses(&told) == ["192.0.2.80"] && told.answer.authority.is_empty(), "{told:?}");
+}
+
+/// From here to the apex nothing, and an address here.
+fn nsec() -> RdataSet {
+    RdataSet::one(&[&[7][..], b"example", &[3], b"com", &[0, 0, 1, 0x40]].concat())
 }
