@@ -256,10 +256,12 @@ impl Proof {
 
     /// Goes on as far as it can, until so many verifications are paid for. `links` are the parts before the end, first to last.
     pub(crate) fn next(&mut self, links: &mut [Part], env: &mut Env<'_>, until: u32) -> Next {
+        let mut steps = 0;
         loop {
-            if env.budget.spent().0 >= until {
+            if env.budget.spent().0 >= until || steps >= STEPS {
                 return Next::Later;
             }
+            steps += 1;
             let ended = self.at >= links.len();
             let (earlier, rest) = links.split_at_mut(self.at.min(links.len()));
             let part = rest.first_mut().unwrap_or(&mut self.end);
