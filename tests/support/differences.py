@@ -313,10 +313,7 @@ DIFFERENCES: tuple[Difference, ...] = (
         runbound="NXDOMAIN",
         why="RFC 9824 5: who does not see the proof gets the code that it stands for",
         applies=lambda scene, ask, field, *_: (
-            scene == "recursion"
-            and field == "rcode"
-            and _in_lab(ask, "compact.lab")
-            and not (ask.edns and ask.edns.do)
+            scene == "recursion" and field == "rcode" and _in_lab(ask, "compact.lab") and not (ask.edns and ask.edns.do)
         ),
     ),
     Difference(
