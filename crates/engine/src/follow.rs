@@ -63,6 +63,8 @@ struct Inner {
     plane: Option<Plane>,
     /// When it is looked next whether a name that is excused validates again.
     rechecks: HashMap<Name, u64>,
+    /// Who looks at the moment.
+    aside: Option<Arc<Pool>>,
 }
 
 /// All zones that are followed, and the thread that does it.
@@ -127,7 +129,15 @@ impl Follow {
 
     /// Stops probing. To be called after the workers have stopped, so that no probe is waited for.
     pub(crate) fn stop(&self) {
-        lock(&self.inner).plane = None;
+        let aside = {
+            let mut inner = lock(&self.inner);
+            inner.plane = None;
+            inner.aside.take()
+        };
+        // A look under way is cut short.
+        if let Some(aside) = aside {
+            aside.stop();
+        }
         self.live.on_due(None);
         let watch = lock(&self.watch).take();
         drop(watch);
@@ -206,9 +216,17 @@ fn recheck(inner: &Mutex<Inner>, live: &Live, log: &Arc<Logger>) {
         (due, inner.plane.as_ref().map(|plane| Arc::clone(&plane.pool)))
     };
     for name in due {
-        let Some(pool) = &pool else { return };
-        let validates = recheck::validates(pool, log, &name);
+        let Some(aside) = pool.as_ref().and_then(|pool| recheck::aside(pool, log)) else { return };
+        {
+            let mut inner = lock(inner);
+            if inner.plane.is_none() {
+                return aside.stop();
+            }
+            inner.aside = Some(Arc::clone(&aside));
+        }
+        let validates = recheck::validates(&aside, &name);
         let mut inner = lock(inner);
+        inner.aside = None;
         let now = sys::clock::unix().as_secs();
         let Some(nta) = live.ntas(now).into_iter().find(|nta| nta.name == name) else { continue };
         if !validates {

@@ -19,10 +19,10 @@ const LOOK_TIME: Duration = Duration::from_secs(30);
 /// Octets of each of its caches, which hold one chain of trust and are gone afterwards.
 const CACHE: usize = 1 << 20;
 
-/// Whether the name could be validated now: its zone is proven, or proven to be unsigned. What cannot be found out is no.
-pub(crate) fn validates(pool: &Pool, log: &Arc<Logger>, name: &Name) -> bool {
+/// A worker aside of `pool`'s that excuses nothing. `None` where nothing is validated, or no thread can be started.
+pub(crate) fn aside(pool: &Pool, log: &Arc<Logger>) -> Option<Arc<Pool>> {
     let snapshot = pool.snapshot();
-    let Some(trust) = snapshot.forwards.trust() else { return false };
+    let trust = snapshot.forwards.trust()?;
     let unexcused = Snapshot {
         revision: snapshot.revision,
         policy: Arc::clone(&snapshot.policy),
@@ -30,7 +30,12 @@ pub(crate) fn validates(pool: &Pool, log: &Arc<Logger>, name: &Name) -> bool {
         serve: Arc::clone(&snapshot.serve),
     };
     let store = Arc::new(Store::new(Sizes { messages: CACHE, rrsets: CACHE }));
-    let Ok(aside) = Pool::aside(Arc::new(unexcused), store, Arc::clone(log)) else { return false };
+    Pool::aside(Arc::new(unexcused), store, Arc::clone(log)).ok().map(Arc::new)
+}
+
+/// Whether the name could be validated now: its zone is proven, or proven to be unsigned. What cannot be found out is no.
+/// The worker is stopped afterwards; who stops it before cuts the look short.
+pub(crate) fn validates(aside: &Pool, name: &Name) -> bool {
     let found = aside.lookup(question(name.clone(), Rtype::SOA, false), LOOK_TIME).ok().flatten();
     aside.stop();
     found.is_some_and(|found| {
