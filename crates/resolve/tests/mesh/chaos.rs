@@ -1,7 +1,7 @@
 //! Recursion over an Internet in which every server says whatever comes into its head: what must hold all the same.
 
 use proptest::prelude::*;
-use resolve::{Limits, Minimise};
+use resolve::{Family, ForwardZone, Limits, Minimise, StubZone};
 use wire::{Answer, Rcode, Rtype};
 
 use crate::internet::*;
@@ -90,19 +90,35 @@ proptest! {
             let mut dice = Dice(seed ^ u64::from(addr.len() as u32) ^ dice.roll(1 << 20));
             internet = internet.at(addr, move |asked| Some(whatever(&mut dice, asked))).recursor(addr);
         }
-        let limits = Limits { client_deadline_ms: options.roll(2) * 1_900, ..Limits::default() };
+        let limits = Limits {
+            client_deadline_ms: options.roll(2) * 1_900,
+            upstream_racing: options.roll(4) == 0,
+            harden_unverified_glue: options.roll(4) == 0,
+            scrub_promiscuous: options.roll(2) == 0,
+            ..Limits::default()
+        };
+        let (stub_at, zone_at) = (options.name(), options.name());
         let mut net = internet.build(limits, |recursion| {
             recursion.minimise = [Minimise::Off, Minimise::Relaxed, Minimise::Strict][options.roll(3) as usize];
             recursion.fetch_policy = if options.roll(2) == 0 { vec![0; 5] } else { vec![3, 2, 1, 0, 0] };
             recursion.harden_glue = options.roll(2) == 0;
             recursion.harden_referral_path = options.roll(4) == 0;
             recursion.ip6 = options.roll(3) == 0;
-        }, |_| {});
+            recursion.prefer = [None, Some(Family::V4), Some(Family::V6)][options.roll(3) as usize];
+            if options.roll(2) == 0 {
+                let (first, prime) = (options.roll(2) == 0, options.roll(2) == 0);
+                recursion.stub(StubZone { first, prime, ..stub(stub_at, "192.0.2.1 192.0.2.2") });
+            }
+        }, |table| {
+            if zone_at.len() % 2 == 0 {
+                table.zone(ForwardZone { first: true, ..zone(zone_at, &[3]) });
+            }
+        });
         for round in 0..4 {
             let began = net.now;
             let before = net.sent.len();
             for client in 0..3 {
-                let qtype = [Rtype::A, Rtype::AAAA, Rtype::DS, Rtype::NS][options.roll(4) as usize];
+                let qtype = [Rtype::A, Rtype::AAAA, Rtype::DS, Rtype::NS, Rtype::CNAME][options.roll(5) as usize];
                 net.ask(round * 10 + client, options.name(), qtype);
             }
             net.run();

@@ -410,3 +410,16 @@ fn harden_referral_path_asks_zones_for_their_servers_and_these_for_their_address
         assert!(net.trace().contains(&wanted.to_owned()), "{wanted}: {:?}", net.trace());
     }
 }
+
+#[test]
+fn name_servers_known_to_have_no_address_of_a_family_start_no_question() {
+    let mut net = example().with(|recursion| {
+        (recursion.ip6, recursion.fetch_policy) = (true, vec![3, 2, 1, 0, 0]);
+    });
+    net.resolve("www.example.com.", Rtype::A);
+    let before = net.sent.len();
+    net.mesh.set_verbosity(2);
+    net.resolve("mail.example.com.", Rtype::A);
+    let begun = net.lines.iter().filter(|(_, line)| line.starts_with("resolving")).count();
+    assert_eq!((net.sent.len() - before, begun), (1, 1), "{:?}", net.lines);
+}
