@@ -122,6 +122,9 @@ pub const MAX_SIGS: usize = 8;
 pub const UNREACHABLE_TTL: u32 = 1;
 /// Seconds a failure is remembered (RFC 9520 3.2: at least 1, at most 300; Unbound keeps it 5).
 pub const FAILURE_TTL: u32 = 5;
+/// Record sets of an answer to ANY that are proven; the rest is left out. A name may have thousands, each of which costs a
+/// verification (Unbound 1.26 stops here too).
+pub const MAX_ANY_SETS: usize = 24;
 /// Seconds the keys of a zone that do not verify are remembered as bogus (Unbound's BOGUS_KEY_TTL).
 pub const BOGUS_KEY_TTL: u32 = 60;
 /// Seconds an answer is remembered that has no record to take a TTL from: NXDOMAIN and NODATA without SOA (RFC 2308 5

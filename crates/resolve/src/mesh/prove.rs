@@ -23,7 +23,7 @@ use super::serve::Asked;
 use super::state::State;
 use crate::forward::Forwards;
 use crate::keycache::{Ground, Stamp};
-use crate::limits::{BOGUS_KEY_TTL, FAILURE_TTL};
+use crate::limits::{BOGUS_KEY_TTL, FAILURE_TTL, MAX_ANY_SETS};
 use crate::trace::Step;
 use crate::trust::Begin;
 use crate::validate::{self, Cause, Env, Next, OverBudget, Part, Proof, TURN, Why, is_denial};
@@ -107,6 +107,10 @@ impl Mesh {
         }
         self.ground(now, &mut state);
         self.release(&mut state);
+        let mut end = end;
+        if state.key.qtype == Rtype::ANY {
+            end.answer.answer.truncate(MAX_ANY_SETS);
+        }
         state.proof = Some(Box::new(Proof::new(end, aa, left)));
         self.prove(now, state);
     }

@@ -347,3 +347,14 @@ fn prefetch_key_asks_for_keys_when_the_referral_brings_their_ds() {
     assert!(last("com. DNSKEY") < last("www.example.com. A @1"), "{trace:#?}");
     assert_eq!(chain(&net).len(), 3, "each once");
 }
+
+#[test]
+fn of_an_answer_to_any_so_many_sets_are_proven_and_the_rest_is_left_out() {
+    let many: Vec<String> = (0..40).map(|nth| format!("many.example.com. TYPE{} \\# 1 01", 4000 + nth)).collect();
+    let sets = |nth: usize| format!("answer many.example.com. TYPE{}", 4000 + nth);
+    let all: Vec<String> = (0..40).map(sets).collect();
+    let world = world("").more("example.com.", &many.join("\n"));
+    let mut net = world.lie("192.0.2.1", "many.example.com. ANY", &all.join("\n")).plain();
+    let told = net.resolve("many.example.com.", Rtype::ANY);
+    assert_eq!((told.answer.ad, told.answer.answer.len()), (true, 24));
+}
