@@ -38,7 +38,6 @@ NOT_PASSING = {
     "iter_dname_ttl0_grace",
     "long_qname",
     "ttl_msg",
-    "val_any_cap",
     "val_cnameqtype",
     "val_cnameqtype_qmin",
     "val_faildnskey_ok",
