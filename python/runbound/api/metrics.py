@@ -48,10 +48,16 @@ COUNTERS: Final = {
     "num.answer.secure": ("answers_secure", "Answers that validated"),
     "num.answer.bogus": ("answers_bogus", "Answers that failed validation"),
     "num.rrset.bogus": ("rrsets_bogus", "RRsets that failed validation"),
+    "num.query.aggressive.NOERROR": ("aggressive_noerror", "Answers NOERROR that followed from known proofs"),
+    "num.query.aggressive.NXDOMAIN": ("aggressive_nxdomain", "Answers NXDOMAIN that followed from known proofs"),
+    "total.num.verifications": ("verifications", "Signatures that were verified or tried"),
+    "total.num.turns": ("turns", "Batches of answers that were there at once"),
     "unwanted.queries": ("unwanted_queries", "Questions refused by access control"),
     "unwanted.replies": ("unwanted_replies", "Replies nobody had asked for"),
 }
 """Unbound's counter to our name (which gets `_total`) and help text. Those of extended statistics may be missing."""
+
+NANOSECONDS: Final = 1_000_000_000
 
 GAUGES: Final = {
     "total.requestlist.current.all": ("requestlist", "Questions being resolved"),
@@ -103,6 +109,7 @@ class Figures:
         yield _gauge("resident_memory_bytes", "Resident memory", snapshot.system.get("resident_bytes", 0), "bytes")
         yield from _counters(snapshot.stats)
         yield from _resolving(snapshot.stats)
+        yield from _turns(snapshot.stats)
         yield from _cache(snapshot.cache)
         yield from _upstreams(snapshot.upstreams)
 
@@ -142,6 +149,15 @@ def _resolving(stats: Mapping[str, int]) -> Iterator[Metric]:
         sum_value=None if total is None else total / MICROSECONDS,
         unit="seconds",
     )
+
+
+def _turns(stats: Mapping[str, int]) -> Iterator[Metric]:
+    """What a client waits for who asks for something known: the turns of the workers."""
+    for share in ("median", "p99"):
+        unbounds = f"total.turn.ns.{share}"
+        if unbounds in stats:
+            help_text = f"Time of a turn that ends with cached answers ({unbounds})"
+            yield _gauge(f"turn_{share}_seconds", help_text, stats[unbounds] / NANOSECONDS, "seconds")
 
 
 def _cache(usage: Mapping[str, int]) -> Iterator[Metric]:
