@@ -31,9 +31,9 @@ use crate::sets::{Kind, Security, Set};
 
 /// Octets the index may hold if nothing else is said: Unbound's `neg-cache-size`.
 pub const DENIALS_BYTES: usize = 1 << 20;
-/// Octets of an entry beside its name: its share of a tree's node (half-full at worst), its place in the queue, and the
-/// allocator's rounding of two names.
-const ENTRY_BYTES: usize = 160;
+/// Octets of an entry beside its name: its share of a tree's node (half-full at worst), its place in the queue with that of
+/// those that have left, and the allocator's rounding of two names.
+const ENTRY_BYTES: usize = 192;
 /// Octets of a zone beside its name: two maps' entries and two trees.
 const ZONE_BYTES: usize = 320;
 /// NSEC3 sets handed out where no encloser is known: names are seldom deeper below a wildcard.
@@ -71,8 +71,10 @@ pub(crate) struct Denials {
 struct Inner {
     numbers: HashMap<Name, u64>,
     zones: HashMap<u64, Zone>,
-    /// All entries in the order in which they leave.
-    queue: VecDeque<(u64, Owner)>,
+    /// All entries in the order in which they leave, each with its number; and among them as many that have `left` already,
+    /// for who makes us forget one thing must not make us look through all that is known.
+    queue: VecDeque<(u64, Owner, u64)>,
+    left: usize,
     octets: usize,
     limit: usize,
     last: u64,
@@ -94,6 +96,8 @@ struct Entry {
     until: u32,
     /// It was of use since it came, or since it could have left.
     used: bool,
+    /// What its place in the queue is known by.
+    number: u64,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -173,40 +177,45 @@ impl Inner {
         {
             entries.chain = (iterations, salt.into());
             self.octets -= entries.nsec3.len() * ENTRY_BYTES;
+            self.left += entries.nsec3.len();
             entries.nsec3.clear();
-            self.queue.retain(|(zone, owner)| *zone != number || matches!(owner, Owner::Name(_)));
         }
-        let before = match &owner {
-            Owner::Name(name) => entries.nsec.get_mut(name),
-            Owner::Hashed(hashed) => entries.nsec3.get_mut(hashed),
-        };
-        if let Some(entry) = before {
+        if let Some(entry) = entries.entry(&owner) {
             (entry.until, entry.used) = (entry.until.max(until), true);
             return;
         }
-        let entry = Entry { until, used: false };
+        self.last += 1;
+        let entry = Entry { until, used: false, number: self.last };
         match &owner {
             Owner::Name(name) => entries.nsec.insert(name.clone(), entry),
             Owner::Hashed(hashed) => entries.nsec3.insert(*hashed, entry),
         };
         self.octets += owner.octets();
-        self.queue.push_back((number, owner));
+        self.queue.push_back((number, owner, entry.number));
         self.make_room();
+        self.tidy();
+    }
+
+    /// Takes those out of the queue that have left, when they are many: so each costs little.
+    fn tidy(&mut self) {
+        if self.left * 4 > self.queue.len() {
+            let zones = &mut self.zones;
+            self.queue.retain(|(zone, owner, number)| {
+                zones.get_mut(zone).and_then(|zone| zone.entry(owner)).is_some_and(|entry| entry.number == *number)
+            });
+            self.left = 0;
+        }
     }
 
     /// Lets the oldest go that was of no use. Ends, for each round takes a mark off or an entry out.
     fn make_room(&mut self) {
         while self.octets > self.limit {
-            let Some((number, owner)) = self.queue.pop_front() else { return };
-            let Some(zone) = self.zones.get_mut(&number) else { continue };
-            let entry = match &owner {
-                Owner::Name(name) => zone.nsec.get_mut(name),
-                Owner::Hashed(hashed) => zone.nsec3.get_mut(hashed),
-            };
-            if entry.is_some_and(|entry| std::mem::take(&mut entry.used)) {
-                self.queue.push_back((number, owner));
-            } else {
-                self.remove(number, &owner);
+            let Some((zone, owner, number)) = self.queue.pop_front() else { return };
+            let entry = self.zones.get_mut(&zone).and_then(|zone| zone.entry(&owner));
+            match entry.filter(|entry| entry.number == number).map(|entry| std::mem::take(&mut entry.used)) {
+                None => self.left = self.left.saturating_sub(1),
+                Some(true) => self.queue.push_back((zone, owner, number)),
+                Some(false) => self.remove(zone, &owner),
             }
         }
     }
@@ -229,9 +238,10 @@ impl Inner {
     fn remove_zone(&mut self, number: u64) {
         let Some(zone) = self.zones.remove(&number) else { return };
         self.numbers.remove(&Borrowed(zone.name.as_ref()));
+        self.left += zone.nsec.len() + zone.nsec3.len();
         let names = zone.nsec.into_keys().map(|name| Owner::Name(name).octets()).sum::<usize>();
         self.octets -= zone_octets(zone.name.as_ref()) + names + zone.nsec3.len() * ENTRY_BYTES;
-        self.queue.retain(|(of, _)| *of != number);
+        self.tidy();
     }
 
     /// The closest zone at or above a name that has entries, and is not above `apex`.
@@ -242,6 +252,13 @@ impl Inner {
 }
 
 impl Zone {
+    fn entry(&mut self, owner: &Owner) -> Option<&mut Entry> {
+        match owner {
+            Owner::Name(name) => self.nsec.get_mut(name),
+            Owner::Hashed(hashed) => self.nsec3.get_mut(hashed),
+        }
+    }
+
     /// The owner at or before a name.
     fn before(&mut self, name: &Name) -> Option<(Name, u32)> {
         let (owner, entry) = self.nsec.range_mut(..=name).next_back()?;
@@ -320,7 +337,7 @@ impl Store {
     /// Entries of the index of denials, and the octets it holds.
     pub fn denials(&self) -> (usize, usize) {
         let held = self.denials.inner.lock();
-        (held.queue.len(), held.octets)
+        (held.queue.len() - held.left, held.octets)
     }
 
     /// The proven sets that are known and may deny `name`, or a wildcard that would make it: those of the closest zone at or
@@ -448,8 +465,11 @@ impl Finding<'_> {
 impl Inner {
     /// Forgets an entry whose set is there no more: it would stand before others that are.
     fn drop_one(&mut self, number: u64, owner: &Owner) {
-        self.remove(number, owner);
-        self.queue.retain(|(zone, other)| *zone != number || other != owner);
+        if self.zones.get_mut(&number).and_then(|zone| zone.entry(owner)).is_some() {
+            self.remove(number, owner);
+            self.left += 1;
+            self.tidy();
+        }
     }
 }
 
