@@ -363,13 +363,16 @@ impl Store {
     }
 
     /// An answer to ANY out of sets, as Unbound composes it when it remembers no message: of the commonest types, those that
-    /// once were an answer. `None` if there is none, or if one of them came with what was bogus: who asks then finds out.
+    /// once were an answer. `None` if there is none, or if one of them came with what was bogus, or needs a
+    /// proof: who asks then finds out.
     pub fn any(&self, name: NameRef<'_>, class: Class, cd: bool, now: Millis) -> Option<Found> {
         let known = ANY_TYPES.iter().filter_map(|rtype| self.rrset(name, *rtype, class, cd, now));
         let sets: Vec<KnownSet> = known.filter(|known| known.trust.answers()).collect();
         let left = sets.iter().map(|known| known.set.ttl).min()?;
         let security = sets.iter().map(|known| known.security).min().unwrap_or_default();
-        if sets.iter().any(|known| known.security == Security::Bogus) {
+        // What a wildcard made is worth nothing without its proof, which stands in the message alone (RFC 4035 5.3.4).
+        let lacks = |known: &KnownSet| known.security == Security::Bogus || denials::wildcard_of(&known.set).is_some();
+        if sets.iter().any(lacks) {
             return None;
         }
         let ad = security == Security::Secure;

@@ -100,6 +100,14 @@ fn what_one_question_has_used_up_spoils_nothing_for_others() {
 }
 
 #[test]
+fn rfc4035_5_3_4_what_a_wildcard_made_is_told_with_its_proof_to_any_too() {
+    let mut net = world("").more("example.com.", "*.wild.example.com. A 192.0.2.81").plain();
+    assert!(net.resolve("a.wild.example.com.", Rtype::A).answer.ad);
+    let told = net.resolve("a.wild.example.com.", Rtype::ANY).answer;
+    assert!(!told.ad || told.authority.iter().any(|set| set.rtype == Rtype::NSEC), "{told:?}");
+}
+
+#[test]
 fn sets_that_are_refused_unverified_take_their_turns_too() {
     let truth = world("").plain().resolve("www.example.com.", Rtype::A).answer;
     let stuffed = move |asked: &Asked| {
