@@ -266,6 +266,15 @@ DIFFERENCES: tuple[Difference, ...] = (
         ),
     ),
     Difference(
+        what="type RRSIG in a zone whose keys are found to be bogus",
+        unbound="the signatures, without AD",
+        runbound="the same, or SERVFAIL where the keys are known to be bogus already",
+        why="signatures cannot be proven, but what is known of their zone is said",
+        applies=lambda scene, ask, field, *_: (
+            scene == "recursion" and ask.rtype == "RRSIG" and field in ("rcode", "answer") and _in_lab(ask, "broken")
+        ),
+    ),
+    Difference(
         what="CD, after others have been refused the same as bogus",
         unbound="may answer SERVFAIL out of its cache",
         runbound="the data",

@@ -136,7 +136,8 @@ impl Failure {
         Answer { ede: Some(self.ede()), ..Answer::new(Rcode::SERVFAIL) }
     }
 
-    /// Whether it is worth remembering (RFC 9520): whatever cost packets or steps to find out.
+    /// Whether it is worth remembering (RFC 9520): whatever cost packets or steps to find out. That a chain is broken is
+    /// remembered with its keys, and is no failure to who checks for himself (RFC 4035 3.2.2).
     pub(crate) fn lasts(&self) -> bool {
         !matches!(
             self,
@@ -149,6 +150,7 @@ impl Failure {
                 | Failure::Jostled
                 | Failure::Busy
                 | Failure::NoRecursion
+                | Failure::Bogus(..)
         )
     }
 

@@ -262,7 +262,8 @@ impl Mesh {
                 self.memory.keep_failure(key, &answer, put, &self.limits, state.trust());
             }
         }
-        let lasts = failure.lasts() || matches!(failure, Failure::RecentlyFailed | Failure::Down(..));
+        let found = matches!(failure, Failure::RecentlyFailed | Failure::Down(..) | Failure::Bogus(..));
+        let lasts = failure.lasts() || found;
         let tried = (self.limits.serve_expired || state.refresh) && lasts && state.keep_from == 0;
         self.tell_parents(
             std::mem::take(&mut state.parents),

@@ -216,6 +216,18 @@ fn cd_gets_the_data_and_joins_the_same_question() {
 }
 
 #[test]
+fn rfc4035_3_2_2_cd_gets_the_data_of_a_zone_whose_keys_are_known_to_be_broken() {
+    let mut net = world("ds=wrong").plain();
+    bogus(&net.resolve("example.com.", Rtype::MX));
+    for qname in ["www.example.com.", "x.ent.example.com."] {
+        bogus(&net.resolve(qname, Rtype::A));
+        let told = net.resolve_as(resolve::Question { cd: true, ..question(qname, Rtype::A) });
+        assert_eq!(told.answer.rcode, Rcode::NOERROR, "{qname}");
+        bogus(&net.resolve(qname, Rtype::A));
+    }
+}
+
+#[test]
 fn val_permissive_mode_tells_what_is_bogus_without_ad() {
     let world = world("").flaw("example.com.", "www.example.com. A", "expired").trust(|trust| trust.permissive = true);
     let mut net = world.plain();
