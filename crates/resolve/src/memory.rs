@@ -207,7 +207,12 @@ impl Fit {
     /// What is known and what the client's CD bit asks for, under what this resolver trusts. Failures need no proof: there
     /// is nothing in them that could be wrong.
     pub fn of(found: &Found, trust: Option<&Trust>, cd: bool) -> Fit {
-        let Some(trust) = trust.filter(|trust| trust.checks(cd)) else { return Fit::Good };
+        let Some(trust) = trust else { return Fit::Good };
+        if !trust.checks(cd) {
+            // Of what was refused without looking there are no data yet.
+            let empty = found.security == Security::Bogus && found.answer.rcode == Rcode::SERVFAIL;
+            return if empty { Fit::Unproven } else { Fit::Good };
+        }
         match found.security {
             Security::Bogus if !trust.permissive => Fit::Bogus,
             Security::Unchecked if found.answer.rcode != Rcode::SERVFAIL => Fit::Unproven,

@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use rand_chacha::rand_core::Rng;
-use store::Millis;
+use store::{Found, Millis, Security};
 use wire::types::flag;
-use wire::{Class, Name, Rtype};
+use wire::{Class, Name, Rcode, Rtype};
 
 use super::state::{Flight, How, State, Target};
 use super::{Effect, HEDGE_COST, Mesh, SendId, Transport};
@@ -63,7 +63,10 @@ impl Mesh {
             let trusts = state.forwards.trust().is_some();
             let known = if first && state.depth == 0 && !trusts { None } else { self.memory.known(target, key, now) };
             let own = state.forwards.apex(target, key.qtype);
-            if let Some(known) = known {
+            // What was refused because the chain to it is broken is asked for when somebody wants it all the same (CD).
+            let refused = |known: &Found| known.answer.rcode == Rcode::SERVFAIL && known.security == Security::Bogus;
+            let bold = state.clients.iter().any(|client| client.cd);
+            if let Some(known) = known.filter(|known| !bold || !refused(known)) {
                 return self.finish_known(now, state, known);
             }
             if let Some(known) = self.memory.implied(target, own, key, now, &self.limits) {

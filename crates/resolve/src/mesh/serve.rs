@@ -258,7 +258,10 @@ impl Mesh {
             let failed = (!state.chain.is_empty() && !own).then_some(&state.target);
             for name in asked.into_iter().chain(failed) {
                 let key = Key { name: name.clone(), ..state.key.clone() };
-                let put = state.put(now, ttl, false);
+                // A chain that is broken is no failure for who checks for himself (CD).
+                let bogus = matches!(failure, Failure::Bogus(..));
+                let security = if bogus { Security::Bogus } else { Security::Unchecked };
+                let put = Put { security, ..state.put(now, ttl, false) };
                 self.memory.keep_failure(key, &answer, put, &self.limits, state.trust());
             }
         }

@@ -370,3 +370,15 @@ fn of_an_answer_to_any_so_many_sets_are_proven_and_the_rest_is_left_out() {
     let told = net.resolve("many.example.com.", Rtype::ANY);
     assert_eq!((told.answer.ad, told.answer.answer.len()), (true, 24));
 }
+
+#[test]
+fn cd_gets_the_data_of_a_zone_whose_keys_are_known_to_be_bad() {
+    let mut net = world("ds=wrong").plain();
+    assert_eq!(bogus(&net.resolve("example.com.", Rtype::TXT)).code, Ede::DNSKEY_MISSING);
+    assert_eq!(bogus(&net.resolve("www.example.com.", Rtype::A)).code, Ede::DNSKEY_MISSING);
+    for _ in 0..2 {
+        let bold = net.resolve_as(resolve::Question { cd: true, ..question("www.example.com.", Rtype::A) });
+        assert_eq!((addresses(&bold), bold.answer.ad), (vec!["192.0.2.80".to_owned()], false));
+    }
+    assert_eq!(bogus(&net.resolve("www.example.com.", Rtype::A)).code, Ede::DNSKEY_MISSING);
+}
