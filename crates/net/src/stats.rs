@@ -120,6 +120,7 @@ pub struct WorkerStats {
     histogram: Box<[Counter]>,
     turn_ns: Counter,
     turns: Box<[Counter]>,
+    waits: Box<[Counter]>,
 }
 
 /// Header flags in the order of `flags`, with Unbound's names.
@@ -193,6 +194,7 @@ impl Default for WorkerStats {
             histogram: counters(BUCKETS),
             turn_ns: c(),
             turns: counters(1 + TURN_OCTAVES * TURN_PARTS),
+            waits: counters(1 + TURN_OCTAVES * TURN_PARTS),
         }
     }
 }
@@ -260,16 +262,12 @@ impl WorkerStats {
         }
     }
 
-    /// Counts a turn in which answers left that were there at once, by its time in nanoseconds: from when the worker last
-    /// could have looked at its sockets to when these answers were sent.
-    pub fn turn(&self, ns: u64) {
+    /// Counts a turn in which answers left that were there at once, by its time in nanoseconds from batch in to batch out; and
+    /// how long that was after the worker last could have looked at its sockets, whatever it did in between.
+    pub fn turn(&self, ns: u64, wait_ns: u64) {
         self.turn_ns.add(ns);
-        let octave = ns.max(TURN_LEAST).ilog2() - TURN_LEAST.ilog2();
-        let part = (ns >> (octave + TURN_LEAST.ilog2() - TURN_PARTS.ilog2())) as usize % TURN_PARTS;
-        let bucket = if ns < TURN_LEAST { 0 } else { 1 + octave as usize * TURN_PARTS + part };
-        if let Some(counter) = self.turns.get(bucket.min(self.turns.len() - 1)) {
-            counter.add(1);
-        }
+        count_ns(&self.turns, ns);
+        count_ns(&self.waits, wait_ns);
     }
 
     /// Counts the length of the list of running queries as a query finds it.
@@ -277,6 +275,16 @@ impl WorkerStats {
         self.list_sum.add(running);
         self.list_samples.add(1);
         self.list_max.max(running);
+    }
+}
+
+/// Counts a time in a histogram of turns.
+fn count_ns(histogram: &[Counter], ns: u64) {
+    let octave = ns.max(TURN_LEAST).ilog2() - TURN_LEAST.ilog2();
+    let part = (ns >> (octave + TURN_LEAST.ilog2() - TURN_PARTS.ilog2())) as usize % TURN_PARTS;
+    let bucket = if ns < TURN_LEAST { 0 } else { 1 + octave as usize * TURN_PARTS + part };
+    if let Some(counter) = histogram.get(bucket.min(histogram.len().saturating_sub(1))) {
+        counter.add(1);
     }
 }
 
@@ -336,15 +344,19 @@ pub fn total(workers: &[std::sync::Arc<WorkerStats>], extended: bool) -> BTreeMa
     put("total.num.answers_not_sent", sum(|w| &w.send_failed));
     put("total.requestlist.current.clients", sum(|w| &w.list_current_clients));
     put("total.num.answers_hits", sum(|w| &w.first_level_hits));
-    let turns: Vec<u64> = (0..1 + TURN_OCTAVES * TURN_PARTS)
-        .map(|i| workers.iter().filter_map(|w| w.turns.get(i)).map(Counter::get).sum())
-        .collect();
+    let of = |histogram: fn(&WorkerStats) -> &[Counter]| -> Vec<u64> {
+        let at = |i| workers.iter().filter_map(|w| histogram(w).get(i)).map(Counter::get).sum();
+        (0..1 + TURN_OCTAVES * TURN_PARTS).map(at).collect()
+    };
+    let (turns, waits) = (of(|w| &w.turns), of(|w| &w.waits));
     put("total.num.verifications", sum(|w| &w.verifications));
     put("total.verifications.at_once.max", most(|w| &w.verifications_at_once));
     put("total.num.turns", turns.iter().sum());
     put("total.turn.ns.sum", sum(|w| &w.turn_ns));
     put("total.turn.ns.median", within(&turns, turn_edge_ns, 50));
     put("total.turn.ns.p99", within(&turns, turn_edge_ns, 99));
+    put("total.wait.ns.median", within(&waits, turn_edge_ns, 50));
+    put("total.wait.ns.p99", within(&waits, turn_edge_ns, 99));
     if !extended {
         return out;
     }
@@ -394,8 +406,11 @@ pub fn total(workers: &[std::sync::Arc<WorkerStats>], extended: bool) -> BTreeMa
     for (i, n) in histogram.iter().enumerate() {
         out.insert(format!("histogram.{}.to.{}", bucket_edge(i), bucket_edge(i + 1)), *n);
     }
-    for (i, n) in turns.iter().enumerate().filter(|(_, n)| **n > 0) {
-        out.insert(format!("histogram.turn.{}.to.{}", in_ns(turn_edge_ns(i)), in_ns(turn_edge_ns(i + 1))), *n);
+    for (what, histogram) in [("turn", &turns), ("wait", &waits)] {
+        for (i, n) in histogram.iter().enumerate().filter(|(_, n)| **n > 0) {
+            let (low, high) = (in_ns(turn_edge_ns(i)), in_ns(turn_edge_ns(i + 1)));
+            out.insert(format!("histogram.{what}.{low}.to.{high}"), *n);
+        }
     }
     out
 }
@@ -485,7 +500,7 @@ mod tests {
     fn a_turn_falls_into_a_bucket_of_a_sixteenth_of_its_octave() {
         for ns in [0, 1, 1_023, 1_024, 1_087, 1_088, 5_000, 123_456, 1_000_000_000, 1 << 40] {
             let stats = Arc::new(WorkerStats::default());
-            stats.turn(ns);
+            stats.turn(ns, ns);
             let bucket = stats.turns.iter().position(|counter| counter.get() == 1).unwrap();
             let (low, high) = (turn_edge_ns(bucket), turn_edge_ns(bucket + 1));
             assert!(low <= ns && (ns < high || bucket + 1 == stats.turns.len()), "{ns}: {low} to {high}");
@@ -494,7 +509,7 @@ mod tests {
             assert_eq!((t["total.num.turns"], t["total.turn.ns.sum"]), (1, ns));
         }
         let stats = Arc::new(WorkerStats::default());
-        stats.turn(5_000);
+        stats.turn(5_000, 7_000);
         let name = "histogram.turn.000000.000004864.to.000000.000005120";
         assert_eq!(total(&[stats], true).get(name), Some(&1));
     }

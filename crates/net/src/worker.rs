@@ -311,14 +311,14 @@ impl Worker {
         self.stats.stream_wait.set(n as u64);
     }
 
-    /// A batch is done; `answered` says whether answers of it left that were there at once. What they waited for, as far as
-    /// it was for this worker, began when the batch before had left or, if there was nothing to do since, when there was
-    /// again: so whatever else the worker did meanwhile is in it.
+    /// A batch is done; `answered` says whether answers of it left that were there at once. The turn began when the clocks were
+    /// read for it. What its clients waited for, as far as it was for this worker, began when the batch before had left or,
+    /// if there was nothing to do since, when there was again: so whatever else the worker did meanwhile is in that.
     pub(crate) fn end_turn(&self, answered: bool) {
         let now = sys::clock::monotonic_ns();
         let began = self.turn_ended_ns.replace(now).max(AWAKE_NS.get());
         if answered {
-            self.stats.turn(now.saturating_sub(began));
+            self.stats.turn(now.saturating_sub(self.at.get().monotonic_ns), now.saturating_sub(began));
         }
     }
 
