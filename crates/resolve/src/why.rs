@@ -150,7 +150,6 @@ impl Failure {
                 | Failure::Jostled
                 | Failure::Busy
                 | Failure::NoRecursion
-                | Failure::Bogus(..)
         )
     }
 
