@@ -137,7 +137,7 @@ impl Failure {
     }
 
     /// Whether it is worth remembering (RFC 9520): whatever cost packets or steps to find out. That a chain is broken is
-    /// remembered with its keys, and is no failure to who checks for himself (RFC 4035 3.2.2).
+    /// remembered as bogus, and keeps nothing from who checks for himself (RFC 4035 3.2.2).
     pub(crate) fn lasts(&self) -> bool {
         !matches!(
             self,
