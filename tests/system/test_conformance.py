@@ -1,9 +1,9 @@
-"""Scenarios that others wrote, played against the real process: all of the shared conformance folder's in the areas below.
+"""Scenarios that others wrote, played against the real process: all of the shared folder's that are in the areas below.
 
-Owns the areas, and the rule that whatever does not pass is named with its reason in docs/conformance.md, from where it is
-read: a scenario that is not in that table must pass. The scenarios and the player lie beside the repository
-(`../shared/conformance`), not in it; without them this file says so, and the scenarios of our own (`tests/scenarios`) and
-the crates' tests remain.
+Owns the areas, and the rule that whatever does not pass is named with its reason in docs/conformance.md, from where it
+is read: a scenario that is not in that table must pass. The scenarios and the player lie beside the repository
+(`../shared/conformance`), not in it; without them this file says so, and the scenarios of our own (`tests/scenarios`)
+and the crates' tests remain.
 """
 
 from __future__ import annotations
@@ -43,9 +43,13 @@ def scenarios() -> dict[str, Path]:
     """`suite/name` of each scenario of the areas -> its file; what belongs to later rooms (`later.txt`) is left out."""
     if not FOLDER.is_dir():
         return {}
-    later = {line.split()[0] for line in (FOLDER / "later.txt").read_text().splitlines() if line.strip()[:1] not in "#"}
+    later = {
+        line.split()[0] for line in (FOLDER / "later.txt").read_text().splitlines() if line.strip()[:1] not in {"", "#"}
+    }
     with (FOLDER / "manifest.public.tsv").open(newline="") as file:
-        rows = [row for row in csv.DictReader(file, delimiter="\t") if row["area"] in AREAS and row["name"] not in later]
+        rows = [
+            row for row in csv.DictReader(file, delimiter="\t") if row["area"] in AREAS and row["name"] not in later
+        ]
     folder = {"base": "public", "newer": "public-newer"}
     return {
         f"{row['tier']}/{row['suite']}/{row['name']}": path
