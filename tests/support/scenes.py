@@ -473,6 +473,15 @@ def _forward_asks() -> Iterator[Ask]:
 
 FORWARD_MANY = """
 forward-zone:
+    name: "com"
+    forward-addr: {lab}
+forward-zone:
+    name: "net"
+    forward-addr: {lab}
+forward-zone:
+    name: "org"
+    forward-addr: {lab}
+forward-zone:
     name: "example.com"
     forward-addr: {lab}
 forward-zone:
@@ -494,6 +503,7 @@ forward-zone:
 
 
 def _forward_many_asks() -> Iterator[Ask]:
+    # A question for DS goes to the zone above: com, net and org are forwarded too, for there is no root to ask.
     names = "example.com. host.example.com. x.wild.example.com. example.net. web.example.net. no.such.name. "
     names += "example.org. none.example.org."
     for wave in (0, 1):

@@ -54,11 +54,11 @@ RUNBOUND_SAYS = {"loop.alias.lab.": ("SERVFAIL", LOOP), "big.notcp.lab.": ("SERV
 """Where runbound does."""
 
 OTHER_CODES = {
-    "www.protocol.broken.": (11, "a key for another protocol is no zone key either"),
-    "www.keytrap.broken.": (9, "so large a DNSKEY set is not looked at"),
-    "nothing.keytrap.broken.": (9, "the same"),
+    "www.protocol.broken.": ({11}, "a key for another protocol is no zone key either"),
+    "www.keytrap.broken.": ({6, 9}, "9 where the zone's own key is not among the first 128, which are looked at"),
+    "nothing.keytrap.broken.": ({6, 9}, "the same"),
 }
-"""Where runbound's extended error is another than the table's."""
+"""Where runbound's extended error is, or may be, another than the table's."""
 
 OPT_OUT = "the proof is whole, though it says only that the name may be insecure (RFC 5155 9.2)"
 DELV_BELIEVES = {
@@ -169,7 +169,9 @@ def test_runbound_says_what_the_table_says(row: Row, box: Box, runbound: Process
         assert dns.rcode.to_text(got.rcode()) == row.rcode
     if row.verdict == "bogus":
         codes = [int(option.code) for option in got.options if isinstance(option, dns.edns.EDEOption)]
-        assert codes == [OTHER_CODES.get(row.name, (row.ede, ""))[0]], got
+        allowed, _ = OTHER_CODES.get(row.name, ({row.ede}, ""))
+        assert len(codes) == 1, got
+        assert allowed.issuperset(codes), got
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.name[:60]} {row.rdtype}")
