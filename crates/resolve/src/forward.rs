@@ -2,12 +2,12 @@
 //!
 //! It owns the table and the look-up. It never sends, and does not know whether a server answers (that is `select`).
 
-use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use hashbrown::{Equivalent, HashMap, HashSet};
+use hashbrown::{HashMap, HashSet};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use store::Borrowed;
 use wire::{Name, NameRef, Rtype};
 
 use crate::recursion::Recursion;
@@ -86,21 +86,6 @@ impl PrivateAddresses {
     /// Whether this name may have a private address.
     pub fn permits(&self, name: NameRef<'_>) -> bool {
         !self.domains.is_empty() && name.ancestors().any(|name| self.domains.contains(&Borrowed(name)))
-    }
-}
-
-/// A borrowed name as a key into a map of owned ones. `Name` and `NameRef` hash and compare alike.
-pub(crate) struct Borrowed<'a>(pub(crate) NameRef<'a>);
-
-impl Hash for Borrowed<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.hash(state);
-    }
-}
-
-impl Equivalent<Name> for Borrowed<'_> {
-    fn equivalent(&self, key: &Name) -> bool {
-        self.0 == key.as_ref()
     }
 }
 

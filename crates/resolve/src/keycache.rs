@@ -16,8 +16,8 @@ use std::collections::VecDeque;
 use store::Millis;
 use wire::{Name, NameRef};
 
-use crate::forward::Borrowed;
 use crate::validate::Why;
+use store::Borrowed;
 
 /// Default octets (`key-cache-size`): a zone with two keys takes about a kilobyte.
 pub const KEY_CACHE_SIZE: usize = 4 << 20;

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use wire::{Name, NameRef, Rtype};
 
-use crate::forward::Borrowed;
 use crate::limits::TARGET_FETCH_POLICY;
+use store::Borrowed;
 
 /// The root servers as IANA names them, with their addresses of 2026 (`named.root`; b.root-servers.net as renumbered in
 /// November 2023). Only where the search for them begins: what they say of themselves counts (RFC 9609).

@@ -15,7 +15,7 @@ use dnssec::{Anchor, Anchors, Rules};
 use hashbrown::{HashMap, HashSet};
 use wire::{Name, NameBuf, NameRef, Rtype};
 
-use crate::forward::Borrowed;
+use store::Borrowed;
 
 /// Default seconds a bogus answer is remembered (`val-bogus-ttl`).
 pub const BOGUS_TTL_S: u32 = 60;

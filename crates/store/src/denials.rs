@@ -18,14 +18,14 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
-use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use hashbrown::{Equivalent, HashMap};
+use hashbrown::HashMap;
 use parking_lot::Mutex;
 use wire::{Class, Name, NameBuf, NameRef, Rrset, Rtype};
 
 use crate::Millis;
+use crate::borrowed::Borrowed;
 use crate::cache::{Store, known, second};
 use crate::sets::{Kind, Security, Set};
 
@@ -104,21 +104,6 @@ struct Entry {
 enum Owner {
     Name(Name),
     Hashed(Hashed),
-}
-
-/// A borrowed name as a key into a map of owned ones, which hash and compare alike.
-struct Borrowed<'a>(NameRef<'a>);
-
-impl Hash for Borrowed<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.hash(state);
-    }
-}
-
-impl Equivalent<Name> for Borrowed<'_> {
-    fn equivalent(&self, key: &Name) -> bool {
-        self.0 == key.as_ref()
-    }
 }
 
 impl Denials {

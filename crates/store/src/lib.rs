@@ -38,6 +38,7 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
 pub mod answers;
+mod borrowed;
 pub mod cache;
 mod cuts;
 pub mod denials;
@@ -50,6 +51,7 @@ pub mod shard;
 mod sieve;
 
 pub use answers::Answers;
+pub use borrowed::Borrowed;
 pub use cache::{Found, Put, Sizes, Store, TableUsage, Usage};
 pub use denials::{Denying, HASHED, Hashed};
 pub use dump::Loaded;
