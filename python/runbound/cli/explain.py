@@ -14,7 +14,7 @@ from cyclopts import Parameter
 
 from runbound.cli import remote
 from runbound.cli.client import clean
-from runbound.cli.remote import AsJson, Conf, Url
+from runbound.cli.remote import AsJson, Asked, AskedType, Conf, Unchecked, Url
 from runbound.errors import EXIT_OK
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ WRAP: Final = 1 << 32
 
 
 def explain(
-    name: Annotated[str, Parameter(help="The name; Unicode is turned into A-labels.")],
-    type: Annotated[str, Parameter(help="The record type.")] = "A",  # noqa: A002  # the name on the command line
+    name: Asked,
+    type: AskedType = "A",  # noqa: A002  # the name on the command line
     /,
     *,
     client: Annotated[str, Parameter(help="The address of the client whose eyes it is seen with.")] = "127.0.0.1",
@@ -70,9 +70,7 @@ def explain(
             help="Show what happened to questions for addresses of name servers too, step by step.",
         ),
     ] = False,
-    cd: Annotated[
-        bool, Parameter(name="--cd", negative="", show_default=False, help="Take data that fails validation too.")
-    ] = False,
+    cd: Unchecked = False,
     conf: Conf = None,
     url: Url = None,
     json: AsJson = False,

@@ -26,6 +26,11 @@ Conf = Annotated[
 Url = Annotated[
     str | None, Parameter(name="--url", help="The API's address instead, with the key in RUNBOUND_API_KEY.")
 ]
+Asked = Annotated[str, Parameter(help="The name; Unicode is turned into A-labels.")]
+AskedType = Annotated[str, Parameter(help="The record type.")]
+Unchecked = Annotated[
+    bool, Parameter(name="--cd", negative="", show_default=False, help="Take data that fails validation too.")
+]
 AsJson = Annotated[
     bool, Parameter(name="--json", negative="", show_default=False, help="Print what the API said, as JSON.")
 ]
@@ -73,13 +78,11 @@ def upstreams(*, conf: Conf = None, url: Url = None, json: AsJson = False) -> in
 
 
 def lookup(
-    name: Annotated[str, Parameter(help="The name; Unicode is turned into A-labels.")],
-    type: Annotated[str, Parameter(help="The record type.")] = "A",  # noqa: A002  # the name on the command line
+    name: Asked,
+    type: AskedType = "A",  # noqa: A002  # the name on the command line
     /,
     *,
-    cd: Annotated[
-        bool, Parameter(name="--cd", negative="", show_default=False, help="Take data that fails validation too.")
-    ] = False,
+    cd: Unchecked = False,
     conf: Conf = None,
     url: Url = None,
     json: AsJson = False,
