@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.servers import UNBOUND
+from support.box import Box
+from support.servers import UNBOUND, Process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,3 +29,19 @@ def public_folder() -> Iterator[Path]:
     folder.chmod(0o755)
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
+    """The lab in a network namespace of its own."""
+    with Box(tmp_path_factory.mktemp("box")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def unbound_in_box(box: Box) -> Iterator[Process]:
+    """Unbound in there, walking from the lab's root and validating."""
+    assert UNBOUND is not None
+    with Process(box.command([UNBOUND, "-d", "-c", box.files / "unbound.conf"]), box.folder) as process:
+        process.wait_for_log("start of service")
+        yield process

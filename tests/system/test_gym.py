@@ -20,7 +20,7 @@ import pytest
 from runbound.lab import gym, load
 from support.box import VALIDATOR, Box
 from support.packets import Ask, Edns, exchange
-from support.servers import RUNBOUND, UNBOUND, Process
+from support.servers import RUNBOUND, Process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -93,20 +93,6 @@ DRILL_FAILS = {
 
 
 @pytest.fixture(scope="module")
-def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
-    with Box(tmp_path_factory.mktemp("box")) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def unbound(box: Box) -> Iterator[Process]:
-    assert UNBOUND is not None
-    with Process(box.command([UNBOUND, "-d", "-c", box.files / "unbound.conf"]), box.folder) as process:
-        process.wait_for_log("start of service")
-        yield process
-
-
-@pytest.fixture(scope="module")
 def runbound(box: Box) -> Iterator[Process]:
     conf = box.files / "recursing.conf"
     text = (box.files / "runbound.conf").read_text()
@@ -152,10 +138,10 @@ def test_there_is_enough_to_train_on() -> None:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.name[:60]} {row.rdtype}")
-def test_unbound_says_what_the_table_says(row: Row, box: Box, unbound: Process) -> None:
+def test_unbound_says_what_the_table_says(row: Row, box: Box, unbound_in_box: Process) -> None:
     got = ask(box, ("127.0.0.1", PORT), row)
     expected, why = UNBOUND_SAYS.get(row.name, (wanted(row), ""))
-    assert verdict(got) == expected, f"{why}\n{got}\n{unbound.log()[-2000:]}"
+    assert verdict(got) == expected, f"{why}\n{got}\n{unbound_in_box.log()[-2000:]}"
     if expected == wanted(row):
         assert dns.rcode.to_text(got.rcode()) == row.rcode
 

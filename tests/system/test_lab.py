@@ -20,10 +20,9 @@ import pytest
 
 from support.box import RESOLVER, VALIDATOR, Box
 from support.packets import Ask, Edns, exchange
-from support.servers import ROOT, RUNBOUND, UNBOUND, Process, free_port
+from support.servers import ROOT, RUNBOUND, Process, free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 PORT = 5335
@@ -127,20 +126,6 @@ ALONE += [["big.notcp.lab.", "TXT", "SERVFAIL", "-"]]
 """What can only be seen by asking the servers themselves."""
 
 
-@pytest.fixture(scope="module")
-def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
-    with Box(tmp_path_factory.mktemp("box")) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def unbound(box: Box) -> Iterator[Process]:
-    assert UNBOUND is not None
-    with Process(box.command([UNBOUND, "-d", "-c", box.files / "unbound.conf"]), box.folder) as process:
-        process.wait_for_log("start of service")
-        yield process
-
-
 def ask(box: Box, server: tuple[str, int], name: str, rtype: str, *, cd: bool = False) -> dns.message.Message:
     """An answer, asked for as often as it takes."""
     question = Ask(name, rtype, cd=cd, edns=Edns(do=True))
@@ -162,10 +147,10 @@ def verdict(message: dns.message.Message) -> list[str]:
 
 
 @pytest.mark.parametrize("row", ROWS + ALONE, ids=" ".join)
-def test_unbound_walks_and_validates(row: list[str], box: Box, unbound: Process) -> None:
+def test_unbound_walks_and_validates(row: list[str], box: Box, unbound_in_box: Process) -> None:
     name, rtype, *wanted = row
     got = ask(box, ("127.0.0.1", PORT), name, rtype)
-    assert verdict(got) == wanted, f"{got}\n{unbound.log()[-2000:]}"
+    assert verdict(got) == wanted, f"{got}\n{unbound_in_box.log()[-2000:]}"
 
 
 def test_the_labs_resolvers_agree(box: Box) -> None:

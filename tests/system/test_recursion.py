@@ -25,7 +25,7 @@ from support.recursion import Questions, told
 from support.servers import RUNBOUND, UNBOUND, Process
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
 MODE = os.environ.get("RUNBOUND_DIFFERENTIAL", "")
@@ -59,12 +59,6 @@ server:
 """
 
 Mismatch = tuple[Ask, str, str, str]
-
-
-@pytest.fixture(scope="module")
-def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
-    with Box(tmp_path_factory.mktemp("box")) as made:
-        yield made
 
 
 class Resolver(Process):
