@@ -2,9 +2,21 @@
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
-from typing import final
+from typing import Self, final
 
-__all__ = ["Engine", "EngineError", "Scan", "check", "drop_privileges", "scan", "scan_text"]
+__all__ = [
+    "Engine",
+    "EngineError",
+    "Scan",
+    "SecretKey",
+    "check",
+    "check_rows",
+    "drop_privileges",
+    "mac_row",
+    "scan",
+    "scan_text",
+    "verify_signature",
+]
 
 _Message = tuple[str, int, int, int, int, str, str | None]
 """Severity (`error`, `warning`, `note`), file index, line, column, length (all from 1, in octets), text, hint."""
@@ -46,6 +58,42 @@ def check(document: bytes, scan: Scan | None) -> list[_Message]:
 
 def drop_privileges(uid: int, gid: int, groups: Sequence[int]) -> None:
     """Becomes that user for good and keeps CAP_NET_BIND_SERVICE alone. Call it before any thread starts."""
+
+@final
+class SecretKey:
+    """A secret in locked memory, out of core dumps, wiped when dropped. It never gives its octets back."""
+
+    def __new__(cls, secret: bytes | bytearray) -> Self:
+        """Takes 32 to 4096 octets; a bytearray is wiped, whatever comes of it. Raises ValueError, OSError."""
+    @staticmethod
+    def public() -> SecretKey:
+        """The key everybody knows, for when integrity is off: it finds accidents, not attackers."""
+    def derive(self, purpose: str) -> SecretKey:
+        """A key for one purpose alone (HKDF-SHA256). The same purpose gives the same key."""
+    def mac(self, data: bytes) -> bytes:
+        """HMAC-SHA256, 32 octets."""
+    def verify(self, data: bytes, mac: bytes) -> bool:
+        """Whether `mac` is all 32 octets of the code; the time tells nothing of where they differ."""
+    def sign(self, data: bytes) -> bytes:
+        """An Ed25519 signature, 64 octets; its key pair is derived from this key."""
+    def public_key(self) -> bytes:
+        """The public half of what `sign` signs with, 32 octets."""
+
+def verify_signature(public_key: bytes, data: bytes, signature: bytes) -> bool:
+    """Whether the Ed25519 signature is that of the data. Octets that are no key or no signature are simply not."""
+
+def mac_row(key: SecretKey, kind: str, number: int, k: bytes, doc: str, rev: int, /) -> bytes:
+    """The code of one row of the state, 32 octets. A row keeps the first 16.
+
+    The set of rows is summed up by all 32, each a little-endian number, modulo 2**256.
+    """
+
+def check_rows(key: SecretKey, kind: str, rows: bytes, /) -> tuple[int, bytes, list[int]]:
+    """Checks the code of every row; count, sum of the codes (32 octets), ids of the rows whose code is wrong.
+
+    ROWS are JSON, `[[id, key, doc, rev, mac], …]`: `doc` a string, key and mac in hexadecimal of any case. Raises
+    ValueError if they are not.
+    """
 
 @final
 class Engine:

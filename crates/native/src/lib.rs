@@ -2,13 +2,14 @@
 //!
 //! Owns the conversion of arguments, results and errors. Every call that can take time detaches from the interpreter;
 //! no thread of the data plane ever attaches to it. It must never decide anything: each function is one call into
-//! `engine`, `conf` or `sys`. What Python sees is described in `python/runbound/_native.pyi`.
+//! `engine`, `conf`, `rows`, `vault` or `sys`. What Python sees is described in `python/runbound/_native.pyi`.
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 mod engine;
 mod scan;
+mod secret;
 
 /// The extension module.
 #[pyo3::pymodule]
@@ -17,4 +18,6 @@ mod _native {
     use crate::engine::{Engine, EngineError, check, drop_privileges};
     #[pymodule_export]
     use crate::scan::{Scan, scan, scan_text};
+    #[pymodule_export]
+    use crate::secret::{SecretKey, check_rows, mac_row, verify_signature};
 }

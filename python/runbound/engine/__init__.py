@@ -5,6 +5,30 @@ outward. Every call detaches from the interpreter while Rust works. It must neve
 is Rust's, and never apply a change by itself: that is `ops.change`'s.
 """
 
-from runbound._native import Engine, EngineError, Scan, check, drop_privileges, scan, scan_text
+from runbound._native import (
+    Engine,
+    EngineError,
+    Scan,
+    SecretKey,
+    check,
+    check_rows,
+    drop_privileges,
+    mac_row,
+    scan,
+    scan_text,
+    verify_signature,
+)
 
-__all__ = ["Engine", "EngineError", "Scan", "check", "drop_privileges", "scan", "scan_text"]
+__all__ = [
+    "Engine",
+    "EngineError",
+    "Scan",
+    "SecretKey",
+    "check",
+    "check_rows",
+    "drop_privileges",
+    "mac_row",
+    "scan",
+    "scan_text",
+    "verify_signature",
+]
