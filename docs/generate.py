@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 import runbound  # noqa: E402 - the path has to be set first
+from runbound.api import auth  # noqa: E402
 from runbound.api.problems import CODES  # noqa: E402
 from runbound.config import options  # noqa: E402
 from runbound.lab import gym  # noqa: E402
@@ -165,8 +166,13 @@ def api_page() -> str:
         "Every route is at `/api/v1` and, for clients of the 0.4 line, once more without that prefix. OpenAPI 3.1 has",
         "the same at `/api/v1/openapi.json`, a short list is at `/api/v1/help`. How to call it: [how-to](how-to.md).",
         "",
-        "Routes that need the key want `Authorization: Bearer KEY`. HEAD is answered wherever GET is. Errors are",
-        "`application/problem+json` (RFC 9457) with a `code` that never changes its meaning.",
+        "Routes that need a role want `Authorization: Bearer KEY`; the API key has the role `admin`. Each role may all",
+        "that those before it may:",
+        "",
+        *(f"- `{role}`: {may}" for role, may in auth.ROLES.items()),
+        "",
+        "HEAD is answered wherever GET is. Errors are `application/problem+json` (RFC 9457) with a `code` that never",
+        "changes its meaning.",
     ]
     for path, methods in schema["paths"].items():
         for method, operation in methods.items():
@@ -177,9 +183,20 @@ def api_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def needs(operation: dict[str, Any]) -> str:
+    """Who may call it, as a sentence; nothing for what is open to everybody."""
+    if not operation.get("security"):
+        return ""
+    scopes = {scope for requirement in operation["security"] for found in requirement.values() for scope in found}
+    role = next((role for role in reversed(auth.ROLES) if role in scopes), None)
+    if role is None:
+        return " Needs a key, of any role."
+    return f" Needs the role `{role}`{', also one limited to zones' if auth.ZONES in scopes else ''}."
+
+
 def operation_lines(schema: dict[str, Any], operation: dict[str, Any]) -> list[str]:
     """One method of one path: what it does, takes, answers and refuses."""
-    lines = ["", f"{operation['summary']}.{' Needs the key.' if operation.get('security') else ''}"]
+    lines = ["", f"{operation['summary']}.{needs(operation)}"]
     lines += ["", operation["description"]] if operation.get("description") else []
     for parameter in operation.get("parameters", ()):
         text = parameter.get("description", "")

@@ -7,7 +7,8 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from runbound.api import problems
-from runbound.api.auth import HEADERS, MAX_BODY_BYTES, RATE_BURST, Gate, KeyCheck, RateLimit
+from runbound.api.gate import HEADERS, MAX_BODY_BYTES, Gate, KeyCheck
+from runbound.api.limits import RATE_BURST, RateLimit
 from runbound.api.problems import CODES, MEDIA_TYPE
 from runbound.errors import RunboundError
 from runbound.ops.change import Candidate

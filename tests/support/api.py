@@ -10,8 +10,9 @@ import msgspec
 from starlette.testclient import TestClient
 
 from runbound.api.app import build
-from runbound.api.auth import KeyCheck, RateLimit
 from runbound.api.context import Context
+from runbound.api.gate import KeyCheck
+from runbound.api.limits import RateLimit
 from runbound.api.places import Places
 from runbound.ops.actions import Actions
 from runbound.ops.change import Changes, Running

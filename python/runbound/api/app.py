@@ -13,10 +13,11 @@ from pydantic.json_schema import models_json_schema
 from starlette.routing import compile_path
 
 from runbound import __version__
-from runbound.api import problems
-from runbound.api.auth import Gate, KeyCheck, RateLimit
+from runbound.api import auth, problems
 from runbound.api.context import Context
 from runbound.api.feed import Feed
+from runbound.api.gate import Gate, KeyCheck
+from runbound.api.limits import RateLimit
 from runbound.api.places import Places
 from runbound.api.problems import Problem
 from runbound.api.routes import (
@@ -80,7 +81,7 @@ def _resources() -> list[APIRoute]:
 
 
 _PROTECTED: Final = tuple(
-    (compile_path(route.path)[0], route.methods or set()) for route in _resources() if help_.needs_key(route)
+    (compile_path(route.path)[0], route.methods or set()) for route in _resources() if auth.scopes(route) is not None
 )
 """Pattern and methods of the routes that only holders of the key may call."""
 
@@ -131,7 +132,7 @@ def _document_problems(app: FastAPI) -> None:
 def _complete(operation: dict[str, Any]) -> None:
     codes = ["METHOD_NOT_ALLOWED", "BODY_TOO_LARGE", "RATE_LIMITED", "INTERNAL_ERROR", "STOPPING"]
     if operation.get("security"):
-        codes.append("UNAUTHORIZED")
+        codes += ["UNAUTHORIZED", *auth.refusals(operation["security"][0]["bearer"])]
     responses = operation["responses"]
     if operation.get("parameters") or operation.get("requestBody"):
         codes.append("VALIDATION_FAILED")

@@ -1,241 +1,153 @@
-"""Who calls, and how often they may: the gate in front of every route.
+"""Who may call what: the roles, the caller of a request, and what a route asks of them.
 
-Owns the comparison of the bearer key, the rate limit, the size of bodies, request ids, HEAD, and the response headers
-that close the browser's doors. It must never log or return a key, and never let the time of a comparison depend on it.
+A route takes one of `Reader`, `Editor`, `Operator`, `Admin` and is handed the `Caller`; the OpenAPI document, `/help`
+and the gate read off it who may call. Who a caller is decides the gate, before anything of a request is read. This
+module must never see a key.
 """
 
-import asyncio
-import hashlib
-import hmac
-import ipaddress
-import secrets
-import time
-import traceback
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from http import HTTPStatus
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal, get_args
 
-from fastapi import Depends, Request, Security
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+import msgspec
+from fastapi import Request, Security
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 
-from runbound.api import problems
 from runbound.api.problems import ProblemError
-from runbound.ops.logging import ControlLog
+from runbound.ops.change import Change
 
-RATE_PER_SECOND: Final = 300.0
-"""Calls per second in the long run, for each address without a valid key and for each holder of one: guessing stays
-hopeless, and a script that has gone wild leaves the processor to DNS."""
-RATE_BURST: Final = 600.0
-"""Calls at once before that limit shows."""
-MAX_TRACKED_ADDRESSES: Final = 4096
-"""Callers remembered by the limit; the longest silent one is forgotten first. About 1 MB."""
-IPV6_PREFIX: Final = 64
-"""An IPv6 client owns a whole /64, so the limit counts those."""
-MAX_BODY_BYTES: Final = 64 * 1024
-"""Largest request body, in octets: far above any single change, far below what would hurt. Routes that read their body
-as a stream have limits of their own."""
-ACTOR: Final = "api-key"
+Role = Literal["read", "dns", "operator", "admin"]
+"""From the least to the most; each may all that those before it may."""
+ROLES: Final[dict[Role, str]] = {
+    "read": "sees figures, configuration, records and blocks",
+    "dns": "also changes records and blocks",
+    "operator": "also changes the configuration, upstream servers and the cache, and sees what clients ask",
+    "admin": "also manages users and keys, backups and the audit log",
+}
+ALL: Final[tuple[Role, ...]] = get_args(Role)
+ZONED: Final[tuple[Role, ...]] = ("read", "dns")
+"""Roles that may be limited to zones: what the others may do is about the whole resolver."""
+ANYBODY: Final = "anybody"
+"""Scope of a route for every caller with a key, whatever the role and the zones."""
+ZONES: Final = "zones"
+"""Scope of a route that callers limited to zones may call: it looks at their zones itself."""
+
+API_KEY: Final = "api-key"
+"""Name of the caller with the API key, as it stands in the log and the audit trail."""
+CALLER: Final = "runbound.caller"
+"""Where the gate puts the caller into the scope of a request; None for strangers."""
 HINT: Final = "send the key as Authorization: Bearer KEY"
 CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="runbound"'}
 """What a 401 carries (RFC 6750, section 3)."""
 
-HEADERS: Final = (
-    (b"cache-control", b"no-store"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"x-content-type-options", b"nosniff"),
+_bearer = HTTPBearer(
+    auto_error=False,
+    scheme_name="bearer",
+    description="The API key, or the key of a user. Scopes are roles: "
+    + "; ".join(f"`{r}` {t}" for r, t in ROLES.items()),
 )
 
-_bearer = HTTPBearer(auto_error=False, scheme_name="bearer", description="The API key")
+
+class Call(msgspec.Struct):
+    """One request, as the audit trail names it."""
+
+    method: str
+    path: str
+    request_id: str
+    address: str | None
+    """None on the Unix socket."""
+    audited: bool = False
+    """Whether an audit entry of this call has been written; the gate writes one for a changing call that has none."""
 
 
-class KeyCheck:
-    """Compares keys without keeping the key: digests of equal length, in constant time."""
+class Caller(msgspec.Struct, frozen=True):
+    """Who calls. `zones` are absolute names in lower case, in A-labels; none means everywhere."""
 
-    def __init__(self, key: str) -> None:
-        self._salt = secrets.token_bytes(32)
-        self._digest = self._hash(key.encode())
+    name: str
+    role: Role
+    zones: tuple[str, ...]
+    call: Call
 
-    def matches(self, presented: bytes) -> bool:
-        """Whether this is the key."""
-        return hmac.compare_digest(self._digest, self._hash(presented))
+    def has(self, role: Role) -> bool:
+        """Whether the caller has this role, or one that includes it."""
+        return ALL.index(self.role) >= ALL.index(role)
 
-    def _hash(self, key: bytes) -> bytes:
-        return hashlib.blake2b(key, key=self._salt, digest_size=32).digest()
+    def may(self, name: str) -> bool:
+        """Whether this absolute name (A-labels, any case) lies in the caller's zones."""
+        lower = name.lower()
+        return not self.zones or any(zone in (lower, ".") or lower.endswith(f".{zone}") for zone in self.zones)
 
+    def require(self, name: str) -> None:
+        """Raises the problem OUT_OF_ZONE for a name outside the caller's zones."""
+        if not self.may(name):
+            raise ProblemError("OUT_OF_ZONE", f"{name} is not in {', '.join(self.zones)}")
 
-class RateLimit:
-    """A token bucket for each caller. Used by the API's event loop alone, so it needs no lock."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
-
-    def admit(self, caller: str) -> float:
-        """Takes one token of an address or a user. 0 if there was one, else the seconds until there is."""
-        now = self._clock()
-        key = _network(caller)
-        tokens, then = self._buckets.pop(key, (RATE_BURST, now))
-        tokens = min(RATE_BURST, tokens + (now - then) * RATE_PER_SECOND)
-        admitted = tokens >= 1.0
-        self._buckets[key] = (tokens - 1.0 if admitted else tokens, now)
-        if len(self._buckets) > MAX_TRACKED_ADDRESSES:
-            self._buckets.popitem(last=False)
-        return 0.0 if admitted else (1.0 - tokens) / RATE_PER_SECOND
+    def change(self, reason: str) -> Change:
+        """A change by this caller."""
+        return Change(self.name, reason)
 
 
-class Gate:
-    """ASGI middleware: identifies the caller, brakes who calls too often, limits bodies, adds headers, logs failures.
-
-    `needs_key` tells by method and path which calls strangers may not make. `bulk` gives paths whose bodies may be
-    larger than others, in octets. HEAD is answered as GET without the body.
-    """
-
-    def __init__(
-        self,
-        app: ASGIApp,
-        *,
-        key: KeyCheck,
-        limit: RateLimit,
-        log: ControlLog,
-        needs_key: Callable[[str, str], bool] = lambda _method, _path: False,
-        bulk: Mapping[str, int] | None = None,
-    ) -> None:
-        self._app = app
-        self._needs_key = needs_key
-        self._key = key
-        self._limit = limit
-        self._log = log
-        self._bulk = dict(bulk or {})
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        request_id = secrets.token_hex(8)
-        scope["runbound.request_id"] = request_id
-        scope["runbound.actor"] = ACTOR if self._authenticated(scope) else None
-
-        started = False
-
-        async def send_with_headers(message: Message) -> None:
-            nonlocal started
-            started = True
-            if message["type"] == "http.response.start":
-                present = {name for name, _ in message["headers"]}
-                extra = [pair for pair in HEADERS if pair[0] not in present]
-                message["headers"] = [*message["headers"], *extra, (b"x-request-id", request_id.encode())]
-            await send(message)
-
-        client = scope.get("client")
-        if client is not None:  # there is none on the Unix socket, whose mode says who may call
-            actor = scope["runbound.actor"]
-            wait = self._limit.admit(client[0] if actor is None else f"user {actor}")
-            if wait:
-                body = problems.problem("RATE_LIMITED", request_id=request_id)
-                headers = {"Retry-After": str(int(wait) + 1)}
-                await problems.response(body, headers)(scope, receive, send_with_headers)
-                return
-        if {b"content-length", b"transfer-encoding"} <= {name for name, _ in scope["headers"]}:
-            # A proxy in front may see another end of the body, and the rest as a new request (RFC 9112, section 6.3).
-            detail = "Content-Length beside Transfer-Encoding"
-            body = problems.problem("VALIDATION_FAILED", detail, request_id=request_id, status=HTTPStatus.BAD_REQUEST)
-            await problems.response(body, {"Connection": "close"})(scope, receive, send_with_headers)
-            return
-        if scope["runbound.actor"] is None and self._needs_key(scope["method"], scope["path"]):
-            # Before anything of the request is read: what a stranger sends is not even parsed.
-            body = problems.problem("UNAUTHORIZED", HINT, request_id=request_id)
-            await problems.response(body, CHALLENGE)(scope, receive, send_with_headers)
-            return
-        largest = self._bulk.get(scope["path"], MAX_BODY_BYTES)
-        if _declared_length(scope) > largest:
-            body = problems.problem("BODY_TOO_LARGE", request_id=request_id)
-            await problems.response(body, {"Connection": "close"})(scope, receive, send_with_headers)
-            return
-        with self._log.context(request=request_id):
-            try:
-                if scope["method"] == "HEAD":
-                    await _head(self._app, scope, _limited(receive, largest), send_with_headers)
-                else:
-                    await self._app(scope, _limited(receive, largest), send_with_headers)
-            except asyncio.CancelledError:
-                if started:
-                    raise
-                body = problems.problem("STOPPING", request_id=request_id)
-                await problems.response(body, {"Connection": "close"})(scope, receive, send_with_headers)
-            except ClientDisconnect:
-                pass  # who has gone takes no answer, and it is no fault of ours
-            except BaseException as error:  # a panic of the engine is no Exception
-                trace = " | ".join(part.strip() for part in traceback.format_tb(error.__traceback__)[-3:])
-                self._log.error("API call failed", path=scope["path"], error=repr(error), trace=trace)
-                if started:
-                    raise
-                # What went wrong is in the log under the request id; the client learns only that.
-                body = problems.problem("INTERNAL_ERROR", request_id=request_id)
-                await problems.response(body)(scope, receive, send_with_headers)
-
-    def _authenticated(self, scope: Scope) -> bool:
-        presented = [value for name, value in scope["headers"] if name == b"authorization"]
-        if len(presented) != 1:
-            return False
-        scheme, _, token = presented[0].partition(b" ")
-        return scheme.lower() == b"bearer" and self._key.matches(token.strip())
-
-
-def _declared_length(scope: Scope) -> int:
-    """What Content-Length says; 0 if it is missing (then the body is counted as it comes)."""
-    lengths = [value for name, value in scope["headers"] if name == b"content-length" and value.isdigit()]
-    return max(map(int, lengths), default=0)
-
-
-async def _head(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers HEAD by what GET answers. The response ends with its head, so a stream hears that its client has gone."""
-
-    async def head_alone(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            await send(message)
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    await app({**scope, "method": "GET", "runbound.method": "HEAD"}, receive, head_alone)
-
-
-def _limited(receive: Receive, largest: int) -> Receive:
-    """The same stream, broken off when more comes than a body may hold."""
-    received = 0
-
-    async def limited() -> Message:
-        nonlocal received
-        message = await receive()
-        received += len(message.get("body", b""))
-        if received > largest:
-            raise ProblemError("BODY_TOO_LARGE", headers={"Connection": "close"})
-        return message
-
-    return limited
-
-
-def _actor(
-    request: Request, _credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)] = None
-) -> str:
-    actor = request.scope.get("runbound.actor")
-    if not isinstance(actor, str):
+async def caller(
+    request: Request,
+    scopes: SecurityScopes,
+    _credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)] = None,
+) -> Caller:
+    """The caller, if one of the scopes lets them in."""
+    found = request.scope.get(CALLER)
+    if not isinstance(found, Caller):
         raise ProblemError("UNAUTHORIZED", HINT, headers=CHALLENGE)
-    return actor
+    needed = _role(scopes.scopes)
+    if needed is not None:
+        if not found.has(needed):
+            raise ProblemError("FORBIDDEN", f"{found.name} has the role {found.role}, this needs {needed}")
+        if found.zones and ZONES not in scopes.scopes:
+            raise ProblemError("OUT_OF_ZONE", f"{found.name} is limited to {', '.join(found.zones)}")
+    return found
 
 
-Actor = Annotated[str, Depends(_actor)]
-"""A route that takes this is for callers with a valid key; the value names them."""
+Anybody = Annotated[Caller, Security(caller, scopes=[ANYBODY])]
+"""Every caller with a key."""
+Reader = Annotated[Caller, Security(caller, scopes=["read"])]
+"""A role from `read` on, without zones: what the route tells is about the whole resolver."""
+ZoneReader = Annotated[Caller, Security(caller, scopes=["read", ZONES])]
+"""A role from `read` on. The route must leave out every name that `Caller.may` refuses."""
+Editor = Annotated[Caller, Security(caller, scopes=["dns", ZONES])]
+"""A role from `dns` on. The route must ask `Caller.require` about every name it touches."""
+Operator = Annotated[Caller, Security(caller, scopes=["operator"])]
+Admin = Annotated[Caller, Security(caller, scopes=["admin"])]
 
 
-def _network(address: str) -> str:
-    """What the limit counts: an IPv4 address, or the /64 of an IPv6 one."""
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is None:
-        return str(ipaddress.ip_network((ip, IPV6_PREFIX), strict=False))
-    return address
+async def _actor(found: Admin) -> str:
+    return found.name
+
+
+Actor = Annotated[str, Security(_actor, scopes=["admin"])]
+"""The name of an admin: for routes that do not say their role yet."""
+
+
+def scopes(route: APIRoute) -> list[str] | None:
+    """What a route asks of its caller; None if it is open to strangers."""
+    waiting = list(route.dependant.dependencies)
+    while waiting:
+        dependency = waiting.pop()
+        if dependency.call is caller:
+            return [*(dependency.parent_oauth_scopes or ()), *(dependency.own_oauth_scopes or ())]
+        waiting += dependency.dependencies
+    return None
+
+
+def needed(route: APIRoute) -> Role | Literal["anybody"] | None:
+    """The role a route needs, `anybody` for every caller with a key, None if it is open to strangers."""
+    found = scopes(route)
+    return None if found is None else _role(found) or "anybody"
+
+
+def refusals(scopes: list[str]) -> list[str]:
+    """The codes with which a caller with a key may be refused who lacks these scopes."""
+    role = _role(scopes)
+    if role is None:
+        return []
+    return [*(["FORBIDDEN"] if role != ALL[0] else []), *(["OUT_OF_ZONE"] if role in ZONED else [])]
+
+
+def _role(scopes: list[str]) -> Role | None:
+    return next((role for role in reversed(ALL) if role in scopes), None)

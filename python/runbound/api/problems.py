@@ -20,6 +20,8 @@ MEDIA_TYPE: Final = "application/problem+json"
 
 CODES: Final[Mapping[str, tuple[int, str]]] = {
     "UNAUTHORIZED": (401, "A valid bearer token is needed"),
+    "FORBIDDEN": (403, "The caller's role does not include this"),
+    "OUT_OF_ZONE": (403, "The caller is limited to other zones"),
     "NOT_FOUND": (404, "There is nothing here"),
     "METHOD_NOT_ALLOWED": (405, "This resource does not take that method"),
     "TOO_MANY_NEGATIVE_ANCHORS": (409, "There are as many negative trust anchors as allowed"),

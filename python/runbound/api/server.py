@@ -20,10 +20,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from runbound.api import problems
 from runbound.api.app import build
-from runbound.api.auth import KeyCheck
+from runbound.api.auth import CALLER
 from runbound.api.companion import Listeners
 from runbound.api.context import Context
 from runbound.api.feed import Feed
+from runbound.api.gate import KeyCheck
 from runbound.api.settings import ApiKey
 from runbound.ops.logging import ControlLog
 
@@ -137,7 +138,7 @@ class _Protocol(H11Protocol):
         self._patience = self.loop.call_later(REQUEST_SECONDS, self._too_slow)
 
     def _too_slow(self) -> None:
-        if self._came and self.conn.their_state is h11.SEND_BODY and self.scope.get("runbound.actor") is not None:
+        if self._came and self.conn.their_state is h11.SEND_BODY and self.scope.get(CALLER) is not None:
             self._expect_request()
         else:
             self.transport.abort()

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import StreamingResponse
 
 from runbound.api import names, problems
-from runbound.api.auth import Actor
+from runbound.api.auth import Operator, Reader
 from runbound.api.context import Dumps, Figures, Loads, Resolver
 from runbound.api.names import DomainName, RecordType
 from runbound.api.places import PlacedResponse
@@ -84,7 +84,7 @@ class LoadResult(BaseModel):
 
 
 @router.get("/cache/stats", summary="Size of the cache and how it does")
-def get_cache_stats(resolver: Resolver, _actor: Actor) -> CacheStats:
+def get_cache_stats(resolver: Resolver, _caller: Reader) -> CacheStats:
     """Counters since the start."""
     usage = resolver.engine.cache_usage()
 
@@ -101,7 +101,7 @@ def get_cache_stats(resolver: Resolver, _actor: Actor) -> CacheStats:
     summary="Remove entries from the cache",
     responses=problems.documented("CACHE_FLUSH_COOLDOWN"),
 )
-def post_cache_flush(body: Flush, resolver: Resolver, actor: Actor) -> Flushed:
+def post_cache_flush(body: Flush, resolver: Resolver, caller: Operator) -> Flushed:
     """At once, in every worker. Between two flushes of everything lie `cache-flush-cooldown` seconds."""
     if body.what in NAMED and body.name is None:
         raise invalid("body.name", f"a flush of a {body.what} needs a name")
@@ -111,7 +111,7 @@ def post_cache_flush(body: Flush, resolver: Resolver, actor: Actor) -> Flushed:
         raise invalid("body.type", "a flush of a type needs a type, every other takes none")
     rtype = names.numbered(body.type) if body.type else None
     try:
-        removed = resolver.actions.flush(actor, body.what, body.name, rtype)
+        removed = resolver.actions.flush(caller.name, body.what, body.name, rtype)
     except Cooldown as error:
         seconds = math.ceil(error.seconds)
         raise ProblemError(
@@ -134,7 +134,7 @@ def post_cache_flush(body: Flush, resolver: Resolver, actor: Actor) -> Flushed:
         **problems.documented("TOO_MANY_DUMPS"),
     },
 )
-async def get_cache_dump(resolver: Resolver, dumps: Dumps, _actor: Actor) -> PlacedResponse:
+async def get_cache_dump(resolver: Resolver, dumps: Dumps, _caller: Operator) -> PlacedResponse:
     """Written part by part while the resolver goes on, so it is no picture of one moment."""
     return PlacedResponse(_parts(resolver.engine), dumps.take(), DUMP_TYPE)
 
@@ -145,7 +145,7 @@ async def get_cache_dump(resolver: Resolver, dumps: Dumps, _actor: Actor) -> Pla
     responses=problems.documented("LENGTH_REQUIRED", "TOO_MANY_LOADS"),
     openapi_extra={"requestBody": {"required": True, "content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
-async def post_cache_load(request: Request, resolver: Resolver, loads: Loads, actor: Actor) -> LoadResult:
+async def post_cache_load(request: Request, resolver: Resolver, loads: Loads, caller: Operator) -> LoadResult:
     """The text of `/cache/dump`, or of `unbound-control dump_cache`. Lines that make no sense are counted and left out.
 
     It is read as it comes; a sender that breaks off leaves what it had sent, every entry whole.
@@ -164,7 +164,7 @@ async def post_cache_load(request: Request, resolver: Resolver, loads: Loads, ac
         except NotADumpError as error:
             raise invalid("body", str(error)) from error
         finally:
-            resolver.actions.loaded(actor, total, whole=whole)
+            resolver.actions.loaded(caller.name, total, whole=whole)
     return LoadResult(rrsets=total.rrsets, messages=total.messages, refused=total.refused)
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from runbound.api.auth import Actor
+from runbound.api.auth import Reader
 from runbound.api.context import Resolver
 from runbound.ops import effective
 
@@ -44,7 +44,7 @@ class EffectiveConfig(BaseModel):
 @router.get("/config", summary="The effective configuration with the origin of each value")
 def get_config(
     resolver: Resolver,
-    _actor: Actor,
+    _caller: Reader,
     given: Annotated[bool, Query(description="Only what stands in a file")] = False,
 ) -> EffectiveConfig:
     """`local-zone` and `local-data` of the file are the engine's and are not listed here."""

@@ -11,7 +11,7 @@ from fastapi import APIRouter, status
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from runbound.api import problems
-from runbound.api.auth import Actor
+from runbound.api.auth import Operator, Reader
 from runbound.api.context import Context, Resolver
 from runbound.api.names import DomainName
 from runbound.api.problems import ProblemError
@@ -130,7 +130,7 @@ def _negative(told: dict[str, Any]) -> list[NegativeAnchor]:
 
 
 @router.get("/dnssec", summary="Whether answers are validated")
-def get_dnssec(resolver: Resolver, _actor: Actor) -> Validation:
+def get_dnssec(resolver: Resolver, _caller: Reader) -> Validation:
     """The counters of answers are there with `extended-statistics: yes`, else they are 0."""
     told = _told(resolver)
     stats = resolver.engine.stats()
@@ -146,13 +146,13 @@ def get_dnssec(resolver: Resolver, _actor: Actor) -> Validation:
 
 
 @router.get("/dnssec/anchors", summary="Trust anchors and the states of their keys")
-def get_dnssec_anchors(resolver: Resolver, _actor: Actor) -> TrustAnchors:
+def get_dnssec_anchors(resolver: Resolver, _caller: Reader) -> TrustAnchors:
     """Anchors come from the configuration; those of `auto-trust-anchor-file` change with their zones (RFC 5011)."""
     return TrustAnchors(anchors=[_anchor(row) for row in _told(resolver)["anchors"]])
 
 
 @router.get("/dnssec/negative-anchors", summary="Names that are not validated for a while")
-def get_dnssec_negative_anchors(resolver: Resolver, _actor: Actor) -> NegativeAnchors:
+def get_dnssec_negative_anchors(resolver: Resolver, _caller: Reader) -> NegativeAnchors:
     """They end by themselves. A reload keeps them, a restart does not."""
     return NegativeAnchors(negative_anchors=_negative(_told(resolver)))
 
@@ -163,12 +163,12 @@ def get_dnssec_negative_anchors(resolver: Resolver, _actor: Actor) -> NegativeAn
     status_code=status.HTTP_201_CREATED,
     responses=problems.documented("TOO_MANY_NEGATIVE_ANCHORS"),
 )
-def post_dnssec_negative_anchors(body: Excuse, resolver: Resolver, actor: Actor) -> NegativeAnchor:
+def post_dnssec_negative_anchors(body: Excuse, resolver: Resolver, caller: Operator) -> NegativeAnchor:
     """For a domain whose operator has broken its signatures: make sure first that it is no attack (RFC 7646 2).
 
     What the cache knows of the name and all below is forgotten. One that is there already gets the new end and reason.
     """
-    if not resolver.actions.excuse(actor, body.name, body.seconds, body.reason, recheck_s=body.recheck_seconds):
+    if not resolver.actions.excuse(caller.name, body.name, body.seconds, body.reason, recheck_s=body.recheck_seconds):
         raise ProblemError("TOO_MANY_NEGATIVE_ANCHORS", "end those that are not needed any more")
     for anchor in _negative(_told(resolver)):
         if anchor.name == body.name.lower():
@@ -182,9 +182,9 @@ def post_dnssec_negative_anchors(body: Excuse, resolver: Resolver, actor: Actor)
     status_code=status.HTTP_204_NO_CONTENT,
     responses=problems.documented("NOT_FOUND"),
 )
-def delete_dnssec_negative_anchor(name: DomainName, resolver: Resolver, actor: Actor) -> None:
+def delete_dnssec_negative_anchor(name: DomainName, resolver: Resolver, caller: Operator) -> None:
     """What the cache knows of the name and all below is forgotten."""
-    if not resolver.actions.excuse_no_more(actor, name):
+    if not resolver.actions.excuse_no_more(caller.name, name):
         raise ProblemError("NOT_FOUND", "there is no negative trust anchor of that name")
 
 

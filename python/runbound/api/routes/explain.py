@@ -15,7 +15,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress
 
 from runbound.api import names, problems
-from runbound.api.auth import Actor
+from runbound.api.auth import ZoneReader
 from runbound.api.context import Explains, Resolver
 from runbound.api.names import DomainName, RecordType
 from runbound.api.routes.lookup import ExtendedError, Record, extended_error, record
@@ -147,8 +147,9 @@ class Explanation(BaseModel):
     summary="Resolve one name and tell every step of it",
     responses=problems.documented("TOO_MANY_LOOKUPS"),
 )
-async def post_dns_explain(body: Inquiry, resolver: Resolver, explains: Explains, _actor: Actor) -> Explanation:
+async def post_dns_explain(body: Inquiry, resolver: Resolver, explains: Explains, caller: ZoneReader) -> Explanation:
     """Goes the way of a query from that client: access control, local data, cache, servers, validation."""
+    caller.require(body.name)
     asked = (body.name, names.numbered(body.type), body.client, body.checking_disabled, body.fresh, EXPLAIN_SECONDS)
     ask = partial(resolver.engine.explain, *asked)
     with explains.take():

@@ -4,6 +4,8 @@ from fastapi import APIRouter, Request
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 
+from runbound.api import auth
+
 router = APIRouter(tags=["help"])
 
 
@@ -14,6 +16,10 @@ class Resource(BaseModel):
     path: str = Field(examples=["/api/v1/health"])
     summary: str
     needs_key: bool
+    role: str | None = Field(
+        description="The least role that may call it; `anybody`: every caller with a key; null: open to strangers",
+        examples=["read"],
+    )
 
 
 class Help(BaseModel):
@@ -35,17 +41,10 @@ def get_help(request: Request) -> Help:
                 method=method,
                 path=prefix + route.path,
                 summary=route.summary or route.name,
-                needs_key=needs_key(route),
+                needs_key=auth.scopes(route) is not None,
+                role=auth.needed(route),
             )
             for route in routes
             for method in sorted(route.methods or ())
         ],
-    )
-
-
-def needs_key(route: APIRoute) -> bool:
-    """Whether a route takes an `Actor`."""
-    return any(
-        dependency.call is not None and dependency.call.__name__ == "_actor"
-        for dependency in route.dependant.dependencies
     )

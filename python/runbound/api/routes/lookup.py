@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from runbound.api import names, problems
-from runbound.api.auth import Actor
+from runbound.api.auth import ZoneReader
 from runbound.api.context import Lookups, Resolver
 from runbound.api.names import DomainName, RecordType
 from runbound.api.problems import ProblemError
@@ -75,8 +75,9 @@ class Answer(BaseModel):
     summary="Resolve one name here and now",
     responses=problems.documented("TOO_MANY_LOOKUPS", "LOOKUP_TIMEOUT"),
 )
-async def post_dns_lookup(body: Question, resolver: Resolver, lookups: Lookups, _actor: Actor) -> Answer:
+async def post_dns_lookup(body: Question, resolver: Resolver, lookups: Lookups, caller: ZoneReader) -> Answer:
     """Takes the cache and the upstream servers as any question does; access control and local data are left aside."""
+    caller.require(body.name)
     ask = partial(resolver.engine.lookup, body.name, names.numbered(body.type), body.checking_disabled, LOOKUP_SECONDS)
     with lookups.take():
         try:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client.exposition import choose_encoder
 
 from runbound.api import upstreams
-from runbound.api.auth import Actor
+from runbound.api.auth import Reader
 from runbound.api.context import Resolver
 from runbound.api.metrics import Figures, Snapshot
 
@@ -24,7 +24,7 @@ router = APIRouter(tags=["stats"])
         }
     },
 )
-def get_metrics(request: Request, resolver: Resolver, _actor: Actor) -> Response:
+def get_metrics(request: Request, resolver: Resolver, _caller: Reader) -> Response:
     """A client that asks for `application/openmetrics-text` gets that, any other the text form of Prometheus."""
     engine = resolver.engine
     uptime = time.monotonic() - resolver.started

@@ -4,12 +4,12 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from runbound.api import problems
-from runbound.api.auth import Actor
+from runbound.api.auth import Operator
 from runbound.api.context import Resolver
 from runbound.api.problems import DiagnosticItem, ProblemError
 from runbound.config.diagnostics import Diagnostic
 from runbound.errors import RunboundError
-from runbound.ops.change import Change, Rejected
+from runbound.ops.change import Rejected
 
 router = APIRouter(tags=["config"])
 
@@ -30,10 +30,10 @@ class Reloaded(BaseModel):
 
 
 @router.post("/reload", summary="Read the configuration file again", responses=problems.documented("CONFIG_INVALID"))
-def post_reload(resolver: Resolver, actor: Actor) -> Reloaded:
+def post_reload(resolver: Resolver, caller: Operator) -> Reloaded:
     """Everything that can change live does. A broken file changes nothing and the problem lists every finding."""
     try:
-        result = resolver.changes.reload(Change(actor, "POST /reload"))
+        result = resolver.changes.reload(caller.change("POST /reload"))
     except RunboundError as error:
         raise ProblemError("CONFIG_INVALID", str(error)) from error
     if isinstance(result, Rejected):

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import StreamingResponse
 
 from runbound.api import counters, problems
-from runbound.api.auth import Actor
+from runbound.api.auth import Reader
 from runbound.api.context import LiveFeed, Resolver
 from runbound.api.places import PlacedResponse
 
@@ -47,7 +47,7 @@ class Stats(BaseModel):
 
 
 @router.get("/stats", summary="Counters, rates and percentiles")
-def get_stats(resolver: Resolver, feed: LiveFeed, _actor: Actor) -> Stats:
+def get_stats(resolver: Resolver, feed: LiveFeed, _caller: Reader) -> Stats:
     """Summed over the workers; nothing is reset by reading."""
     health, found = resolver.engine.health(), resolver.engine.stats()
     rates, seconds = feed.rates(found)
@@ -78,7 +78,7 @@ def get_stats(resolver: Resolver, feed: LiveFeed, _actor: Actor) -> Stats:
         **problems.documented("TOO_MANY_STREAMS"),
     },
 )
-async def get_stats_stream(feed: LiveFeed, _actor: Actor) -> PlacedResponse:
+async def get_stats_stream(feed: LiveFeed, _caller: Reader) -> PlacedResponse:
     """Each event tells the whole state, so a client that was away has missed nothing it needs."""
     return PlacedResponse(feed.events(), feed.stream(), "text/event-stream")
 

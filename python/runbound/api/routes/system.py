@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from runbound import __version__
-from runbound.api.auth import Actor
+from runbound.api.auth import Reader
 from runbound.api.context import Resolver
 
 router = APIRouter(tags=["system"])
@@ -39,7 +39,7 @@ class System(BaseModel):
 
 
 @router.get("/system", summary="Version, uptime, cores, workers, memory, sockets")
-def get_system(resolver: Resolver, _actor: Actor) -> System:
+def get_system(resolver: Resolver, _caller: Reader) -> System:
     """The rest of the machine is not looked at."""
     engine = resolver.engine
     figures, usage = engine.system(), engine.cache_usage()
