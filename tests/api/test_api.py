@@ -142,6 +142,7 @@ def test_help_lists_every_route(api: Api) -> None:
         ("POST", "/api/v1/dnssec/negative-anchors"): True,
         ("DELETE", "/api/v1/dnssec/negative-anchors/{name}"): True,
         ("GET", "/api/v1/config"): True,
+        ("GET", "/api/v1/config/history"): True,
         ("POST", "/api/v1/reload"): True,
         ("GET", "/api/v1/help"): False,
     }

@@ -18,6 +18,7 @@ from runbound.ops.actions import Actions
 from runbound.ops.change import Changes, Running
 from runbound.ops.logging import ControlLog
 from support.control import FakeEngine, FakeSource, document, entry, server_config
+from support.state import FakeStore
 
 KEY = "0123456789abcdef0123456789abcdef"
 
@@ -32,6 +33,7 @@ class Api(msgspec.Struct):
     now: list[float]
     context: Context
     dumps: Places
+    store: FakeStore
 
     @property
     def key(self) -> dict[str, str]:
@@ -68,10 +70,11 @@ def open_api() -> Iterator[Api]:
     )
     source = FakeSource(config)
     log = ControlLog(engine.log)
-    changes = Changes(engine, Running(1, config, time.time()), source.load, document, log)
+    store = FakeStore()
+    changes = Changes(engine, Running(1, config, time.time()), source.load, document, log, store)
     now = [0.0]
     actions = Actions(engine, lambda: changes.running.config, log, lambda: now[0])
     context = Context(engine, changes, actions, log, time.monotonic(), "node-1", source.path)
     app = build(context, KeyCheck(KEY), RateLimit(lambda: now[0]))
     with TestClient(app, raise_server_exceptions=False) as client:
-        yield Api(client, engine, source, changes, now, context, app.state.dumps)
+        yield Api(client, engine, source, changes, now, context, app.state.dumps, store)

@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
+from runbound.ops.refusals import Refusal
+
 MEDIA_TYPE: Final = "application/problem+json"
 
 CODES: Final[Mapping[str, tuple[int, str]]] = {
@@ -36,6 +38,7 @@ CODES: Final[Mapping[str, tuple[int, str]]] = {
     "TOO_MANY_LOOKUPS": (429, "As many lookups as allowed are under way"),
     "TOO_MANY_STREAMS": (429, "As many streams as allowed are open"),
     "INTERNAL_ERROR": (500, "The control plane failed; DNS goes on"),
+    "STATE_UNAVAILABLE": (503, "Changes cannot be kept: there is no state"),
     "STOPPING": (503, "The resolver stops"),
     "LOOKUP_TIMEOUT": (504, "The lookup came to no end in time"),
 }
@@ -133,6 +136,7 @@ def install(app: FastAPI, methods: Callable[[str], list[str]]) -> None:
 
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(Refusal, _refused)
 
 
 def documented(*codes: str) -> dict[int | str, dict[str, Any]]:
@@ -170,6 +174,14 @@ def _of_http(request: Request, error: Exception, methods: Callable[[str], list[s
     if error.status_code == HTTPStatus.BAD_REQUEST:
         code = "VALIDATION_FAILED"
     return response(problem(code, error.detail, request_id=request_id, status=error.status_code), headers)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    """A change that was not made, for a reason with a code."""
+    assert isinstance(error, Refusal)
+    return response(
+        problem(error.code, f"{error.what}; {error.fix}" if error.fix else error.what, request_id=_request_id(request))
+    )
 
 
 async def _validation(request: Request, error: Exception) -> Response:

@@ -1,13 +1,18 @@
-"""`/config`: what is in effect, and where each value was said. Values that are secrets are left out."""
+"""`/config`: what is in effect, where each value was said, and every change that led there.
 
-from typing import Annotated
+Values that are secrets are left out.
+"""
+
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
+from runbound.api import problems
 from runbound.api.auth import Reader
 from runbound.api.context import Resolver
 from runbound.ops import effective
+from runbound.state.entries import Revision
 
 router = APIRouter(tags=["config"])
 
@@ -51,6 +56,55 @@ def get_config(
     running = resolver.changes.running
     options = [_option(setting) for setting in effective.settings(running.config) if setting.given or not given]
     return EffectiveConfig(revision=running.revision, file=resolver.path, since=running.since, options=options)
+
+
+class RevisionItem(BaseModel):
+    """One change."""
+
+    revision: int
+    time: float = Field(description="Unix time")
+    actor: str
+    reason: str
+    op: str = Field(description="What kind of change", examples=["edit", "reload", "rollback"])
+    status: Literal["pending", "applied", "failed"]
+    summary: dict[str, dict[str, int]] = Field(
+        description="How many entries of each kind it added, changed and removed",
+        examples=[{"record": {"added": 2, "removed": 1}}],
+    )
+
+
+class History(BaseModel):
+    """Changes, the newest first."""
+
+    items: list[RevisionItem]
+
+
+@router.get(
+    "/config/history",
+    summary="Every change: who, when, why, and how much",
+    responses=problems.documented("STATE_UNAVAILABLE"),
+)
+def get_config_history(
+    resolver: Resolver,
+    _caller: Reader,
+    before: Annotated[int | None, Query(ge=1, description="Only revisions older than this one")] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> History:
+    """Revisions only grow. Those that failed are listed too."""
+    found = resolver.changes.store.journal(before=before, limit=limit)
+    return History(items=[_revision(row) for row in found])
+
+
+def _revision(row: Revision) -> RevisionItem:
+    return RevisionItem(
+        revision=row.number,
+        time=row.time,
+        actor=row.actor,
+        reason=row.reason,
+        op=row.op,
+        status=row.status,
+        summary=row.summary,
+    )
 
 
 def _option(setting: effective.Setting) -> Option:

@@ -1,0 +1,128 @@
+"""Edits of the state: plans, groups, and what each caller learns."""
+
+import threading
+
+import pytest
+
+from runbound.ops.change import Change, Changes, Edited, Running
+from runbound.ops.logging import ControlLog
+from runbound.ops.refusals import Conflict, StateUnavailable
+from runbound.ops.view import Plan, View
+from runbound.state.entries import Edit, canonical
+from support.control import FakeEngine, FakeSource, document, server_config
+from support.state import FakeStore
+
+BY_TEST = Change("test", "to see", {"method": "POST", "path": "/users"})
+
+
+def make(store: FakeStore | StateUnavailable | None) -> tuple[FakeEngine, Changes]:
+    engine = FakeEngine()
+    config = server_config()
+    source = FakeSource(config)
+    changes = Changes(engine, Running(1, config, 0.0), source.load, document, ControlLog(engine.log), store)
+    return engine, changes
+
+
+def put(name: str, **doc: object) -> Edit:
+    return Edit("user", name.encode(), canonical({"name": name, **doc}))
+
+
+def edit(changes: Changes, *edits: Edit, dry_run: bool = False) -> Edited:
+    result = changes.edit(BY_TEST, lambda _view: Plan(edits), dry_run=dry_run)
+    assert isinstance(result, Edited)
+    return result
+
+
+def test_an_edit_is_a_revision_with_who_and_why() -> None:
+    store = FakeStore()
+    _, changes = make(store)
+    result = edit(changes, put("ann", role="read"))
+    (entry,) = result.entries
+    assert entry is not None
+    assert entry.doc == {"name": "ann", "role": "read"}
+    assert result.diff.lines == ("+ user ann read",)
+    assert result.diff.summary == {"user": {"added": 1}}
+    (revision,) = store.journal(before=None, limit=10)
+    assert (revision.number, revision.actor, revision.reason, revision.status) == (1, "test", "to see", "applied")
+    assert store.events[0].fields["path"] == "/users"
+
+
+def test_what_changes_nothing_is_no_revision() -> None:
+    store = FakeStore()
+    _, changes = make(store)
+    first = edit(changes, put("ann"))
+    again = edit(changes, put("ann"))
+    assert again.revision == first.revision
+    assert again.entries == first.entries
+    assert again.diff.lines == ()
+    assert edit(changes, Edit("user", b"nobody", None)).revision == first.revision
+
+
+def test_a_dry_run_says_what_would_change_and_changes_nothing() -> None:
+    store = FakeStore()
+    _, changes = make(store)
+    edit(changes, put("ann"))
+    result = edit(changes, put("ann", role="admin"), Edit("user", b"nobody", None), dry_run=True)
+    assert result.dry_run
+    assert result.diff.lines == ("- user ann", "+ user ann admin")
+    entry = store.get("user", b"ann")
+    assert entry is not None
+    assert entry.doc == {"name": "ann"}
+    assert store.revision == 1
+
+
+def test_what_a_plan_raises_reaches_its_caller_alone() -> None:
+    store = FakeStore()
+    _, changes = make(store)
+
+    def refuse(view: View) -> Plan:
+        raise Conflict(f"{view.count('user')} users are enough")
+
+    with pytest.raises(Conflict, match="0 users are enough"):
+        changes.edit(BY_TEST, refuse)
+    assert edit(changes, put("ann")).revision == 1
+
+
+def test_without_a_state_nothing_can_be_changed() -> None:
+    _, changes = make(StateUnavailable("the disk is read-only"))
+    with pytest.raises(StateUnavailable, match="read-only"):
+        edit(changes, put("ann"))
+
+
+def test_many_at_once_share_transactions_and_each_learns_its_own() -> None:
+    store = FakeStore()
+    _, changes = make(store)
+    gate = threading.Event()
+    results: dict[str, object] = {}
+
+    def slow(_view: View) -> Plan:
+        gate.wait(5)
+        return Plan()
+
+    def one(name: str) -> None:
+        def plan(view: View) -> Plan:
+            if view.get("user", name.encode()) is not None:
+                raise Conflict(f"{name} is there")
+            return Plan((put(name),))
+
+        try:
+            results[f"{name} {threading.get_ident()}"] = changes.edit(BY_TEST, plan)
+        except Conflict as error:
+            results[f"{name} {threading.get_ident()}"] = error
+
+    threads = [threading.Thread(target=changes.edit, args=(BY_TEST, slow))]
+    threads += [threading.Thread(target=one, args=(name,)) for name in ["ann", "bob", "cid", "dan"] * 2]
+    for thread in threads:
+        thread.start()
+    while len(changes._waiting) < len(threads):  # until all of them wait
+        pass
+    gate.set()
+    for thread in threads:
+        thread.join()
+    made = [result for result in results.values() if isinstance(result, Edited)]
+    assert len(made) == 4
+    assert sorted(entry.doc["name"] for result in made for entry in result.entries if entry) == [
+        *("ann", "bob", "cid", "dan")
+    ]
+    assert {result.revision for result in made} == {1, 2, 3, 4}
+    assert store.batches[0] == 4
