@@ -26,13 +26,22 @@ CODES: Final[Mapping[str, tuple[int, str]]] = {
     "OUT_OF_ZONE": (403, "The caller is limited to other zones"),
     "NOT_FOUND": (404, "There is nothing here"),
     "METHOD_NOT_ALLOWED": (405, "This resource does not take that method"),
+    "CONFLICT": (409, "Another entry is in the way"),
+    "IN_FILE": (409, "It stands in the configuration file"),
+    "LAST_UPSTREAM": (409, "It is the last server of its zone"),
     "TOO_MANY_NEGATIVE_ANCHORS": (409, "There are as many negative trust anchors as allowed"),
     "LENGTH_REQUIRED": (411, "The length of the body has to be said beforehand"),
+    "PRECONDITION_FAILED": (412, "It has changed since it was read"),
     "BODY_TOO_LARGE": (413, "The body is larger than the limit"),
+    "BULK_INVALID": (422, "Entries of the list are wrong, nothing changed"),
     "CONFIG_INVALID": (422, "The configuration has errors, nothing changed"),
+    "NOT_OFFERED": (422, "This resolver does not do that yet"),
+    "TOO_MANY_BLOCKS": (422, "There would be more blocked names than allowed, nothing changed"),
+    "TOO_MANY_RECORDS": (422, "There would be more local records than allowed, nothing changed"),
     "VALIDATION_FAILED": (422, "The request does not fit the schema"),
     "RATE_LIMITED": (429, "Too many requests from this caller"),
     "CACHE_FLUSH_COOLDOWN": (429, "The whole cache was flushed a moment ago"),
+    "TOO_MANY_BULKS": (429, "As many lists as allowed are being read or written"),
     "TOO_MANY_DUMPS": (429, "As many cache dumps as allowed are being written"),
     "TOO_MANY_LOADS": (429, "As many cache dumps as allowed are being read"),
     "TOO_MANY_LOOKUPS": (429, "As many lookups as allowed are under way"),
@@ -48,8 +57,10 @@ CODES: Final[Mapping[str, tuple[int, str]]] = {
 class FieldError(BaseModel):
     """One field of a request that does not fit."""
 
-    field: str = Field(description="Where: `body.name`, `query.limit`")
+    field: str = Field(description="Where: `body.name`, `query.limit`; of a list the member alone")
     message: str
+    line: int | None = Field(default=None, description="Of a list: its line, or its place in the array, from 1")
+    hint: str | None = None
 
 
 class DiagnosticItem(BaseModel):
@@ -160,6 +171,8 @@ def _request_id(request: Request) -> str | None:
 
 def _of_http(request: Request, error: Exception, methods: Callable[[str], list[str]]) -> Response:
     assert isinstance(error, HTTPException)
+    if error.status_code == HTTPStatus.NOT_MODIFIED:
+        return Response(status_code=error.status_code, headers=dict(error.headers or {}))
     request_id = _request_id(request)
     if isinstance(error, ProblemError):
         extra = {name: value for name, value in error.extra.items() if value is not None}
