@@ -14,6 +14,7 @@ __all__ = [
     "drop_privileges",
     "mac_row",
     "scan",
+    "scan_remembered",
     "scan_text",
     "verify_signature",
 ]
@@ -41,6 +42,8 @@ class Scan:
     def messages(self) -> list[_Message]: ...
     def bulk_counts(self) -> dict[str, tuple[int, int, int, int]]:
         """Keyword to count, then file index, line and column of the first."""
+    def texts(self) -> list[tuple[str, bytes]]:
+        """The files by their whole paths, in the order they were opened; the path of a text in memory is empty."""
     def line(self, file: int, line: int) -> str:
         """The source line, for the caret."""
 
@@ -48,6 +51,12 @@ def scan(path: str, cwd: str) -> Scan:
     """Reads a configuration and what it includes. What is wrong inside comes as messages.
 
     Raises OSError if the main file cannot be read.
+    """
+
+def scan_remembered(path: str, cwd: str, files: Sequence[tuple[str, bytes]]) -> Scan:
+    """The same with the files as they once were (`texts`): none is opened, and others are not there.
+
+    Raises OSError if the main file is not among them.
     """
 
 def scan_text(text: bytes, name: str, cwd: str) -> Scan:

@@ -83,6 +83,8 @@ pub struct Message {
 pub struct File {
     /// Its name as the configuration wrote it.
     pub name: PathBuf,
+    /// Its absolute path; empty for a text that stands in no file.
+    pub path: PathBuf,
     text: Arc<Vec<u8>>,
     /// Offset of each line; kept while reading only for files with a CR, where lines are not simply what LF separates.
     lines: Option<Vec<u32>>,
@@ -391,7 +393,8 @@ impl Reader<'_> {
         self.octets += text.len() as u64;
         let text = Arc::new(text);
         let lines = text.contains(&b'\r').then(|| vec![0]);
-        self.out.files.push(File { name, text: Arc::clone(&text), lines, index: OnceLock::new() });
+        let opened = File { name, path: path.clone(), text: Arc::clone(&text), lines, index: OnceLock::new() };
+        self.out.files.push(opened);
         self.stack.push(Frame::Text { file, path, text, lexer: Lexer::default(), toplevel });
     }
 

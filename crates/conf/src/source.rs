@@ -52,8 +52,7 @@ impl Source for Disk {
     }
 }
 
-/// Files held in memory, for tests, fuzzing and texts that stand in the program. Patterns know `*` and `?` within the
-/// last component alone.
+/// Files held in memory, for tests, fuzzing and texts that stand in the program.
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
     /// Absolute path to text.
@@ -67,17 +66,16 @@ impl Source for Memory {
     }
 
     fn glob(&self, pattern: &[u8]) -> io::Result<Vec<PathBuf>> {
-        let text = String::from_utf8_lossy(pattern);
-        let (folder, last) = text.rsplit_once('/').unwrap_or(("", &text));
-        if !self.is_dir(Path::new(folder)) {
+        let folder = String::from_utf8_lossy(pattern);
+        let folder = folder.rsplit_once('/').map_or("", |(folder, _)| folder);
+        if !folder.contains(['*', '?', '[', '{', '\\']) && !self.is_dir(Path::new(folder)) {
             return Err(io::Error::from(io::ErrorKind::NotFound));
         }
-        let here = |path: &&PathBuf| path.parent() == Some(Path::new(folder));
-        let hit = |path: &&PathBuf| {
-            let name = path.file_name().map(|n| n.to_string_lossy()).unwrap_or_default();
-            matches(last.as_bytes(), name.as_bytes())
-        };
-        Ok(self.files.keys().filter(here).filter(hit).cloned().collect())
+        let mut found = Vec::new();
+        for pattern in alternatives(pattern) {
+            found.extend(self.files.keys().filter(|path| sys::glob::fits(&pattern, path.as_os_str())).cloned());
+        }
+        Ok(found)
     }
 
     fn is_dir(&self, path: &Path) -> bool {
@@ -85,15 +83,70 @@ impl Source for Memory {
     }
 }
 
-fn matches(pattern: &[u8], name: &[u8]) -> bool {
-    match (pattern.split_first(), name.split_first()) {
-        (None, None) => true,
-        (Some((b'*', [b'*', ..])), _) => matches(&pattern[1..], name),
-        (Some((b'*', rest)), _) => {
-            matches(rest, name) || name.split_first().is_some_and(|(_, tail)| matches(pattern, tail))
+/// Files as they were when a configuration was read: what is not among them is not there any more. Folders are this
+/// machine's.
+#[derive(Debug, Clone, Default)]
+pub struct Remembered(pub Memory);
+
+impl Source for Remembered {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.0.read(path)
+    }
+
+    fn glob(&self, pattern: &[u8]) -> io::Result<Vec<PathBuf>> {
+        self.0.glob(pattern)
+    }
+
+    fn is_dir(&self, path: &Path) -> bool {
+        Disk.is_dir(path)
+    }
+}
+
+/// The patterns that one with braces stands for, each without its outermost pair: `{a,b}.conf` is `a.conf` and `b.conf`.
+fn alternatives(pattern: &[u8]) -> Vec<Vec<u8>> {
+    let (mut depth, mut open, mut cuts) = (0_u32, 0, Vec::new());
+    let mut escaped = false;
+    for (at, octet) in pattern.iter().enumerate() {
+        match octet {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'{' => {
+                depth += 1;
+                if depth == 1 {
+                    (open, cuts) = (at, vec![at]);
+                }
+            }
+            b',' if depth == 1 => cuts.push(at),
+            b'}' if depth == 1 => {
+                cuts.push(at);
+                let parts = cuts.windows(2).map(|cut| pattern.get(cut[0] + 1..cut[1]).unwrap_or_default());
+                let whole = parts.map(|part| {
+                    let ends = (pattern.get(..open).unwrap_or_default(), pattern.get(at + 1..).unwrap_or_default());
+                    [ends.0, part, ends.1].concat()
+                });
+                return whole.flat_map(|one| alternatives(&one)).collect();
+            }
+            b'}' if depth > 1 => depth -= 1,
+            _ => {}
         }
-        (Some((b'?', rest)), Some((_, tail))) => matches(rest, tail),
-        (Some((a, rest)), Some((b, tail))) if a == b => matches(rest, tail),
-        _ => false,
+    }
+    vec![pattern.to_vec()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_find_what_the_disk_would_find() {
+        let names = ["/etc/a.conf", "/etc/b.conf", "/etc/d/c.conf", "/etc/d/.hidden.conf", "/etc/e/c.conf"];
+        let memory = Memory { files: names.iter().map(|name| (PathBuf::from(name), Vec::new())).collect() };
+        let found = |pattern: &str| -> Vec<String> {
+            memory.glob(pattern.as_bytes()).unwrap().iter().map(|path| path.display().to_string()).collect()
+        };
+        assert_eq!(found("/etc/*.conf"), ["/etc/a.conf", "/etc/b.conf"]);
+        assert_eq!(found("/etc/[de]/*.conf"), ["/etc/d/c.conf", "/etc/e/c.conf"]);
+        assert_eq!(found("/etc/{e/c,b,{a,x}}.conf"), ["/etc/e/c.conf", "/etc/b.conf", "/etc/a.conf"]);
+        assert!(memory.glob(b"/nowhere/*").is_err());
     }
 }

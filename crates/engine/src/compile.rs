@@ -77,7 +77,8 @@ pub(crate) struct Messages<'a> {
 impl Messages<'_> {
     fn place(&self, at: &At) -> conf::At {
         let files = self.scan.map_or(&[][..], |scan| &scan.files);
-        let file = files.iter().position(|file| file.name.as_os_str() == at.file.as_str()).unwrap_or(0);
+        // What no file says has a number behind them all.
+        let file = files.iter().position(|file| file.name.as_os_str() == at.file.as_str()).unwrap_or(files.len());
         conf::At { file: u32::try_from(file).unwrap_or(0), line: at.line, column: at.column }
     }
 

@@ -17,7 +17,7 @@ mod _native {
     #[pymodule_export]
     use crate::engine::{Engine, EngineError, check, drop_privileges};
     #[pymodule_export]
-    use crate::scan::{Scan, scan, scan_text};
+    use crate::scan::{Scan, scan, scan_remembered, scan_text};
     #[pymodule_export]
     use crate::secret::{SecretKey, check_rows, mac_row, verify_signature};
 }

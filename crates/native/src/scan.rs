@@ -8,8 +8,10 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use conf::source::{Memory, Remembered};
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
 /// Severity, file index, line, column, length, text, hint.
 pub(crate) type Message = (&'static str, u32, u32, u32, u32, String, Option<String>);
@@ -66,6 +68,11 @@ impl Scan {
         counts
     }
 
+    fn texts<'py>(&self, py: Python<'py>) -> Vec<(OsString, Bound<'py, PyBytes>)> {
+        let of = |file: &conf::File| (file.path.clone().into_os_string(), PyBytes::new(py, file.text()));
+        self.0.files.iter().map(of).collect()
+    }
+
     fn line(&self, file: u32, line: u32) -> OsString {
         text(self.0.line(file, line))
     }
@@ -74,7 +81,25 @@ impl Scan {
 /// Reads a configuration and what it includes.
 #[pyfunction]
 pub(crate) fn scan(py: Python<'_>, path: PathBuf, cwd: PathBuf) -> PyResult<Scan> {
-    match py.detach(|| conf::scan(&path, &cwd)) {
+    let read = py.detach(|| conf::scan(&path, &cwd));
+    scanned(py, read, path)
+}
+
+/// The same with the files as they once were.
+#[pyfunction]
+pub(crate) fn scan_remembered(
+    py: Python<'_>,
+    path: PathBuf,
+    cwd: PathBuf,
+    files: Vec<(PathBuf, Vec<u8>)>,
+) -> PyResult<Scan> {
+    let source = Remembered(Memory { files: files.into_iter().collect() });
+    let read = py.detach(|| conf::scan_in(&source, &path, &cwd));
+    scanned(py, read, path)
+}
+
+fn scanned(py: Python<'_>, read: std::io::Result<conf::Scan>, path: PathBuf) -> PyResult<Scan> {
+    match read {
         Ok(scan) => Ok(Scan(Arc::new(scan))),
         // With number and file name, as Python's own open() would raise it.
         Err(error) => match error.raw_os_error() {

@@ -36,9 +36,25 @@ pub fn glob(pattern: &OsStr) -> io::Result<Vec<PathBuf>> {
     }
 }
 
+/// Whether `fnmatch(3)` finds that a whole path fits a pattern: `/` is matched by itself alone, and so is a leading dot.
+/// Braces and tildes are what [`glob`] adds to it and are not expanded here. A NUL fits nothing.
+pub fn fits(pattern: &[u8], path: &OsStr) -> bool {
+    let (Ok(pattern), Ok(path)) = (CString::new(pattern), CString::new(path.as_bytes())) else { return false };
+    // SAFETY: both are NUL-terminated and only read.
+    unsafe { libc::fnmatch(pattern.as_ptr(), path.as_ptr(), libc::FNM_PATHNAME | libc::FNM_PERIOD) == 0 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_star_stays_within_its_folder() {
+        assert!(fits(b"/etc/*/[a-c]?.conf", OsStr::new("/etc/x/bb.conf")));
+        assert!(!fits(b"/etc/*.conf", OsStr::new("/etc/x/b.conf")));
+        assert!(!fits(b"/etc/*.conf", OsStr::new("/etc/.conf")));
+        assert!(!fits(b"/etc/\0", OsStr::new("/etc/")));
+    }
 
     #[test]
     fn braces_expand_and_results_are_sorted() {

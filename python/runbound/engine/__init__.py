@@ -15,6 +15,7 @@ from runbound._native import (
     drop_privileges,
     mac_row,
     scan,
+    scan_remembered,
     scan_text,
     verify_signature,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "drop_privileges",
     "mac_row",
     "scan",
+    "scan_remembered",
     "scan_text",
     "verify_signature",
 ]

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dns.flags
@@ -22,13 +23,13 @@ import msgspec
 import pytest
 
 from runbound.config.load import examine
-from runbound.engine import Engine, EngineError, Scan, scan_text
+from runbound.engine import Engine, EngineError, Scan, scan, scan_remembered, scan_text
 from runbound.engine.compile import compile_document
 from support.servers import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
+
 
 ADDRESS = "127.83.0.1"
 """Where the engines listen: an address of loopback that nothing else of this machine uses."""
@@ -510,3 +511,24 @@ def test_a_server_given_by_name_is_looked_up_and_asked(upstream: Upstream, start
     assert [row["address"] for row in engine.upstreams() if row["zone"] == "example.com."] == [
         f"127.0.0.1@{upstream.port}"
     ]
+
+
+def test_a_configuration_can_be_read_again_as_it_was(tmp_path: Path) -> None:
+    main, folder = tmp_path / "main.conf", tmp_path / "conf.d"
+    folder.mkdir()
+    main.write_text(f'server:\n  directory: "{tmp_path}"\n  verbosity: 2\ninclude: "conf.d/*.conf"\n')
+    (folder / "a.conf").write_text('server:\n  local-data: "a.test. A 192.0.2.1"\n')
+    (folder / "b.conf").write_text("forward-zone:\n  name: b.test\n  forward-addr: 192.0.2.2\n")
+    there = scan(str(main), "/")
+    texts = there.texts()
+    assert [Path(path).name for path, _ in texts] == ["main.conf", "a.conf", "b.conf"]
+    for file in (main, folder / "a.conf", folder / "b.conf"):
+        file.unlink()
+    (folder / "c.conf").write_text("this is not asked for")
+    again = scan_remembered(str(main), "/", texts)
+    assert again.texts() == texts
+    assert again.statements() == there.statements()
+    assert again.bulk_counts() == there.bulk_counts()
+    assert again.messages() == []
+    with pytest.raises(FileNotFoundError):
+        scan_remembered("other.conf", "/", texts)
