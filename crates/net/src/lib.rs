@@ -22,6 +22,7 @@
 //! | `udp`, `stream` | how packets come and answers go |
 //! | `pending` | clients that wait |
 //! | `lines` | the log lines of queries and replies |
+//! | [`tape`] | what the query log is made from |
 //!
 //! **A day in the life.** `udp::serve` takes a batch of datagrams and the snapshot. For each, `pipeline::handle` either
 //! writes an answer into the outgoing batch, or puts the client into `pending` and the question into the mesh. The batch
@@ -46,6 +47,7 @@ mod reply;
 pub mod snapshot;
 pub mod stats;
 mod stream;
+pub mod tape;
 mod udp;
 mod worker;
 

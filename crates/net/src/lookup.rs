@@ -87,6 +87,7 @@ impl Worker {
             limit: 0,
             cookie: None,
             alias,
+            blocked: false,
         });
         drop(pending);
         let (now, client) = (now_us / 1_000, ClientId(id));

@@ -60,6 +60,8 @@ pub(crate) struct Waiting {
     pub(crate) cookie: Option<[u8; 24]>,
     /// The CNAME of a redirect zone that goes before what is found.
     pub(crate) alias: Vec<Rrset>,
+    /// The alias is a block's.
+    pub(crate) blocked: bool,
 }
 
 #[derive(Default)]
@@ -160,6 +162,7 @@ mod tests {
             limit: 512,
             cookie: None,
             alias: Vec::new(),
+            blocked: false,
         }
     }
 

@@ -13,14 +13,17 @@
 use crate::lines;
 use crate::pending::{Route, Waiting};
 use crate::refuse::{refusal, refused_client, rejected, without_cookie};
-use crate::reply::{Asked, Lasts, aliased, broken, by_mesh, cookies, render, replied, sent, sized, tag, udp_limit};
+use crate::reply::{
+    Asked, Lasts, Leaving, aliased, broken, by_mesh, cookies, dropped, render, replied, sent, sized, tag, udp_limit,
+};
 use crate::snapshot::Snapshot;
+use crate::tape::{Action, Mark};
 use crate::worker::Worker;
 use policy::{AclAction, Verdict};
 use resolve::{ClientId, Fit, Millis, Question, refused_answer, servable, stale_answer};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use store::Found;
+use store::{Found, Security};
 use sys::log::Level;
 use wire::types::flag;
 use wire::{Answer, Class, Ede, Name, NameRef, Query, Rcode, Rrset, Rtype};
@@ -72,13 +75,13 @@ fn steps(w: &Worker, snapshot: &Snapshot, p: &Packet<'_>, out: &mut [u8]) -> Out
     match action {
         AclAction::Deny => {
             w.stats.unwanted_queries.add(1);
-            return Outcome::Nothing;
+            return dropped(w, serve, p, None);
         }
         AclAction::Refuse => return refused_client(w, serve, p, None, out),
         _ => {}
     }
     if serve.harden_large_queries && p.bytes.len() > CLASSIC_UDP {
-        return Outcome::Nothing;
+        return dropped(w, serve, p, None);
     }
 
     // 3. Header, question, OPT.
@@ -99,7 +102,8 @@ fn steps(w: &Worker, snapshot: &Snapshot, p: &Packet<'_>, out: &mut [u8]) -> Out
     }
     let mut ask = Asked { q, limit: udp_limit(serve, p, &q), tcp, cookie: None };
     if serve.answer_cookie && q.edns.is_some_and(|edns| edns.bad_cookie) {
-        return replied(w, serve, p, &ask, &Answer::new(Rcode::FORMERR), Lasts::no(), out); // RFC 7873 5.2.2
+        let rejected = Lasts::no(Mark::of(Action::Rejected));
+        return replied(w, serve, p, &ask, &Answer::new(Rcode::FORMERR), rejected, out); // RFC 7873 5.2.2
     }
     let proven = cookies(w, serve, client, &mut ask);
     if action == AclAction::AllowCookie && !tcp && !proven {
@@ -112,10 +116,12 @@ fn steps(w: &Worker, snapshot: &Snapshot, p: &Packet<'_>, out: &mut [u8]) -> Out
     if let Some(key) = &key {
         let mut answers = w.answers.borrow_mut();
         answers.current(w.applied.get(), w.store.epoch());
-        if let Some((len, secure)) = answers.get(key, q.id, w.rotation(serve, q.id), now_s, out) {
+        if let Some((len, mark)) = answers.get(key, q.id, w.rotation(serve, q.id), now_s, out) {
             w.stats.first_level_hits.add(1);
-            w.stats.secure.add(u64::from(secure));
-            sent(w, serve, p.route, client, Some(&ask.q), 0, true, out.get(..len).unwrap_or_default());
+            let mark = Mark::from_octet(mark);
+            w.stats.secure.add(u64::from(mark.security() == Some(Security::Secure)));
+            let leaving = Leaving { q: Some(&ask.q), us: None, cached: true, mark };
+            sent(w, serve, p.route, client, &leaving, out.get(..len).unwrap_or_default());
             return Outcome::Reply(len);
         }
     }
@@ -131,7 +137,7 @@ fn steps(w: &Worker, snapshot: &Snapshot, p: &Packet<'_>, out: &mut [u8]) -> Out
         match action {
             AclAction::DenyNonLocal => {
                 w.stats.unwanted_queries.add(1);
-                return Outcome::Nothing;
+                return dropped(w, serve, p, Some(&q));
             }
             AclAction::RefuseNonLocal => return refused_client(w, serve, p, Some(&q), out),
             AclAction::AllowSetrd => ask.q.flags |= flag::RD,
@@ -139,18 +145,21 @@ fn steps(w: &Worker, snapshot: &Snapshot, p: &Packet<'_>, out: &mut [u8]) -> Out
         }
         if !ask.q.rd() && action != AclAction::AllowSnoop {
             // Who may not recurse may not look into the cache either: it tells what others asked.
-            return replied(w, serve, p, &ask, &refusal(Ede::NOT_AUTHORITATIVE), Lasts::no(), out);
+            let refused = Lasts::no(Mark::of(Action::Refused));
+            return replied(w, serve, p, &ask, &refusal(Ede::NOT_AUTHORITATIVE), refused, out);
         }
     }
     let (alias, target) = match decision.verdict {
         Verdict::Answer(answer) if decision.local => {
-            return replied(w, serve, p, &ask, &answer, Lasts::unchanged(key), out);
+            let mark = Mark::of(if decision.blocked { Action::Blocked } else { Action::Local });
+            return replied(w, serve, p, &ask, &answer, Lasts::unchanged(key, mark), out);
         }
         Verdict::Answer(answer) => {
             by_mesh(w);
-            return replied(w, serve, p, &ask, &answer, Lasts::no().by_mesh(), out);
+            let refused = Lasts::no(Mark::of(Action::Refused)).by_mesh();
+            return replied(w, serve, p, &ask, &answer, refused, out);
         }
-        Verdict::Drop => return Outcome::Nothing,
+        Verdict::Drop => return dropped(w, serve, p, Some(&q)),
         Verdict::Alias { answer, target } => (answer, Some(target)),
         Verdict::Pass => (Vec::new(), None),
     };
@@ -163,6 +172,14 @@ fn steps(w: &Worker, snapshot: &Snapshot, p: &Packet<'_>, out: &mut [u8]) -> Out
         Known::Maybe(stale) => stale,
         Known::Answer(found) => {
             w.stats.proven(found.security, found.answer.rcode);
+            let mark = Mark::judged(
+                match (decision.blocked, found.stale) {
+                    (true, _) => Action::Blocked,
+                    (false, true) => Action::Stale,
+                    (false, false) => Action::Cached,
+                },
+                found.security,
+            );
             if !found.paused && (found.stale || (found.prefetch && limits.prefetch)) {
                 refresh(w, snapshot, p, &ask, name.lower().to_name());
             }
@@ -173,20 +190,22 @@ fn steps(w: &Worker, snapshot: &Snapshot, p: &Packet<'_>, out: &mut [u8]) -> Out
             if found.stale {
                 w.stats.expired.add(1);
                 let answer = aliased(&alias, stale_answer(&found, limits));
-                return replied(w, serve, p, &ask, &answer, Lasts::no(), out);
+                return replied(w, serve, p, &ask, &answer, Lasts::no(mark), out);
             }
             if !alias.is_empty() {
-                return replied(w, serve, p, &ask, &aliased(&alias, found.answer), Lasts::no(), out);
+                return replied(w, serve, p, &ask, &aliased(&alias, found.answer), Lasts::no(mark), out);
             }
             if q.qtype == Rtype::ANY && !found.answer.answer.is_empty() {
                 by_mesh(w);
-                return replied(w, serve, p, &ask, &found.answer, Lasts::no().by_mesh(), out);
+                return replied(w, serve, p, &ask, &found.answer, Lasts::no(mark).by_mesh(), out);
             }
-            return replied(w, serve, p, &ask, &found.answer, Lasts::counted(key, &found, limits.prefetch), out);
+            let lasts = Lasts::counted(key, &found, mark, limits.prefetch);
+            return replied(w, serve, p, &ask, &found.answer, lasts, out);
         }
     };
 
     // 7. The mesh. The client waits; what is stale may be all it gets.
+    let alias = (alias, decision.blocked);
     wait(w, snapshot, p, &ask, alias, name.lower().to_name(), proven, stale)
 }
 
@@ -264,7 +283,7 @@ fn wait(
     snapshot: &Snapshot,
     p: &Packet<'_>,
     ask: &Asked,
-    alias: Vec<Rrset>,
+    (alias, blocked): (Vec<Rrset>, bool),
     target: Name,
     proven: bool,
     stale: Option<Found>,
@@ -275,11 +294,11 @@ fn wait(
     let limit = if proven { serve.wait_limit_cookie } else { serve.wait_limit };
     if serve.wait_limit > 0 && pending.waiting_for(p.peer.ip()) >= limit {
         w.stats.wait_limit.add(1);
-        return Outcome::Nothing;
+        return dropped(w, serve, p, Some(&ask.q));
     }
     if !pending.has_room() {
         w.stats.list_exceeded.add(1);
-        return Outcome::Nothing;
+        return dropped(w, serve, p, Some(&ask.q));
     }
     let id = pending.insert(Waiting {
         query: ask.q,
@@ -289,6 +308,7 @@ fn wait(
         limit: ask.limit,
         cookie: ask.cookie,
         alias,
+        blocked,
     });
     drop(pending);
     let question = question(snapshot, ask, target);
@@ -308,10 +328,11 @@ pub(crate) fn finish(
     snapshot: &Snapshot,
     waiting: &Waiting,
     answer: &Answer,
+    mark: Mark,
     now_us: u64,
     out: &mut [u8],
 ) -> usize {
-    let last_steps = AssertUnwindSafe(|| last_steps(w, snapshot, waiting, answer, now_us, &mut *out));
+    let last_steps = AssertUnwindSafe(|| last_steps(w, snapshot, waiting, answer, mark, now_us, &mut *out));
     catch_unwind(last_steps).unwrap_or_else(|_| {
         w.panicked();
         broken(&snapshot.serve, &waiting.query, out)
@@ -323,6 +344,7 @@ fn last_steps(
     snapshot: &Snapshot,
     waiting: &Waiting,
     answer: &Answer,
+    mark: Mark,
     now_us: u64,
     out: &mut [u8],
 ) -> usize {
@@ -343,16 +365,8 @@ fn last_steps(
         render(w, serve, &waiting.route, &ask, &aliased(&waiting.alias, answer.clone()), out)
     };
     w.stats.resolved(us);
-    sent(
-        w,
-        serve,
-        &waiting.route,
-        waiting.peer.ip(),
-        Some(&waiting.query),
-        us,
-        false,
-        out.get(..len).unwrap_or_default(),
-    );
+    let leaving = Leaving { q: Some(&waiting.query), us: Some(us), cached: false, mark };
+    sent(w, serve, &waiting.route, waiting.peer.ip(), &leaving, out.get(..len).unwrap_or_default());
     len
 }
 

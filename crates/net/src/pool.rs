@@ -9,6 +9,7 @@ use crate::lookup::Looked;
 use crate::snapshot::Snapshot;
 use crate::stats::{self, WorkerStats};
 use crate::stream::ConnectionCounts;
+use crate::tape::{Mailbox, Tapes};
 use crate::worker::{self, Command, Setup, Sockets};
 use resolve::{Question, ServerView};
 use std::collections::BTreeMap;
@@ -38,6 +39,7 @@ struct Member {
 pub struct Pool {
     members: Mutex<Vec<Member>>,
     stats: Vec<Arc<WorkerStats>>,
+    mailboxes: Vec<Arc<Mailbox>>,
     snapshot: Mutex<Arc<Snapshot>>,
     keys: Arc<resolve::KeyCache>,
     log: Arc<Logger>,
@@ -75,6 +77,7 @@ impl Pool {
         Pool {
             members: Mutex::new(Vec::with_capacity(workers)),
             stats: (0..workers).map(|_| Arc::new(WorkerStats::default())).collect(),
+            mailboxes: (0..workers).map(|_| Arc::default()).collect(),
             snapshot: Mutex::new(snapshot),
             keys: Arc::default(),
             log,
@@ -88,7 +91,7 @@ impl Pool {
         let connections = Arc::new(ConnectionCounts::default());
         let (ready, started) = channel();
         let snapshot = self.snapshot();
-        for (id, stats) in (0_u32..).zip(&self.stats) {
+        for ((id, stats), mailbox) in (0_u32..).zip(&self.stats).zip(&self.mailboxes) {
             let mut seed = [0; 32];
             getrandom::fill(&mut seed).map_err(io::Error::other)?;
             let (commands, receiver) = unbounded_channel();
@@ -102,6 +105,7 @@ impl Pool {
                 log: Arc::clone(&self.log),
                 stats: Arc::clone(stats),
                 connections: Arc::clone(&connections),
+                mailbox: Arc::clone(mailbox),
                 commands: receiver,
             };
             let ready = ready.clone();
@@ -216,6 +220,30 @@ impl Pool {
         Ok(self.ask(Command::FlushInfra)?.into_iter().max().unwrap_or(0))
     }
 
+    /// What was written for the query log since the last call, up to now. Workers that have nothing are left asleep.
+    ///
+    /// # Errors
+    /// As [`Pool::servers`]; nothing is fetched then.
+    pub fn tapes(&self) -> io::Result<Tapes> {
+        let (done, told) = channel();
+        let asked = {
+            let members = self.members.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            let begun = members.iter().zip(&self.mailboxes).filter(|(_, mailbox)| mailbox.begun());
+            begun.map(|(member, _)| member.commands.send(Command::Tape(done.clone()))).filter(Result::is_ok).count()
+        };
+        drop(done);
+        let deadline = Instant::now() + COMMAND_TIME;
+        for _ in 0..asked {
+            match told.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(()) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => return Err(stuck(COMMAND_TIME)),
+            }
+        }
+        let workers = self.mailboxes.iter().map(|mailbox| mailbox.take()).collect();
+        Ok(Tapes { workers, lost: self.mailboxes.iter().map(|mailbox| mailbox.lost()).sum() })
+    }
+
     /// Sockets open, of all workers.
     ///
     /// # Errors
@@ -316,10 +344,7 @@ impl Pool {
             match told.recv_timeout(left) {
                 Ok(answer) => answers.push(answer),
                 Err(RecvTimeoutError::Disconnected) => return Err(ended()),
-                Err(RecvTimeoutError::Timeout) => {
-                    let text = format!("a worker has not taken a command within {} s", limit.as_secs());
-                    return Err(io::Error::new(io::ErrorKind::TimedOut, text));
-                }
+                Err(RecvTimeoutError::Timeout) => return Err(stuck(limit)),
             }
         }
         Ok(answers)
@@ -337,6 +362,11 @@ fn all(results: &Receiver<io::Result<()>>, count: usize) -> io::Result<()> {
         results.recv().map_err(|_| ended())??;
     }
     Ok(())
+}
+
+fn stuck(limit: Duration) -> io::Error {
+    let text = format!("a worker has not taken a command within {} s", limit.as_secs());
+    io::Error::new(io::ErrorKind::TimedOut, text)
 }
 
 fn ended() -> io::Error {

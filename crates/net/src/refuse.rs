@@ -4,8 +4,9 @@
 
 use crate::lines;
 use crate::pipeline::{HEADER, Outcome, Packet};
-use crate::reply::{Asked, Lasts, replied, sent, sized, tag};
+use crate::reply::{Asked, Lasts, Leaving, replied, sent, sized, tag};
 use crate::snapshot::Serve;
+use crate::tape::{Action, Mark};
 use crate::worker::Worker;
 use sys::log::Level;
 use wire::types::flag;
@@ -16,7 +17,8 @@ use wire::{Answer, Class, Ede, EdnsQuery, NameRef, Query, Rcode, Reject, Rtype};
 pub(crate) fn refused_client(w: &Worker, serve: &Serve, p: &Packet<'_>, q: Option<&Query>, out: &mut [u8]) -> Outcome {
     w.stats.unwanted_queries.add(1);
     let len = wire::query::refuse(p.bytes, serve.ede, serve.edns_buffer_size, out);
-    sent(w, serve, p.route, p.peer.ip(), q, 0, true, out.get(..len).unwrap_or_default());
+    let leaving = Leaving { q, us: None, cached: true, mark: Mark::of(Action::Refused) };
+    sent(w, serve, p.route, p.peer.ip(), &leaving, out.get(..len).unwrap_or_default());
     sized(len)
 }
 
@@ -42,7 +44,8 @@ pub(crate) fn rejected(w: &Worker, serve: &Serve, p: &Packet<'_>, reject: &Rejec
             w.log.line(tag(serve, Level::Query), w.id, &lines::query(p.peer.ip(), q));
         }
     }
-    sent(w, serve, p.route, p.peer.ip(), query.as_ref(), 0, true, out.get(..len).unwrap_or_default());
+    let leaving = Leaving { q: query.as_ref(), us: None, cached: true, mark: Mark::of(Action::Rejected) };
+    sent(w, serve, p.route, p.peer.ip(), &leaving, out.get(..len).unwrap_or_default());
     sized(len)
 }
 
@@ -86,9 +89,9 @@ pub(crate) fn refusal(ede: u16) -> Answer {
 /// none gets REFUSED with TC, which may bring it over TCP.
 pub(crate) fn without_cookie(w: &Worker, serve: &Serve, p: &Packet<'_>, ask: &Asked, out: &mut [u8]) -> Outcome {
     if ask.cookie.is_some() {
-        return replied(w, serve, p, ask, &Answer::new(Rcode::BADCOOKIE), Lasts::no(), out);
+        return replied(w, serve, p, ask, &Answer::new(Rcode::BADCOOKIE), Lasts::no(Mark::of(Action::Refused)), out);
     }
-    let outcome = replied(w, serve, p, ask, &Answer::new(Rcode::REFUSED), Lasts::no(), out);
+    let outcome = replied(w, serve, p, ask, &Answer::new(Rcode::REFUSED), Lasts::no(Mark::of(Action::Refused)), out);
     if let (Outcome::Reply(_), Some(high)) = (&outcome, out.get_mut(2)) {
         *high |= (flag::TC >> 8) as u8;
     }

@@ -8,6 +8,7 @@ use crate::pending::Route;
 use crate::pipeline::{CLASSIC_UDP, HEADER, Outcome, Packet};
 use crate::snapshot::Serve;
 use crate::stream;
+use crate::tape::{Action, Mark, Note};
 use crate::worker::{MAX_MESSAGE, Worker};
 use std::net::IpAddr;
 use store::Found;
@@ -88,12 +89,13 @@ pub(crate) fn replied(
     if let Some((key, life_s, counts_down)) = lasts.keep {
         let now_s = w.cache_ms() / 1_000;
         let rotate = w.rotation(serve, ask.q.id);
-        let life = Life { now_s, life_s, counts_down, rotate, secure: answer.ad };
+        let life = Life { now_s, life_s, counts_down, rotate, mark: lasts.mark.octet() };
         let mut answers = w.answers.borrow_mut();
         answers.put(key, message, &life);
         w.stats.first_level_entries.set(answers.usage().entries);
     }
-    sent(w, serve, p.route, p.peer.ip(), Some(&ask.q), 0, lasts.cached, message);
+    let leaving = Leaving { q: Some(&ask.q), us: None, cached: lasts.cached, mark: lasts.mark };
+    sent(w, serve, p.route, p.peer.ip(), &leaving, message);
     sized(len)
 }
 
@@ -142,27 +144,51 @@ fn withheld(w: &Worker, q: &Query, answer: &Answer) -> bool {
     asks && w.snapshot().forwards.trust().is_some_and(|trust| trust.withholds(q.qname.as_ref(), q.qtype))
 }
 
+/// What counters and logs say of an answer, beside its octets.
+pub(crate) struct Leaving<'a> {
+    pub(crate) q: Option<&'a Query>,
+    /// Microseconds the client waited, if it did.
+    pub(crate) us: Option<u64>,
+    /// It needed no resolving, as Unbound sees it.
+    pub(crate) cached: bool,
+    pub(crate) mark: Mark,
+}
+
 /// Counts and logs an answer that is about to leave.
-#[expect(clippy::too_many_arguments, reason = "the whole of a log line, passed once")]
-pub(crate) fn sent(
-    w: &Worker,
-    serve: &Serve,
-    route: &Route,
-    client: IpAddr,
-    q: Option<&Query>,
-    us: u64,
-    cached: bool,
-    message: &[u8],
-) {
+#[inline]
+pub(crate) fn sent(w: &Worker, serve: &Serve, route: &Route, client: IpAddr, leaving: &Leaving<'_>, message: &[u8]) {
     if message.is_empty() {
         return;
     }
     w.stats.answer(message);
     if serve.log_replies {
         let to = serve.log_destaddr.then(|| Destination { addr: route.destination(), tcp: route.is_tcp() });
-        let line = lines::reply(client, q, us, cached, message, to.as_ref());
+        let us = leaving.us.unwrap_or(0);
+        let line = lines::reply(client, leaving.q, us, leaving.cached, message, to.as_ref());
         w.log.line(tag(serve, Level::Reply), w.id, &line);
     }
+    note(w, serve, route, client, leaving, message);
+}
+
+/// A query that gets no answer, for the query log.
+pub(crate) fn dropped(w: &Worker, serve: &Serve, p: &Packet<'_>, q: Option<&Query>) -> Outcome {
+    let leaving = Leaving { q, us: None, cached: true, mark: Mark::of(Action::Dropped) };
+    note(w, serve, p.route, p.peer.ip(), &leaving, &[]);
+    Outcome::Nothing
+}
+
+fn note(w: &Worker, serve: &Serve, route: &Route, client: IpAddr, leaving: &Leaving<'_>, message: &[u8]) {
+    let Some(clients) = serve.query_log else { return };
+    let note = Note {
+        unix_us: w.at.get().unix_us,
+        latency_us: leaving.us,
+        client,
+        tcp: route.is_tcp(),
+        q: leaving.q,
+        mark: leaving.mark,
+        message,
+    };
+    w.tape.borrow_mut().write(clients, &note);
 }
 
 pub(crate) fn tag(serve: &Serve, level: Level) -> Level {
@@ -202,14 +228,16 @@ pub(crate) fn internal_error() -> Answer {
 /// How long a reply lasts: whether it came without resolving, and whether the first level may keep it.
 pub(crate) struct Lasts<'a> {
     cached: bool,
+    /// What the query log says of it.
+    mark: Mark,
     /// Under which key, for how many seconds, and whether its TTLs count down.
     keep: Option<(&'a Ask<'a>, u32, bool)>,
 }
 
 impl<'a> Lasts<'a> {
     /// For this query alone.
-    pub(crate) fn no() -> Lasts<'a> {
-        Lasts { cached: true, keep: None }
+    pub(crate) fn no(mark: Mark) -> Lasts<'a> {
+        Lasts { cached: true, mark, keep: None }
     }
 
     /// In statistics and logs this is no cache hit; see [`by_mesh`].
@@ -218,16 +246,16 @@ impl<'a> Lasts<'a> {
     }
 
     /// As long as the snapshot: what policy says.
-    pub(crate) fn unchanged(key: Option<&'a Ask<'a>>) -> Lasts<'a> {
-        Lasts { cached: true, keep: key.map(|key| (key, MAX_LIFE_S, false)) }
+    pub(crate) fn unchanged(key: Option<&'a Ask<'a>>, mark: Mark) -> Lasts<'a> {
+        Lasts { cached: true, mark, keep: key.map(|key| (key, MAX_LIFE_S, false)) }
     }
 
     /// As long as what was found is fresh and, with `prefetch`, need not be asked for again. Failures may give way to
     /// something better any moment.
-    pub(crate) fn counted(key: Option<&'a Ask<'a>>, found: &Found, prefetch: bool) -> Lasts<'a> {
+    pub(crate) fn counted(key: Option<&'a Ask<'a>>, found: &Found, mark: Mark, prefetch: bool) -> Lasts<'a> {
         let sure = matches!(found.answer.rcode, Rcode::NOERROR | Rcode::NXDOMAIN);
         let life = if prefetch { found.left.min(found.prefetch_in) } else { found.left };
-        Lasts { cached: true, keep: key.filter(|_| sure).map(|key| (key, life, true)) }
+        Lasts { cached: true, mark, keep: key.filter(|_| sure).map(|key| (key, life, true)) }
     }
 }
 

@@ -5,6 +5,7 @@
 //! (`Pool::apply`). Nothing here reads a file or knows what an option is called in Python.
 
 use crate::outbound::PortSet;
+use crate::tape::Clients;
 use std::net::IpAddr;
 use std::sync::Arc;
 use wire::CookieSecret;
@@ -112,6 +113,8 @@ pub struct Serve {
     pub log_tag_queryreply: bool,
     /// `log-destaddr`.
     pub log_destaddr: bool,
+    /// `log-retention`, `log-client-ip`, `query-log-file`: what the query log holds of clients; `None` keeps no log.
+    pub query_log: Option<Clients>,
     /// `extended-statistics`: report the counters by type, class, rcode and flags too.
     pub extended_statistics: bool,
     /// How upstream servers are asked.
@@ -236,6 +239,7 @@ impl Default for Serve {
             log_servfail: false,
             log_tag_queryreply: false,
             log_destaddr: false,
+            query_log: None,
             extended_statistics: false,
             upstream: Upstream::default(),
             limits: resolve::Limits::default(),

@@ -340,6 +340,7 @@ fn messages(worker: &Rc<Worker>, route: &Route, conn: &Conn, inbox: &mut Vec<u8>
         }
     }
     inbox.drain(..done);
+    worker.end_of_stream_turn();
     worker.pump();
     (held, reading)
 }

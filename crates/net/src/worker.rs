@@ -14,6 +14,7 @@ use crate::reply::{aliased, internal_error};
 use crate::snapshot::Snapshot;
 use crate::stats::WorkerStats;
 use crate::stream::{self, ConnectionCounts};
+use crate::tape::{Action, Mailbox, Mark, Tape};
 use crate::udp::{self, UdpListener};
 use resolve::{Effect, Forwards, KeyCache, Mesh, Millis, Question, ServerView};
 use std::cell::{Cell, RefCell};
@@ -54,6 +55,8 @@ pub(crate) enum Command {
     Servers(Sender<Vec<ServerView>>),
     /// Forget it; how many they were is told.
     FlushInfra(Sender<usize>),
+    /// Hand over what is written for the query log.
+    Tape(Sender<()>),
     /// How many sockets are open.
     Sockets(Sender<Sockets>),
     /// Answer a question as for a client, but outside of policy and without a packet.
@@ -89,6 +92,7 @@ pub(crate) struct Setup {
     pub(crate) log: Arc<Logger>,
     pub(crate) stats: Arc<WorkerStats>,
     pub(crate) connections: Arc<ConnectionCounts>,
+    pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) commands: mpsc::UnboundedReceiver<Command>,
 }
 
@@ -115,6 +119,8 @@ pub(crate) struct Worker {
     pub(crate) scratch: RefCell<Vec<u8>>,
     /// The worker's own first level of the cache.
     pub(crate) answers: RefCell<Answers>,
+    /// What is written for the query log.
+    pub(crate) tape: RefCell<Tape>,
     /// Snapshots applied so far: the first level holds for one.
     pub(crate) applied: Cell<u64>,
     /// Whether the snapshot has a zone of which nothing is remembered.
@@ -179,6 +185,7 @@ impl Worker {
             send_by: RefCell::new(None),
             scratch: RefCell::new(vec![0; MAX_MESSAGE]),
             answers: RefCell::default(),
+            tape: RefCell::new(Tape::new(setup.mailbox)),
             applied: Cell::new(0),
             some_keep_nothing: Cell::new(keeps_nothing),
             flights: Flights::new(serve.upstream.range),
@@ -229,6 +236,10 @@ impl Worker {
                     let known = mesh.servers().len();
                     mesh.forget_servers();
                     let _ = done.send(known);
+                }
+                Command::Tape(done) => {
+                    worker.tape.borrow_mut().seal();
+                    let _ = done.send(());
                 }
                 Command::Sockets(done) => {
                     let _ = done.send(Sockets {
@@ -317,9 +328,17 @@ impl Worker {
     pub(crate) fn end_turn(&self, answered: bool) {
         let now = sys::clock::monotonic_ns();
         let began = self.turn_ended_ns.replace(now).max(AWAKE_NS.get());
+        let took = now.saturating_sub(self.at.get().monotonic_ns);
+        self.tape.borrow_mut().timed(took);
         if answered {
-            self.stats.turn(now.saturating_sub(self.at.get().monotonic_ns), now.saturating_sub(began));
+            self.stats.turn(took, now.saturating_sub(began));
         }
+    }
+
+    /// The same for the messages of a stream, whose turns are not counted: the query log tells what they took.
+    pub(crate) fn end_of_stream_turn(&self) {
+        let took = sys::clock::monotonic_ns().saturating_sub(self.at.get().monotonic_ns);
+        self.tape.borrow_mut().timed(took);
     }
 
     pub(crate) fn count_sent(&self, sent: Sent) {
@@ -383,13 +402,15 @@ impl Worker {
                             } else {
                                 self.stats.expired.add(u64::from(stale));
                                 self.stats.proven(security, answer.rcode);
-                                self.answer(&snapshot, &waiting, &answer, now_us);
+                                let mark = Mark::of_mesh(&waiting, stale, security);
+                                self.answer(&snapshot, &waiting, &answer, mark, now_us);
                             }
                         }
                     }
                 }
             }
         }
+        self.tape.borrow_mut().rest();
         // Not kept: a listener that was removed closes with the last who needs it.
         if let Some(listener) = self.send_by.take() {
             self.flush(&listener);
@@ -416,7 +437,7 @@ impl Worker {
     }
 
     /// Renders and sends one answer to a client that waited.
-    fn answer(self: &Rc<Self>, snapshot: &Snapshot, waiting: &Waiting, answer: &wire::Answer, now_us: u64) {
+    fn answer(self: &Rc<Self>, snapshot: &Snapshot, waiting: &Waiting, answer: &wire::Answer, mark: Mark, now_us: u64) {
         match &waiting.route {
             Route::Udp { listener, local } => {
                 self.aim(listener);
@@ -425,14 +446,14 @@ impl Worker {
                     self.count_sent(out.send(listener.socket.as_fd()));
                 }
                 let Some(slot) = out.slot() else { return };
-                let len = pipeline::finish(self, snapshot, waiting, answer, now_us, slot);
+                let len = pipeline::finish(self, snapshot, waiting, answer, mark, now_us, slot);
                 if len > 0 {
                     out.commit(len, waiting.peer, *local);
                 }
             }
             Route::Tcp(conn) => {
                 let mut scratch = self.scratch.borrow_mut();
-                let len = pipeline::finish(self, snapshot, waiting, answer, now_us, &mut scratch);
+                let len = pipeline::finish(self, snapshot, waiting, answer, mark, now_us, &mut scratch);
                 if let Some(message) = scratch.get(..len).filter(|message| !message.is_empty()) {
                     conn.push(self, message, snapshot.serve.stream_wait_size);
                 }
@@ -473,7 +494,7 @@ impl Worker {
         for client in &waiting {
             match &client.route {
                 Route::Inside(tell) => drop(tell.send(Looked::broken())),
-                _ => self.answer(&snapshot, client, &internal_error(), now_us),
+                _ => self.answer(&snapshot, client, &internal_error(), Mark::of(Action::Resolved), now_us),
             }
         }
     }

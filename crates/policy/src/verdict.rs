@@ -52,6 +52,8 @@ pub struct Decision<'a> {
     /// not, and whatever the verdict is, `deny_non_local` drops, `refuse_non_local` refuses, and a query without RD is
     /// REFUSED unless `allow_snoop` or `allow_setrd` lets it through.
     pub local: bool,
+    /// Whether the verdict is that of a block, for counters and the query log.
+    pub blocked: bool,
 }
 
 /// The local zone that a query met.
@@ -70,7 +72,7 @@ impl Policy {
     pub fn decide(&self, q: &Query, _client: IpAddr) -> Decision<'_> {
         // 1. What the server tells of itself. Hidden names go on as any others.
         if let Some(answer) = self.chaos.answer(q) {
-            return Decision { verdict: Verdict::Answer(answer), log: None, local: true };
+            return Decision { verdict: Verdict::Answer(answer), log: None, local: true, blocked: false };
         }
 
         // (A view of the client comes here; its zones are asked before the ones of everybody. The verdict then depends on
@@ -81,7 +83,7 @@ impl Policy {
         if let Some((verdict, hit)) = self.local.decide(q) {
             let local = matches!(verdict, Verdict::Answer(_) | Verdict::Drop);
             if !matches!(verdict, Verdict::Pass) {
-                return Decision { verdict, log: Some(hit), local };
+                return Decision { verdict, log: Some(hit), local, blocked: false };
             }
             log = Some(hit);
         }
@@ -90,14 +92,24 @@ impl Policy {
 
         // 3. ANY, if the operator does not want it. Also for other classes, hence before them.
         if self.deny_any && q.qtype == Rtype::ANY {
-            return Decision { verdict: Verdict::Answer(Answer::new(Rcode::NOTIMP)), log, local: false };
+            return Decision {
+                verdict: Verdict::Answer(Answer::new(Rcode::NOTIMP)),
+                log,
+                local: false,
+                blocked: false,
+            };
         }
 
         // 4. Classes of which nothing can be resolved.
         if q.qclass != Class::IN && q.qclass != Class::ANY {
-            return Decision { verdict: Verdict::Answer(Answer::new(Rcode::REFUSED)), log, local: false };
+            return Decision {
+                verdict: Verdict::Answer(Answer::new(Rcode::REFUSED)),
+                log,
+                local: false,
+                blocked: false,
+            };
         }
 
-        Decision { verdict: Verdict::Pass, log, local: false }
+        Decision { verdict: Verdict::Pass, log, local: false, blocked: false }
     }
 }

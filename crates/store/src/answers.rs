@@ -91,8 +91,8 @@ pub struct Life {
     pub counts_down: bool,
     /// Which record each RRset was begun with, as [`wire::Render::rotate`] had it.
     pub rotate: Option<u32>,
-    /// Whether what it says is proven: told with each use, whether or not this client hears of it (AD).
-    pub secure: bool,
+    /// The caller's word about the reply, told with each use.
+    pub mark: u8,
 }
 
 /// What the table holds.
@@ -126,7 +126,7 @@ struct Head {
     records: u8,
     runs: u8,
     counts_down: bool,
-    secure: bool,
+    mark: u8,
     /// Where the TTLs stand.
     ttls: [u16; MAX_RECORDS],
     moving: [Run; MAX_RUNS],
@@ -187,7 +187,7 @@ impl Answers {
     }
 
     /// The reply to a question, written into `out` with this id and, under `rrset-roundrobin`, in the order that `rotate`
-    /// gives. Returns its octets, and [`Life::secure`].
+    /// gives. Returns its octets, and [`Life::mark`].
     pub fn get(
         &mut self,
         ask: &Ask<'_>,
@@ -195,7 +195,7 @@ impl Answers {
         rotate: Option<u32>,
         now_s: u64,
         out: &mut [u8],
-    ) -> Option<(usize, bool)> {
+    ) -> Option<(usize, u8)> {
         let found = self.find(ask, now_s).and_then(|(set, way)| {
             let at = set * WAYS + way;
             let head = self.heads.get(at)?;
@@ -217,7 +217,7 @@ impl Answers {
                     run.octets(out)?.rotate_left(run.first(rotate));
                 }
             }
-            Some((set, way, (len, head.secure)))
+            Some((set, way, (len, head.mark)))
         });
         let (set, way, told) = found?;
         if let Some(used) = self.used.get_mut(set).filter(|used| **used & 1 << way == 0) {
@@ -239,7 +239,7 @@ impl Answers {
         head.stored_s = life.now_s;
         head.until_s = life.now_s + u64::from(life_s);
         head.generation = self.generation;
-        (head.counts_down, head.secure) = (life.counts_down, life.secure);
+        (head.counts_down, head.mark) = (life.counts_down, life.mark);
         let (set, way) = self.room(ask, life.now_s);
         let at = set * WAYS + way;
         let (Some(slot), Some(room)) = (

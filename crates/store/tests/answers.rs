@@ -115,8 +115,8 @@ fn ask<'q>(table: &Answers, q: &'q Query, serving: &Serving, class: u8) -> Ask<'
 fn got(table: &mut Answers, q: &Query, serving: &Serving, rotate: u32, now_s: u64) -> Option<Vec<u8>> {
     let ask = ask(table, q, serving, 0);
     let mut out = vec![0xee; 4096];
-    let (len, secure) = table.get(&ask, q.id, serving.rotates.then_some(rotate), now_s, &mut out)?;
-    assert!(!secure);
+    let (len, mark) = table.get(&ask, q.id, serving.rotates.then_some(rotate), now_s, &mut out)?;
+    assert_eq!(mark, 7);
     out.truncate(len);
     Some(out)
 }
@@ -144,7 +144,7 @@ proptest! {
         let (rotate, id, case) = first;
         let q = query(asked, qtype, flags, edns, id, case);
         let reply = render(&q, &answer, &serving, rotate, 0);
-        let life = Life { now_s: 1_000, life_s: MAX_LIFE_S, counts_down, rotate: rotates.then_some(rotate), secure: false };
+        let life = Life { now_s: 1_000, life_s: MAX_LIFE_S, counts_down, rotate: rotates.then_some(rotate), mark: 7 };
         let key = ask(&table, &q, &serving, 0);
         table.put(&key, &reply, &life);
         for (age, rotate, id, case) in later {
@@ -194,7 +194,7 @@ const PLAIN: Serving = Serving { size: 1232, minimal: true, rotates: true };
 fn keep(table: &mut Answers, q: &Query, answer: &Answer, now_s: u64, life_s: u32) {
     let reply = render(q, answer, &PLAIN, 0, 0);
     let key = ask(table, q, &PLAIN, 0);
-    table.put(&key, &reply, &Life { now_s, life_s, counts_down: true, rotate: Some(0), secure: false });
+    table.put(&key, &reply, &Life { now_s, life_s, counts_down: true, rotate: Some(0), mark: 7 });
 }
 
 #[test]
