@@ -151,7 +151,7 @@ fn steps(w: &Worker, snapshot: &Snapshot, p: &Packet<'_>, out: &mut [u8]) -> Out
     }
     let (alias, target) = match decision.verdict {
         Verdict::Answer(answer) if decision.local => {
-            let mark = Mark::of(if decision.blocked { Action::Blocked } else { Action::Local });
+            let mark = Mark::of(if decision.block.is_some() { Action::Blocked } else { Action::Local });
             return replied(w, serve, p, &ask, &answer, Lasts::unchanged(key, mark), out);
         }
         Verdict::Answer(answer) => {
@@ -173,7 +173,7 @@ fn steps(w: &Worker, snapshot: &Snapshot, p: &Packet<'_>, out: &mut [u8]) -> Out
         Known::Answer(found) => {
             w.stats.proven(found.security, found.answer.rcode);
             let mark = Mark::judged(
-                match (decision.blocked, found.stale) {
+                match (decision.block.is_some(), found.stale) {
                     (true, _) => Action::Blocked,
                     (false, true) => Action::Stale,
                     (false, false) => Action::Cached,
@@ -205,7 +205,7 @@ fn steps(w: &Worker, snapshot: &Snapshot, p: &Packet<'_>, out: &mut [u8]) -> Out
     };
 
     // 7. The mesh. The client waits; what is stale may be all it gets.
-    let alias = (alias, decision.blocked);
+    let alias = (alias, decision.block.is_some());
     wait(w, snapshot, p, &ask, alias, name.lower().to_name(), proven, stale)
 }
 

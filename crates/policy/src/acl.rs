@@ -10,6 +10,7 @@
 //! may be set and mean nothing.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use crate::problem::{Origin, Problem, nearest};
 
@@ -67,15 +68,15 @@ impl AclAction {
     }
 }
 
-/// The netblocks, ready to be looked up.
+/// The netblocks, ready to be looked up. A clone costs nothing.
 #[derive(Clone, Debug)]
 pub struct Acl {
     /// Where a range begins and what is done from there to the next one; begins with 0.
-    v4: Box<[(u32, AclAction)]>,
+    v4: Arc<[(u32, AclAction)]>,
     /// The same for IPv6.
-    v6: Box<[(u128, AclAction)]>,
+    v6: Arc<[(u128, AclAction)]>,
     /// The netblocks as they were given, for [`Acl::rule`].
-    blocks: Box<[Block]>,
+    blocks: Arc<[Block]>,
 }
 
 impl Default for Acl {

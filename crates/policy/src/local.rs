@@ -1,12 +1,16 @@
 //! Local zones and local data: what the operator answers himself.
 //!
-//! The options `local-zone`, `local-data`, `local-data-ptr` and `unblock-lan-zones`, exactly as Unbound has them, and
-//! the zones that are there without being asked for. Built once by [`LocalZonesBuilder`], immutable afterwards.
+//! The options `local-zone`, `local-data`, `local-data-ptr` and `unblock-lan-zones`, exactly as Unbound has them,
+//! the zones that are there without being asked for, and the records of the API, which behave as if they stood in
+//! `local-data` at the end of the file. Built once by [`LocalZonesBuilder`], immutable afterwards; [`LocalZones::amended`]
+//! makes the next with other records of the API.
 //!
 //! | module | owns |
 //! |---|---|
 //! | `zones` | the compact store and the search for the closest enclosing zone |
 //! | `answer` | what each type of zone says to a query |
+//! | `held` | the records of one name in a zone, the file's and the API's together |
+//! | `join` | what records of the API change in the zones around them |
 //! | `build` | text in, zones and problems out |
 //! | `defaults` | the special-use names (RFC 6303, 6761, 7686, 8375 and others) |
 //!
@@ -25,6 +29,8 @@
 mod answer;
 mod build;
 mod defaults;
+mod held;
+mod join;
 mod zones;
 
 pub use build::{Defaults, LocalZonesBuilder};

@@ -7,14 +7,14 @@ use std::net::IpAddr;
 
 use wire::{Answer, Class, Name, NameRef, Query, Rcode, Rrset, Rtype};
 
-use crate::{acl::Acl, chaos::Chaos, local::LocalZones};
+use crate::{acl::Acl, chaos::Chaos, local::LocalZones, overlay::BlockHit};
 
 /// All rules of a snapshot.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     /// Who is served; asked by the pipeline before it reads more of a packet than its source.
     pub acl: Acl,
-    /// Local zones and data.
+    /// Local zones and data, with what the API has put over them.
     pub local: LocalZones,
     /// What is told in class CH.
     pub chaos: Chaos,
@@ -48,12 +48,12 @@ pub struct Decision<'a> {
     pub verdict: Verdict,
     /// The local zone that was met, even if it let the query pass.
     pub log: Option<LocalHit<'a>>,
+    /// The block that gave the verdict, if one did.
+    pub block: Option<BlockHit>,
     /// Whether the verdict comes from local data and so holds for every client that the access list lets in at all. If
     /// not, and whatever the verdict is, `deny_non_local` drops, `refuse_non_local` refuses, and a query without RD is
     /// REFUSED unless `allow_snoop` or `allow_setrd` lets it through.
     pub local: bool,
-    /// Whether the verdict is that of a block, for counters and the query log.
-    pub blocked: bool,
 }
 
 /// The local zone that a query met.
@@ -65,6 +65,10 @@ pub struct LocalHit<'a> {
     pub kind: &'static str,
     /// Whether the hit is logged even without `log-local-actions`: the `inform` types.
     pub always: bool,
+    /// Labels of its name.
+    pub labels: usize,
+    /// Whether it stands in the file: it is no default zone and none that data without a zone were given.
+    pub written: bool,
 }
 
 impl Policy {
@@ -72,7 +76,7 @@ impl Policy {
     pub fn decide(&self, q: &Query, _client: IpAddr) -> Decision<'_> {
         // 1. What the server tells of itself. Hidden names go on as any others.
         if let Some(answer) = self.chaos.answer(q) {
-            return Decision { verdict: Verdict::Answer(answer), log: None, local: true, blocked: false };
+            return Decision { verdict: Verdict::Answer(answer), log: None, block: None, local: true };
         }
 
         // (A view of the client comes here; its zones are asked before the ones of everybody. The verdict then depends on
@@ -83,33 +87,31 @@ impl Policy {
         if let Some((verdict, hit)) = self.local.decide(q) {
             let local = matches!(verdict, Verdict::Answer(_) | Verdict::Drop);
             if !matches!(verdict, Verdict::Pass) {
-                return Decision { verdict, log: Some(hit), local, blocked: false };
+                return Decision { verdict, log: Some(hit), block: None, local };
             }
             log = Some(hit);
         }
 
-        // (Allow and block lists of feeds and of the API come here, then RPZ.)
+        // 3. Blocks of the API: the closest enclosing one. A zone of the file that lets the query pass is a hole in those
+        // above its name.
+        let hole = log.filter(|hit| hit.written).map_or(0, |hit| hit.labels);
+        if let Some((verdict, block)) = self.local.block(q, hole) {
+            let local = matches!(verdict, Verdict::Answer(_) | Verdict::Drop);
+            return Decision { verdict, log, block: Some(block), local };
+        }
 
-        // 3. ANY, if the operator does not want it. Also for other classes, hence before them.
+        // (Allow and block lists of feeds come here, then RPZ.)
+
+        // 4. ANY, if the operator does not want it. Also for other classes, hence before them.
         if self.deny_any && q.qtype == Rtype::ANY {
-            return Decision {
-                verdict: Verdict::Answer(Answer::new(Rcode::NOTIMP)),
-                log,
-                local: false,
-                blocked: false,
-            };
+            return Decision { verdict: Verdict::Answer(Answer::new(Rcode::NOTIMP)), log, block: None, local: false };
         }
 
-        // 4. Classes of which nothing can be resolved.
+        // 5. Classes of which nothing can be resolved.
         if q.qclass != Class::IN && q.qclass != Class::ANY {
-            return Decision {
-                verdict: Verdict::Answer(Answer::new(Rcode::REFUSED)),
-                log,
-                local: false,
-                blocked: false,
-            };
+            return Decision { verdict: Verdict::Answer(Answer::new(Rcode::REFUSED)), log, block: None, local: false };
         }
 
-        Decision { verdict: Verdict::Pass, log, local: false, blocked: false }
+        Decision { verdict: Verdict::Pass, log, block: None, local: false }
     }
 }

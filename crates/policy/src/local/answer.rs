@@ -3,10 +3,13 @@
 //! It owns the table of types and makes the answers out of the store. It never builds or changes zones, and never
 //! resolves: an alias out of a `redirect` zone is handed back with the name to go on with.
 
-use wire::{Answer, Name, NameBuf, NameError, NameRef, Query, Rcode, RdataSet, Rrset, Rtype};
+use wire::{Answer, Class, Name, NameBuf, NameError, NameRef, Query, Rcode, RdataSet, Rrset, Rtype};
 
-use super::zones::{Enclosing, LocalZones, Node, Set, Store, Walk, Zone, ZoneKind};
+use super::held::{Api, Held, Side};
+use super::zones::{LocalZones, Made, NONE, Node, ZoneKind};
+use crate::overlay::BlockHit;
 use crate::verdict::{LocalHit, Verdict};
+use crate::walk::Walk;
 
 /// Seconds an address of an `always_null` zone may be kept.
 const NULL_TTL: u32 = 3600;
@@ -16,47 +19,110 @@ impl LocalZones {
     pub fn decide(&self, q: &Query) -> Option<(Verdict, LocalHit<'_>)> {
         let lower = q.qname.lower();
         let walk = Walk::new(&lower);
-        // Type DS belongs to the parent's side of a zone cut.
-        let enclosing = self.store.enclosing(&walk, q.qclass, q.qtype == Rtype::DS)?;
-        let zone = self.store.zone(enclosing.zone)?;
-        let hit = LocalHit { zone: self.store.name_at(zone.name), kind: zone.kind.word(), always: zone.kind.informs() };
-        let asked = Asked { store: &self.store, q, walk: &walk, enclosing, zone };
+        let zone = self.met(q, &walk)?;
+        let hit = LocalHit {
+            zone: zone.name,
+            kind: zone.kind.word(),
+            always: zone.kind.informs(),
+            labels: zone.labels,
+            written: zone.made == Made::Written,
+        };
+        let asked = Asked { zones: self, q, walk: &walk, zone };
         Some((asked.verdict(), hit))
     }
+
+    /// The verdict of the closest block of the API whose name has at least so many labels.
+    pub fn block(&self, q: &Query, least: usize) -> Option<(Verdict, BlockHit)> {
+        if q.qclass != Class::IN || self.overlay.block_count() == 0 {
+            return None;
+        }
+        let lower = q.qname.lower();
+        let (labels, action) = self.overlay.blocking(&Walk::new(&lower))?;
+        (labels >= least).then(|| (action.verdict(q), BlockHit { labels, word: action.word() }))
+    }
+
+    /// The zone a query belongs to. Type DS belongs to the parent's side of a zone cut.
+    fn met(&self, q: &Query, walk: &Walk<'_>) -> Option<Met<'_>> {
+        let parent = q.qtype == Rtype::DS;
+        let found = self.store.enclosing(walk, q.qclass, parent);
+        let of_file = found.and_then(|found| {
+            let zone = self.store.zone(found.zone)?;
+            Some(Met {
+                index: Some(found.zone),
+                labels: found.labels,
+                name: self.store.name_at(zone.name),
+                class: zone.class,
+                kind: zone.kind,
+                made: zone.made,
+                soa: zone.soa,
+            })
+        });
+        if q.qclass != Class::IN || of_file.as_ref().is_some_and(|met| met.made != Made::Implicit) {
+            return of_file;
+        }
+        let Some(apex) = self.join.implicit() else { return of_file };
+        let labels = apex.label_count();
+        let deepest = if parent { walk.labels().saturating_sub(1) } else { walk.labels() };
+        if labels > deepest || walk.suffix(labels) != apex.as_wire() {
+            return of_file;
+        }
+        // The file's own zone for such data, if it has one, is the same or lies below: its SOA is no apex's then. Its data
+        // count even where the query is not below it.
+        let soa = of_file.filter(|met| met.labels == labels).map_or(NONE, |met| met.soa);
+        let index = self.store.implicit(Class::IN);
+        let (class, kind, made) = (Class::IN, ZoneKind::Transparent, Made::Implicit);
+        Some(Met { index, labels, name: apex, class, kind, made, soa })
+    }
+}
+
+/// The zone a query belongs to.
+struct Met<'a> {
+    /// Its number among the file's, if the file has it.
+    index: Option<u32>,
+    /// Labels of its name.
+    labels: usize,
+    name: NameRef<'a>,
+    class: Class,
+    kind: ZoneKind,
+    made: Made,
+    /// The record of its SOA in the file, or [`NONE`].
+    soa: u32,
 }
 
 /// A query with the zone it belongs to.
 struct Asked<'a> {
-    store: &'a Store,
+    zones: &'a LocalZones,
     q: &'a Query,
     walk: &'a Walk<'a>,
-    enclosing: Enclosing,
-    zone: &'a Zone,
+    zone: Met<'a>,
 }
 
 impl Asked<'_> {
     fn verdict(&self) -> Verdict {
         use ZoneKind as K;
         let kind = self.zone.kind;
-        let node = match kind {
+        let labels = match kind {
             // These never look at their data, but for the SOA.
             K::AlwaysTransparent | K::AlwaysRefuse | K::AlwaysNxdomain | K::AlwaysNodata | K::AlwaysDeny => None,
             K::BlockA | K::BlockAaaa => None,
-            K::Redirect | K::InformRedirect => self.node(self.enclosing.labels),
-            _ => self.node(self.walk.labels()),
+            K::Redirect | K::InformRedirect => Some(self.zone.labels),
+            _ => Some(self.walk.labels()),
         };
-        if let Some(set) = node.and_then(|node| self.matching(node)) {
-            return self.by_data(set);
+        let held = labels.map(|labels| self.held(labels));
+        if let Some(held) = held
+            && let Some(rtype) = held.matching(self.q.qtype)
+        {
+            return self.by_data(&held, rtype);
         }
         match kind {
             K::Deny | K::InformDeny | K::AlwaysDeny => Verdict::Drop,
             K::Refuse | K::AlwaysRefuse => bare(Rcode::REFUSED),
-            K::Static if node.is_some() => self.negative(Rcode::NOERROR),
+            K::Static if self.exists(held.as_ref()) => self.negative(Rcode::NOERROR),
             K::Static | K::AlwaysNxdomain => self.negative(Rcode::NXDOMAIN),
             K::Redirect | K::InformRedirect | K::AlwaysNodata => self.negative(Rcode::NOERROR),
-            K::Transparent | K::Inform | K::NoView => match node {
+            K::Transparent | K::Inform | K::NoView => match held {
                 // A name that exists only because names below it do is none of our business.
-                Some(node) if self.store.set(node.sets).is_some() => self.negative(Rcode::NOERROR),
+                Some(held) if !held.is_empty() => self.negative(Rcode::NOERROR),
                 _ => Verdict::Pass,
             },
             K::BlockA | K::BlockAWdata if self.q.qtype == Rtype::A => bare(Rcode::NOERROR),
@@ -71,33 +137,58 @@ impl Asked<'_> {
         }
     }
 
-    /// The node of the zone at the suffix of the qname with so many labels.
+    /// What the zone has at the suffix of the qname with so many labels.
+    fn held(&self, labels: usize) -> Held<'_> {
+        let LocalZones { store, overlay, .. } = self.zones;
+        let api = match overlay.records.get(self.walk, labels) {
+            Some(packed) if self.zone.class == Class::IN => Api::new(packed, self.side(labels)),
+            _ => Api::default(),
+        };
+        let held = Held::new(store, self.node(labels), api);
+        if self.zone.kind.redirects() { held.redirected(self.zone.made == Made::Default) } else { held }
+    }
+
     fn node(&self, labels: usize) -> Option<&Node> {
-        self.store.node(self.store.find_node(self.enclosing.zone, self.walk, labels)?)
+        let store = &self.zones.store;
+        store.node(store.find_node(self.zone.index?, self.walk, labels)?)
     }
 
-    /// The first RRset that has the type asked for or is a CNAME; but beside a CNAME may stand its NSEC record (RFC 4035 2.5).
-    fn matching(&self, node: &Node) -> Option<&Set> {
-        let first = |fits: &dyn Fn(Rtype) -> bool| self.store.sets_of(node).find(|set| fits(set.rtype));
-        let asked = |rtype| rtype == self.q.qtype;
-        let nsec = if asked(Rtype::NSEC) { first(&asked) } else { None };
-        nsec.or_else(|| first(&|rtype| asked(rtype) || rtype == Rtype::CNAME))
-    }
-
-    fn by_data(&self, set: &Set) -> Verdict {
-        if set.rtype == Rtype::CNAME && self.q.qtype != Rtype::CNAME && self.zone.kind.redirects() {
-            return self.alias(set);
+    /// Which records of the name with so many labels are the zone's.
+    fn side(&self, labels: usize) -> Side {
+        if labels == self.zone.labels {
+            return if labels == 0 { Side::Both } else { Side::Own };
         }
-        Verdict::Answer(Answer { aa: true, answer: self.rrsets(set), ..Answer::new(Rcode::NOERROR) })
+        // The search for the zone began above a name whose DS record is asked for; any other's is the closest already.
+        let cut = self.q.qtype == Rtype::DS && labels == self.walk.labels() && {
+            let store = &self.zones.store;
+            let at = store.find_zone(self.walk.hash(labels), self.walk.suffix(labels), self.zone.class);
+            at.and_then(|zone| store.zone(zone)).is_some_and(|zone| zone.made != Made::Implicit)
+        };
+        if cut { Side::Parent } else { Side::Both }
+    }
+
+    /// Whether the qname exists in the zone, if only because there is something below it.
+    fn exists(&self, held: Option<&Held<'_>>) -> bool {
+        let labels = self.walk.labels();
+        held.is_some_and(|held| !held.is_empty())
+            || self.node(labels).is_some()
+            || self.zone.index.is_some_and(|zone| self.zones.join.is_above(zone, self.walk, labels))
+    }
+
+    fn by_data(&self, held: &Held<'_>, rtype: Rtype) -> Verdict {
+        if rtype == Rtype::CNAME && self.q.qtype != Rtype::CNAME && self.zone.kind.redirects() {
+            return self.alias(held);
+        }
+        Verdict::Answer(Answer { aa: true, answer: self.rrsets(held, rtype), ..Answer::new(Rcode::NOERROR) })
     }
 
     /// The CNAME of a redirect zone. A target `*.name` takes the whole qname in place of the star, and such a CNAME, made
     /// for this query, is not to be kept: its TTL is 0.
-    fn alias(&self, set: &Set) -> Verdict {
-        let Some(record) = self.store.records_of(set).next() else {
+    fn alias(&self, held: &Held<'_>) -> Verdict {
+        let Some((written_ttl, data)) = held.records(Rtype::CNAME).next() else {
             return self.negative(Rcode::NOERROR);
         };
-        let Ok(written) = NameRef::from_wire(self.store.data(record)) else {
+        let Ok(written) = NameRef::from_wire(data) else {
             return self.negative(Rcode::NOERROR);
         };
         let (target, ttl) = match written.parent() {
@@ -106,7 +197,7 @@ impl Asked<'_> {
                 // RFC 6672 2.2 has this code for a name that grows too long; Unbound uses it here as well.
                 Err(_) => return bare(Rcode::YXDOMAIN),
             },
-            _ => (written.to_name(), record.ttl),
+            _ => (written.to_name(), written_ttl),
         };
         let rdata = RdataSet::one(target.as_ref().as_wire());
         let cname = Rrset::new(self.q.qname.to_name(), Rtype::CNAME, self.zone.class, ttl, rdata);
@@ -116,14 +207,21 @@ impl Asked<'_> {
     /// NODATA or NXDOMAIN with the SOA of the zone, if it has one.
     fn negative(&self, rcode: Rcode) -> Verdict {
         let mut answer = Answer { aa: true, ..Answer::new(rcode) };
-        if let Some(soa) = self.store.record(self.zone.soa) {
-            let data = self.store.data(soa);
+        if let Some((soa_ttl, data)) = self.soa() {
             // The last number of the SOA is the TTL of negative answers (RFC 2308 4).
             let minimum = data.last_chunk::<4>().map_or(u32::MAX, |octets| u32::from_be_bytes(*octets));
-            let ttl = soa.ttl.min(minimum);
+            let ttl = soa_ttl.min(minimum);
             answer.authority.push(Rrset::new(self.apex(), Rtype::SOA, self.zone.class, ttl, RdataSet::one(data)));
         }
         Verdict::Answer(answer)
+    }
+
+    /// The SOA of the zone: TTL and data.
+    fn soa(&self) -> Option<(u32, &[u8])> {
+        let store = &self.zones.store;
+        // A default zone keeps its own.
+        let of_api = if self.zone.made == Made::Default { Err(()) } else { self.held(self.zone.labels).soa() };
+        of_api.unwrap_or_else(|()| store.record(self.zone.soa).map(|soa| (soa.ttl, store.data(soa))))
     }
 
     /// The address of a zone that answers nothing else.
@@ -136,25 +234,24 @@ impl Asked<'_> {
     /// The name of the zone, in the case the client wrote it.
     fn apex(&self) -> Name {
         let mut name = self.q.qname.as_ref();
-        for _ in self.enclosing.labels..self.walk.labels() {
+        for _ in self.zone.labels..self.walk.labels() {
             name = name.parent().unwrap_or(name);
         }
         name.to_name()
     }
 
-    /// The records of a set as RRsets of the qname: one, or several where the TTLs differ, since Unbound sends the TTL
+    /// The records of a type as RRsets of the qname: one, or several where the TTLs differ, since Unbound sends the TTL
     /// of each record as it was written.
-    fn rrsets(&self, set: &Set) -> Vec<Rrset> {
+    fn rrsets(&self, held: &Held<'_>, rtype: Rtype) -> Vec<Rrset> {
         let mut all: Vec<Rrset> = Vec::with_capacity(1);
-        for record in self.store.records_of(set) {
-            let data = self.store.data(record);
+        for (ttl, data) in held.records(rtype) {
             match all.last_mut() {
-                Some(last) if last.ttl == record.ttl => {
+                Some(last) if last.ttl == ttl => {
                     last.make_mut().rdata.push(data);
                 }
                 _ => {
                     let (owner, rdata) = (self.q.qname.to_name(), RdataSet::one(data));
-                    all.push(Rrset::new(owner, set.rtype, self.zone.class, record.ttl, rdata));
+                    all.push(Rrset::new(owner, rtype, self.zone.class, ttl, rdata));
                 }
             }
         }

@@ -10,12 +10,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use wire::{Class, Name, NameBuf, NameRef, Rtype, parse_record};
 
 use super::defaults::{self, DefaultRecord, DefaultZone, Group};
-use super::zones::{Enclosing, LocalZones, NONE, Node, Record, Set, Store, Walk, Zone, ZoneKind, index};
+use super::zones::{Enclosing, LocalZones, Made, NONE, Node, Record, Set, Store, Zone, ZoneKind, index};
 use crate::problem::{Origin, Problem, nearest};
+use crate::walk::Walk;
 
 /// Seconds a record of `local-data` may be kept when it does not say so.
 const DEFAULT_TTL: u32 = 3600;
@@ -156,7 +158,7 @@ impl LocalZonesBuilder {
         }
         b.store.shrink();
         b.problems.sort_by_key(|problem| problem.origin);
-        (LocalZones { store: b.store }, b.problems)
+        (LocalZones { store: Arc::new(b.store), ..LocalZones::default() }, b.problems)
     }
 
     fn keep_name(&mut self, name: NameRef<'_>, origin: Origin) -> Result<u32, Problem> {
@@ -213,7 +215,7 @@ struct Building {
 impl Building {
     fn enter_zone(&mut self, statement: &ZoneStatement) {
         let lower = self.store.name_at(statement.name).lower();
-        if self.add_zone(&lower, statement.name, statement.kind, Class::IN).is_none() {
+        if self.add_zone(&lower, statement.name, statement.kind, Class::IN, Made::Written).is_none() {
             let text = format!("local-zone: duplicate local-zone {}", self.store.name_at(statement.name));
             let problem = Problem::warning(statement.origin, text);
             self.problems.push(problem.with_hint("the last one in the configuration counts, this one is ignored"));
@@ -221,13 +223,13 @@ impl Building {
     }
 
     /// Returns the zone, or `None` if there was one of this name and class already.
-    fn add_zone(&mut self, lower: &NameBuf, name: u32, kind: ZoneKind, class: Class) -> Option<Enclosing> {
+    fn add_zone(&mut self, lower: &NameBuf, name: u32, kind: ZoneKind, class: Class, made: Made) -> Option<Enclosing> {
         let walk = Walk::new(lower);
         let labels = walk.labels();
         if self.store.find_zone(walk.hash(labels), lower.as_ref().as_wire(), class).is_some() {
             return None;
         }
-        Some(Enclosing { zone: self.store.add_zone(&walk, Zone { name, soa: NONE, class, kind }), labels })
+        Some(Enclosing { zone: self.store.add_zone(&walk, Zone { name, soa: NONE, class, kind, made }), labels })
     }
 
     fn enter_defaults(&mut self, defaults: &Defaults, nodefault: &HashMap<Name, Origin>) {
@@ -259,7 +261,7 @@ impl Building {
     fn enter_default(&mut self, default: &DefaultZone, name: &NameBuf) -> Result<(), Problem> {
         let origin = Origin::default();
         let at = keep_name(&mut self.store, name.as_ref(), origin)?;
-        let Some(zone) = self.add_zone(name, at, default.kind, Class::IN) else { return Ok(()) };
+        let Some(zone) = self.add_zone(name, at, default.kind, Class::IN, Made::Default) else { return Ok(()) };
         let apex = [
             DefaultRecord { below: "", ttl: defaults::TTL, data: Some((Rtype::SOA, defaults::SOA)) },
             DefaultRecord { below: "", ttl: defaults::TTL, data: Some((Rtype::NS, defaults::NS)) },
@@ -272,7 +274,7 @@ impl Building {
             if let Some((rtype, data)) = record.data {
                 let (data, len) = keep_data(&mut self.store, data, origin)?;
                 let statement = DataStatement { name, ttl: record.ttl, data, len, rtype, class: Class::IN, origin };
-                self.add_record(zone.zone, zone.labels == walk.labels(), node, &statement);
+                self.add_record(zone.zone, zone.labels == walk.labels(), node, &statement, true);
             }
         }
         Ok(())
@@ -298,7 +300,7 @@ impl Building {
                     self.store.enclosing(&walk, Class::IN, parent).and_then(|e| self.store.zone(e.zone).copied())
                 {
                     let lower = self.store.name_at(twin.name).lower();
-                    self.add_zone(&lower, twin.name, twin.kind, class);
+                    self.add_zone(&lower, twin.name, twin.kind, class, Made::Implicit);
                     continue;
                 }
                 match &mut common {
@@ -313,7 +315,7 @@ impl Building {
             }
             let Some((class, name)) = common else { return };
             if let Ok(at) = keep_name(&mut self.store, name.as_ref(), Origin::default()) {
-                self.add_zone(&name.lower(), at, ZoneKind::Transparent, class);
+                self.add_zone(&name.lower(), at, ZoneKind::Transparent, class, Made::Implicit);
             }
             done.push(class);
         }
@@ -348,13 +350,13 @@ impl Building {
             self.problems.push(problem.with_hint("keep the CNAME alone, or the other records"));
             return;
         }
-        self.add_record(enclosing.zone, enclosing.labels == walk.labels(), node, statement);
+        self.add_record(enclosing.zone, enclosing.labels == walk.labels(), node, statement, false);
     }
 
     /// Puts a record in front of its RRset, which is made if need be.
-    fn add_record(&mut self, zone: u32, apex: bool, node: u32, statement: &DataStatement) {
+    fn add_record(&mut self, zone: u32, apex: bool, node: u32, statement: &DataStatement, default: bool) {
         let store = &mut self.store;
-        let new = Record { next: NONE, ttl: statement.ttl, data: statement.data, len: statement.len };
+        let new = Record { next: NONE, ttl: statement.ttl, data: statement.data, len: statement.len, default };
         let record = index(store.records.len());
         let mut at = store.node(node).map_or(NONE, |node| node.sets);
         while let Some(set) = store.set(at) {

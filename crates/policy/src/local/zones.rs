@@ -7,9 +7,14 @@
 //! The search walks the labels of a name from the root down. The hash of each suffix is made of the one before, so the
 //! whole walk reads every octet once and does one probe a label; below the deepest zone it does not probe at all.
 
+use std::sync::Arc;
+
 use hashbrown::HashTable;
-use wire::name::MAX_LABELS;
 use wire::{Class, NameBuf, NameRef, Rtype};
+
+use super::join::Join;
+use crate::overlay::Overlay;
+use crate::walk::{Walk, tie};
 
 /// Index that stands for "none".
 pub(super) const NONE: u32 = u32::MAX;
@@ -126,10 +131,12 @@ impl ZoneKind {
     }
 }
 
-/// All local zones with their data; immutable.
+/// All local zones with their data, and the overlay of the API; immutable. A clone costs nothing.
 #[derive(Clone, Debug, Default)]
 pub struct LocalZones {
-    pub(super) store: Store,
+    pub(super) store: Arc<Store>,
+    pub(super) overlay: Overlay,
+    pub(super) join: Join,
 }
 
 impl LocalZones {
@@ -138,12 +145,17 @@ impl LocalZones {
         self.store.zones.iter().map(|zone| (self.store.name_at(zone.name), zone.kind, zone.class))
     }
 
+    /// Whether these are the very same zones, whatever lies over them.
+    pub fn same_zones(&self, other: &LocalZones) -> bool {
+        Arc::ptr_eq(&self.store, &other.store)
+    }
+
     /// How many zones there are, the default ones included.
     pub fn zone_count(&self) -> usize {
         self.store.zones.len()
     }
 
-    /// Octets of memory held.
+    /// Octets of memory held, without the overlay.
     pub fn bytes(&self) -> usize {
         let s = &self.store;
         // A hashbrown table is at most 7/8 full; each place costs the index and a control octet.
@@ -168,6 +180,18 @@ pub(super) struct Zone {
     pub(super) soa: u32,
     pub(super) class: Class,
     pub(super) kind: ZoneKind,
+    pub(super) made: Made,
+}
+
+/// Where a zone comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Made {
+    /// It stands in the file.
+    Written,
+    /// It is there without being asked for.
+    Default,
+    /// Data without a zone made it.
+    Implicit,
 }
 
 /// A name in a zone that exists: it has data, or a name below it has.
@@ -202,6 +226,8 @@ pub(super) struct Record {
     pub(super) data: u32,
     /// Octets of its data.
     pub(super) len: u16,
+    /// Whether it is one of a default zone's own.
+    pub(super) default: bool,
 }
 
 /// The arenas and tables. Also what the builder works on.
@@ -216,90 +242,10 @@ pub(super) struct Store {
     pub(super) records: Vec<Record>,
     pub(super) zone_index: HashTable<u32>,
     pub(super) node_index: HashTable<u32>,
+    /// Of the zones those that data without a zone made: one or two.
+    pub(super) implicit_zones: Vec<u32>,
     /// Labels of the deepest zone: suffixes longer than that are not looked for.
     pub(super) deepest: usize,
-}
-
-/// Where the labels of a name begin, with the hash of each of its suffixes to be made step by step.
-pub(super) struct Walk<'n> {
-    /// The name in wire form, lower case.
-    wire: &'n [u8],
-    starts: [u8; MAX_LABELS + 1],
-    /// Labels, the root not counted; `starts` has one more, the root's.
-    labels: usize,
-}
-
-impl<'n> Walk<'n> {
-    /// `lower` is in lower case.
-    pub(super) fn new(lower: &'n NameBuf) -> Walk<'n> {
-        let wire = lower.as_ref().as_wire();
-        let mut starts = [0u8; MAX_LABELS + 1];
-        let mut labels = 0;
-        let mut at = 0usize;
-        while let Some(&len) = wire.get(at) {
-            if let (Some(slot), Ok(start)) = (starts.get_mut(labels), u8::try_from(at)) {
-                *slot = start;
-            }
-            if len == 0 {
-                break;
-            }
-            labels += 1;
-            at += usize::from(len) + 1;
-        }
-        Walk { wire, starts, labels }
-    }
-
-    /// Labels of the name, the root not counted.
-    pub(super) fn labels(&self) -> usize {
-        self.labels
-    }
-
-    /// The suffix of so many labels, in wire form.
-    pub(super) fn suffix(&self, labels: usize) -> &'n [u8] {
-        let start = self.starts.get(self.labels.saturating_sub(labels)).copied().unwrap_or(0);
-        self.wire.get(usize::from(start)..).unwrap_or_default()
-    }
-
-    /// The hashes of the suffixes of 0, 1, 2… labels with these suffixes.
-    pub(super) fn suffixes(&self) -> impl Iterator<Item = (u64, &'n [u8])> {
-        let mut hash = SEED;
-        let mut below = self.wire.len();
-        (0..=self.labels).map(move |labels| {
-            let suffix = self.suffix(labels);
-            let start = self.wire.len() - suffix.len();
-            hash = extend(hash, self.wire.get(start..below).unwrap_or_default());
-            below = start;
-            (hash, suffix)
-        })
-    }
-
-    /// The hash of the suffix of so many labels.
-    pub(super) fn hash(&self, labels: usize) -> u64 {
-        self.suffixes().nth(labels).map_or(SEED, |(hash, _)| hash)
-    }
-}
-
-/// Any odd number with mixed bits will do: what is in the tables comes from the operator, so nobody else can choose
-/// names that collide.
-const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
-const FACTOR: u64 = 0xd6e8_feb8_6659_fd93;
-
-/// The hash of a suffix made of the hash of the one above it and the octets of one label with its length.
-fn extend(mut hash: u64, label: &[u8]) -> u64 {
-    let mut words = label.chunks_exact(8);
-    for word in words.by_ref() {
-        let word = word.try_into().map_or(0, u64::from_le_bytes);
-        hash = (hash.rotate_left(23) ^ word).wrapping_mul(FACTOR);
-    }
-    let last = words.remainder().iter().fold(1u64, |last, octet| last << 8 | u64::from(*octet));
-    hash = (hash.rotate_left(23) ^ last).wrapping_mul(FACTOR);
-    hash ^ hash >> 32
-}
-
-/// Mixes a class or a zone into the hash of a name.
-fn tie(hash: u64, with: u64) -> u64 {
-    let hash = (hash ^ with.wrapping_mul(SEED)).wrapping_mul(FACTOR);
-    hash ^ hash >> 29
 }
 
 /// The closest zone that encloses a name.
@@ -316,6 +262,11 @@ impl Store {
     pub(super) fn name_at(&self, at: u32) -> NameRef<'_> {
         let octets = usize::try_from(at).ok().and_then(|at| self.names.get(at..)).unwrap_or_default();
         NameRef::split_from(octets).map_or(wire::name::ROOT, |(name, _)| name)
+    }
+
+    /// The zone that data without a zone made.
+    pub(super) fn implicit(&self, class: Class) -> Option<u32> {
+        self.implicit_zones.iter().copied().find(|index| self.zone(*index).is_some_and(|zone| zone.class == class))
     }
 
     pub(super) fn zone(&self, index: u32) -> Option<&Zone> {
@@ -341,7 +292,7 @@ impl Store {
     }
 
     /// The records of an RRset.
-    pub(super) fn records_of(&self, set: &Set) -> impl Iterator<Item = &Record> {
+    pub(super) fn records_of(&self, set: &Set) -> impl Iterator<Item = &Record> + Clone {
         std::iter::successors(self.record(set.records), |record| self.record(record.next))
     }
 
@@ -385,6 +336,9 @@ impl Store {
     pub(super) fn add_zone(&mut self, walk: &Walk<'_>, zone: Zone) -> u32 {
         let index = index(self.zones.len());
         self.deepest = self.deepest.max(walk.labels());
+        if zone.made == Made::Implicit {
+            self.implicit_zones.push(index);
+        }
         let hash = tie(walk.hash(walk.labels()), u64::from(zone.class.0));
         self.zones.push(zone);
         let (zones, names) = (&self.zones, &self.names);
