@@ -13,7 +13,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.routing import compile_path
 
 from runbound import __version__
-from runbound.api import auth, problems
+from runbound.api import assets, auth, problems
 from runbound.api.context import Context
 from runbound.api.feed import Feed
 from runbound.api.gate import Gate, KeyCheck
@@ -71,6 +71,7 @@ def build(context: Context, key: KeyCheck, limit: RateLimit | None = None) -> Fa
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX)
         app.include_router(router, include_in_schema=False)
+    app.include_router(assets.router, prefix=PREFIX)
     problems.install(app, _methods)
     _document_problems(app)
     return app
@@ -88,7 +89,7 @@ _PROTECTED: Final = tuple(
 
 def _methods(path: str) -> list[str]:
     """All methods of a path, with or without the prefix."""
-    if path == f"{PREFIX}/openapi.json":
+    if path in (f"{PREFIX}/openapi.json", f"{PREFIX}/docs") or path.startswith(f"{PREFIX}/docs/"):
         return ["GET", "HEAD"]
     bare = path.removeprefix(PREFIX)
     found: set[str] = set()
