@@ -72,7 +72,7 @@ def test_what_is_no_http_is_a_problem_and_no_line_in_the_log(port: int, sent: by
         answer = until_closed(client)
     assert answer.startswith(b"HTTP/1.1 400")
     assert b"content-type: application/problem+json" in answer
-    assert b'"code":"VALIDATION_FAILED"' in answer
+    assert b'"code":"MALFORMED_REQUEST"' in answer
     assert not api.engine.said("Invalid HTTP")
 
 

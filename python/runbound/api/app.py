@@ -131,7 +131,7 @@ def _document_problems(app: FastAPI) -> None:
 
 
 def _complete(operation: dict[str, Any]) -> None:
-    codes = ["METHOD_NOT_ALLOWED", "BODY_TOO_LARGE", "RATE_LIMITED", "INTERNAL_ERROR", "STOPPING"]
+    codes = ["MALFORMED_REQUEST", "METHOD_NOT_ALLOWED", "BODY_TOO_LARGE", "RATE_LIMITED", "INTERNAL_ERROR", "STOPPING"]
     if operation.get("security"):
         codes += ["UNAUTHORIZED", *auth.refusals(operation["security"][0]["bearer"])]
     responses = operation["responses"]

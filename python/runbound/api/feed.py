@@ -27,8 +27,16 @@ WINDOW: Final = 60
 """Readings that rates are made of, so a minute."""
 MAX_STREAMS: Final = 64
 """Streams open at once: more than any dashboard needs, far fewer than the connections the server takes."""
+MEDIA_TYPE: Final = "text/event-stream"
 RETRY_MS: Final = 2000
 """When a client that lost its stream should come again, in milliseconds."""
+
+
+def described(events: str) -> dict[str, object]:
+    """The OpenAPI form of a response that is a stream of server-sent events; `events` says what they carry."""
+    members = {"id": "Grows with each event", "event": "Its kind", "data": "JSON"}
+    properties = {name: {"type": "string", "description": text} for name, text in members.items()}
+    return {"description": events, "content": {MEDIA_TYPE: {"schema": {"type": "object", "properties": properties}}}}
 
 
 class Watched(msgspec.Struct, frozen=True):

@@ -10,7 +10,6 @@ import hmac
 import secrets
 import traceback
 from collections.abc import Callable, Mapping
-from http import HTTPStatus
 from typing import Final
 
 from starlette.requests import ClientDisconnect
@@ -103,7 +102,7 @@ class Gate:
         if {b"content-length", b"transfer-encoding"} <= {name for name, _ in scope["headers"]}:
             # A proxy in front may see another end of the body, and the rest as a new request (RFC 9112, section 6.3).
             detail = "Content-Length beside Transfer-Encoding"
-            body = problems.problem("VALIDATION_FAILED", detail, request_id=request_id, status=HTTPStatus.BAD_REQUEST)
+            body = problems.problem("MALFORMED_REQUEST", detail, request_id=request_id)
             await problems.response(body, {"Connection": "close"})(scope, receive, send_with_headers)
             return
         if caller is None and self._needs_key(scope["method"], scope["path"]):

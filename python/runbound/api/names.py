@@ -68,9 +68,15 @@ def _wrong(text: str) -> PydanticCustomError:
 
 DomainName = Annotated[
     str,
-    Field(max_length=MAX_TEXT, description="A domain name; Unicode is turned into A-labels (IDNA 2008)"),
+    Field(
+        max_length=MAX_TEXT,
+        description="A domain name; Unicode is turned into A-labels (IDNA 2008)",
+        json_schema_extra={"format": "dns-name"},
+    ),
     AfterValidator(domain),
 ]
 RecordType = Annotated[
-    str, Field(max_length=32, description="A record type: mnemonic or TYPE123"), AfterValidator(record_type)
+    str,
+    Field(max_length=32, description="A record type: mnemonic or TYPE123", json_schema_extra={"format": "dns-type"}),
+    AfterValidator(record_type),
 ]

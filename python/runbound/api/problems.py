@@ -21,6 +21,7 @@ from runbound.ops.refusals import Refusal
 MEDIA_TYPE: Final = "application/problem+json"
 
 CODES: Final[Mapping[str, tuple[int, str]]] = {
+    "MALFORMED_REQUEST": (400, "The request cannot be read"),
     "UNAUTHORIZED": (401, "A valid bearer token is needed"),
     "FORBIDDEN": (403, "The caller's role does not include this"),
     "OUT_OF_ZONE": (403, "The caller is limited to other zones"),
@@ -184,8 +185,6 @@ def _of_http(request: Request, error: Exception, methods: Callable[[str], list[s
         detail = f"{method} is not among {headers['Allow']}"
         return response(problem("METHOD_NOT_ALLOWED", detail, request_id=request_id), headers)
     code = next((name for name, (status, _) in CODES.items() if status == error.status_code), "INTERNAL_ERROR")
-    if error.status_code == HTTPStatus.BAD_REQUEST:
-        code = "VALIDATION_FAILED"
     return response(problem(code, error.detail, request_id=request_id, status=error.status_code), headers)
 
 

@@ -10,7 +10,6 @@ import logging
 import socket
 import threading
 from collections.abc import Generator, Sequence
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 import h11
@@ -127,7 +126,7 @@ class _Protocol(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """What is no HTTP is answered with a problem too."""
-        answer = problems.response(problems.problem("VALIDATION_FAILED", msg, status=HTTPStatus.BAD_REQUEST))
+        answer = problems.response(problems.problem("MALFORMED_REQUEST", msg))
         head = h11.Response(status_code=answer.status_code, headers=[*answer.raw_headers, (b"connection", b"close")])
         for event in (head, h11.Data(data=bytes(answer.body)), h11.EndOfMessage()):
             self.transport.write(self.conn.send(event) or b"")

@@ -12,6 +12,7 @@ from starlette.responses import StreamingResponse
 
 from runbound.api import names, problems
 from runbound.api.auth import Operator, Reader
+from runbound.api.body import Body
 from runbound.api.context import Dumps, Figures, Loads, Resolver
 from runbound.api.names import DomainName, RecordType
 from runbound.api.places import PlacedResponse
@@ -49,11 +50,11 @@ class CacheStats(BaseModel):
     stale_hits: int = Field(description="Expired entries that were served (`serve-expired`)")
 
 
-class Flush(BaseModel):
+class Flush(Body):
     """What to remove."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"what": "zone", "name": "example.com"}, {"what": "all"}]}
+        json_schema_extra={"examples": [{"what": "zone", "name": "example.com"}, {"what": "all"}]}
     )
 
     what: What = Field(

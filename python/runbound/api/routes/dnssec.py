@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from runbound.api import problems
 from runbound.api.auth import Operator, Reader
+from runbound.api.body import Body
 from runbound.api.context import Context, Resolver
 from runbound.api.names import DomainName
 from runbound.api.problems import ProblemError
@@ -96,11 +97,11 @@ class Validation(BaseModel):
     bogus_answers: int = Field(description="Answers proven wrong, since the start")
 
 
-class Excuse(BaseModel):
+class Excuse(Body):
     """A negative trust anchor to be made."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"name": "example.com", "reason": "keys rolled without DS"}]}
+        json_schema_extra={"examples": [{"name": "example.com", "reason": "keys rolled without DS"}]}
     )
 
     name: DomainName

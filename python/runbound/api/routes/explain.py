@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress
 
 from runbound.api import names, problems
 from runbound.api.auth import ZoneReader
+from runbound.api.body import Body
 from runbound.api.context import Explains, Resolver
 from runbound.api.names import DomainName, RecordType
 from runbound.api.routes.lookup import ExtendedError, Record, extended_error, record
@@ -30,10 +31,10 @@ router = APIRouter(tags=["dns"])
 Security = Literal["unchecked", "bogus", "indeterminate", "insecure", "secure"]
 
 
-class Inquiry(BaseModel):
+class Inquiry(Body):
     """What to explain."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "www.example.com"}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "www.example.com"}]})
 
     name: DomainName
     type: RecordType = "A"

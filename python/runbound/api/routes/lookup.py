@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from runbound.api import names, problems
 from runbound.api.auth import ZoneReader
+from runbound.api.body import Body
 from runbound.api.context import Lookups, Resolver
 from runbound.api.names import DomainName, RecordType
 from runbound.api.problems import ProblemError
@@ -23,10 +24,10 @@ MAX_LOOKUPS: Final = 16
 router = APIRouter(tags=["dns"])
 
 
-class Question(BaseModel):
+class Question(Body):
     """What to ask."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "www.example.com"}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "www.example.com"}]})
 
     name: DomainName
     type: RecordType = "A"

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import StreamingResponse
 
 from runbound.api import counters, problems
+from runbound.api import feed as feed_
 from runbound.api.auth import Reader
 from runbound.api.context import LiveFeed, Resolver
 from runbound.api.places import PlacedResponse
@@ -68,19 +69,16 @@ def get_stats(resolver: Resolver, feed: LiveFeed, _caller: Reader) -> Stats:
     summary="Counters each second, as server-sent events",
     response_class=StreamingResponse,
     responses={
-        200: {
-            "description": (
-                "Events `stats` whose data is JSON: `time`, `interval_secs`, `counters`, `per_second` (of the counters "
-                "that moved), `cache`, `upstreams_healthy`, `upstreams_total`"
-            ),
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
-        },
+        200: feed_.described(
+            "Events `stats` whose data is JSON: `time`, `interval_secs`, `counters`, `per_second` (of the counters "
+            "that moved), `cache`, `upstreams_healthy`, `upstreams_total`"
+        ),
         **problems.documented("TOO_MANY_STREAMS"),
     },
 )
 async def get_stats_stream(feed: LiveFeed, _caller: Reader) -> PlacedResponse:
     """Each event tells the whole state, so a client that was away has missed nothing it needs."""
-    return PlacedResponse(feed.events(), feed.stream(), "text/event-stream")
+    return PlacedResponse(feed.events(), feed.stream(), feed_.MEDIA_TYPE)
 
 
 def _resolving(found: dict[str, int]) -> ResolvingTime | None:

@@ -1,0 +1,16 @@
+"""Values of the formats that the OpenAPI document names and JSON Schema cannot describe, for schemathesis.
+
+Loaded by its command line (SCHEMATHESIS_HOOKS): what is generated here must be accepted, whatever else the request says.
+"""
+
+import string
+
+import schemathesis
+from hypothesis import strategies as st
+
+LABEL = st.text(string.ascii_lowercase + string.digits + "_", min_size=1, max_size=20)
+NAME = st.lists(LABEL, min_size=1, max_size=4).map(".".join)
+KNOWN = st.sampled_from(["A", "AAAA", "CNAME", "TXT", "MX", "SRV", "CAA", "PTR", "SVCB", "HTTPS", "TYPE65280"])
+
+schemathesis.openapi.format("dns-name", st.one_of(NAME, NAME.map("{}.".format)))
+schemathesis.openapi.format("dns-type", KNOWN)
