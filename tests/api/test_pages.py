@@ -3,9 +3,9 @@
 import re
 
 import pytest
-from tests.api.conftest import Api
 
 from runbound.api import assets
+from support.api import Api
 
 
 def test_page_and_what_it_loads_come_from_here(api: Api) -> None:

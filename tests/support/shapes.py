@@ -1,6 +1,6 @@
 """Values of the formats that the OpenAPI document names and JSON Schema cannot describe, for schemathesis.
 
-Loaded by its command line (SCHEMATHESIS_HOOKS): what is generated here must be accepted, whatever else the request says.
+Its command line loads it (SCHEMATHESIS_HOOKS). What is generated here must be accepted as far as it goes.
 """
 
 import string
@@ -14,3 +14,7 @@ KNOWN = st.sampled_from(["A", "AAAA", "CNAME", "TXT", "MX", "SRV", "CAA", "PTR",
 
 schemathesis.openapi.format("dns-name", st.one_of(NAME, NAME.map("{}.".format)))
 schemathesis.openapi.format("dns-type", KNOWN)
+schemathesis.openapi.format("ip", st.ip_addresses().map(str))
+schemathesis.openapi.format(
+    "cache-dump", st.just("START_RRSET_CACHE\nEND_RRSET_CACHE\nSTART_MSG_CACHE\nEND_MSG_CACHE\nEOF\n")
+)

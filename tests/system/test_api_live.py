@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import re
 import signal
@@ -14,61 +13,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from support.live import KEY, Api, body_of
 from support.packets import Ask, exchange
 from support.servers import ROOT, Lab, Resolver, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-KEY = "k" * 40
-AUTHORIZED = {"Authorization": f"Bearer {KEY}"}
-
-
-class Api:
-    """One resolver that forwards to the lab, and its API."""
-
-    def __init__(self, resolver: Resolver, port: int) -> None:
-        self.resolver = resolver
-        self.port = port
-        end = time.monotonic() + 15
-        while True:
-            try:
-                self.call("GET", "/health")
-            except OSError:
-                assert time.monotonic() < end, resolver.log()
-                time.sleep(0.05)
-            else:
-                return
-
-    def open(self, method: str, path: str, body: bytes | None = None, **headers: str) -> http.client.HTTPResponse:
-        """The response, its body unread."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=15)
-        connection.request(method, path, body, {**AUTHORIZED, "Connection": "close", **headers})
-        return connection.getresponse()
-
-    def call(self, method: str, path: str, body: object = None) -> Any:
-        """The decoded body of an answer that has to be good."""
-        octets = None if body is None else json.dumps(body).encode()
-        with self.open(method, path, octets, **{"Content-Type": "application/json"}) as response:
-            text = response.read()
-            assert response.status == 200, text
-            return json.loads(text)
-
-    def lookup(self, name: str, rtype: str = "A") -> Any:
-        """What the resolver finds."""
-        return self.call("POST", "/dns/lookup", {"name": name, "type": rtype})
-
-    def flush(self, what: str, **where: str) -> int:
-        """How many entries went."""
-        return int(self.call("POST", "/cache/flush", {"what": what, **where})["removed"])
-
-
-def body_of(port: int, upstream: int) -> str:
-    return (
-        f"    api-port: {port}\n    extended-statistics: yes\n    cache-flush-cooldown: 0\n    num-threads: 2\n"
-        f'forward-zone:\n    name: "."\n    forward-addr: 127.0.0.1@{upstream}\n'
-    )
 
 
 @pytest.fixture(scope="module")

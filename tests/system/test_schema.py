@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from support.live import KEY, Api, body_of
 from support.servers import Lab, Resolver, free_port
-from system.test_api_live import AUTHORIZED, KEY, Api, body_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,10 +43,11 @@ def test_every_operation_keeps_to_the_document(api: Api, tmp_path: Path) -> None
     document: dict[str, Any] = json.loads(api.open("GET", "/api/v1/openapi.json").read())
     operations = sum(len(methods) for methods in document["paths"].values())
     most = max(5, SPREAD * CASES // operations)
-    address = f"http://127.0.0.1:{api.port}"
+    address = f"http://127.0.0.1:{api.port}/api/v1/openapi.json"
+    header = f"Authorization: Bearer {KEY}"
     run = subprocess.run(
         [
-            *(PROGRAM, "run", f"{address}/api/v1/openapi.json", "--header", f"Authorization: {AUTHORIZED['Authorization']}"),
+            *(PROGRAM, "run", address, "--header", header),
             *("--max-examples", str(most), "--continue-on-failure", "--warnings", "off", "--no-color", "--seed", "1"),
         ],
         cwd=tmp_path,

@@ -5,6 +5,7 @@ A name may be written with or without the last dot, with `\\DDD` for any octet, 
 is refused. This module must never resolve anything.
 """
 
+import ipaddress
 import re
 from typing import Annotated, Final
 
@@ -12,7 +13,7 @@ import dns.exception
 import dns.name
 import dns.rdatatype
 import idna
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 MAX_TEXT: Final = 1020
@@ -50,6 +51,17 @@ def record_type(text: str) -> str:
     return dns.rdatatype.to_text(number)
 
 
+def address(text: object) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The IP address, without a scope. Raises PydanticCustomError."""
+    try:
+        found = ipaddress.ip_address(text) if isinstance(text, str) else None
+    except ValueError:
+        found = None
+    if found is None or (found.version == 6 and found.scope_id):
+        raise _wrong("no IPv4 or IPv6 address")
+    return found
+
+
 def numbered(mnemonic: str) -> str:
     """The form of a type that every reader knows, whatever mnemonics it was built with (RFC 3597)."""
     return f"TYPE{int(dns.rdatatype.from_text(mnemonic))}"
@@ -79,4 +91,9 @@ RecordType = Annotated[
     str,
     Field(max_length=32, description="A record type: mnemonic or TYPE123", json_schema_extra={"format": "dns-type"}),
     AfterValidator(record_type),
+]
+IpAddress = Annotated[
+    ipaddress.IPv4Address | ipaddress.IPv6Address,
+    BeforeValidator(address),
+    WithJsonSchema({"type": "string", "format": "ip"}),
 ]

@@ -7,7 +7,7 @@ from typing import Final
 
 import anyio.to_thread
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from starlette.responses import StreamingResponse
 
 from runbound.api import names, problems
@@ -50,11 +50,23 @@ class CacheStats(BaseModel):
     stale_hits: int = Field(description="Expired entries that were served (`serve-expired`)")
 
 
+NONE: Final[dict[str, JsonValue]] = {"type": "null"}
+GIVEN: Final[dict[str, JsonValue]] = {"type": "string"}
+"""Members of a flush, as JSON Schema says what goes with what."""
+
+
 class Flush(Body):
     """What to remove."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"what": "zone", "name": "example.com"}, {"what": "all"}]}
+        json_schema_extra={
+            "examples": [{"what": "zone", "name": "example.com"}, {"what": "all"}],
+            "oneOf": [
+                {"properties": {"what": {"enum": ["all", "negative", "bogus", "infra"]}, "name": NONE, "type": NONE}},
+                {"properties": {"what": {"enum": ["zone", "name"]}, "name": GIVEN, "type": NONE}, "required": ["name"]},
+                {"properties": {"what": {"const": "type"}, "name": GIVEN, "type": GIVEN}, "required": ["name", "type"]},
+            ],
+        }
     )
 
     what: What = Field(
@@ -144,7 +156,12 @@ async def get_cache_dump(resolver: Resolver, dumps: Dumps, _caller: Operator) ->
     "/cache/load",
     summary="Read a dump back into the cache",
     responses=problems.documented("LENGTH_REQUIRED", "TOO_MANY_LOADS"),
-    openapi_extra={"requestBody": {"required": True, "content": {"text/plain": {"schema": {"type": "string"}}}}},
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"text/plain": {"schema": {"type": "string", "format": "cache-dump"}}},
+        }
+    },
 )
 async def post_cache_load(request: Request, resolver: Resolver, loads: Loads, caller: Operator) -> LoadResult:
     """The text of `/cache/dump`, or of `unbound-control dump_cache`. Lines that make no sense are counted and left out.

@@ -12,13 +12,13 @@ import anyio
 import anyio.to_thread
 import msgspec
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress
+from pydantic import BaseModel, ConfigDict, Field
 
 from runbound.api import names, problems
 from runbound.api.auth import ZoneReader
 from runbound.api.body import Body
 from runbound.api.context import Explains, Resolver
-from runbound.api.names import DomainName, RecordType
+from runbound.api.names import DomainName, IpAddress, RecordType
 from runbound.api.routes.lookup import ExtendedError, Record, extended_error, record
 
 EXPLAIN_SECONDS: Final = 10.0
@@ -39,7 +39,7 @@ class Inquiry(Body):
     name: DomainName
     type: RecordType = "A"
     class_: Literal["IN"] = Field(default="IN", alias="class", description="Only `IN` is resolved")
-    client: IPvAnyAddress = Field(
+    client: IpAddress = Field(
         default=ipaddress.IPv4Address("127.0.0.1"), description="The address whose eyes it is seen with"
     )
     checking_disabled: bool = Field(default=False, description="Set the CD flag: take data that fails validation")
