@@ -1,0 +1,387 @@
+"""The store: everything that changes by API, kept so that any change to it that is not ours is found.
+
+One writer (`writer`), readers with connections of their own, a journal of every revision (`journal`), the audit log in
+the same transactions (`trail`), a head and an anchor that say where everything ends (`head`). It must never give out
+what it has not proven, never empty itself, and never mend what somebody else has changed: it refuses, and says how to
+recover.
+"""
+
+import contextlib
+import hashlib
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+import apsw
+import msgspec
+
+from runbound.state import journal as revisions
+from runbound.state import opening
+from runbound.state.database import Readers, StateTamperedError
+from runbound.state.entries import Committed, Edit, Event, Note, Pending, Revision, StoredEntry
+from runbound.state.head import Head
+from runbound.state.opening import StoreKeys
+from runbound.state.table import Codec, Row, count_changes, from_rows, parts_of
+from runbound.state.writer import Tx
+
+MAX_VIEW: Final = 256 * 1024 * 1024
+"""Octets of one view of the configuration files, unpacked."""
+MAX_WAIT_SECONDS: Final = 3600.0
+
+View = tuple[tuple[str, bytes], ...]
+"""The configuration files as they were read, path and octets, the main file first."""
+
+
+class Store:
+    """The open state of one process. Safe from every thread."""
+
+    def __init__(self, opened: opening.Opened) -> None:
+        self.path = opened.path
+        self.protected = opened.keys.protected
+        """Whether a secret key codes what is kept; without one only accidents are found."""
+        self._keys = opened.keys
+        self._codes = opened.codes
+        self._table = opened.table
+        self._writer = opened.writer
+        self._readers = Readers(opened.path)
+        self._undone = opened.undone
+        self._applied = self._writer.head.applied
+
+    @classmethod
+    def open(cls, folder: str, keys: StoreKeys, codec: Codec, owner: tuple[int, int] | None = None) -> "Store":
+        """Opens the state in a folder that the caller has locked, or makes a new one; no thread is started yet.
+
+        Raises StateTamperedError if anything is not as it was written, StateUnusableError if it cannot be used.
+        """
+        return cls(opening.open_(folder, keys, codec, owner))
+
+    # What there is.
+
+    @property
+    def revision(self) -> int:
+        """The newest that the engine has taken."""
+        return self._applied
+
+    @property
+    def newest(self) -> int:
+        """The newest in the journal, applied or not."""
+        return self._writer.head.revision
+
+    @property
+    def pending(self) -> list[Revision]:
+        """Revisions that were committed and never said to be applied, oldest first: what a crash left."""
+        newest, applied = self.newest, self._applied
+        return list(reversed(self.journal(before=newest + 1, limit=newest - applied))) if newest > applied else []
+
+    def get(self, kind: str, key: bytes) -> StoredEntry | None:
+        """The entry of that key. Raises StateTamperedError."""
+        with self._readers.one() as db:
+            return _entry(self._table.one(db, kind, key))
+
+    def by_id(self, kind: str, id: int) -> StoredEntry | None:  # noqa: A002  # the member's name everywhere
+        """The entry of that id. Raises StateTamperedError."""
+        with self._readers.one() as db:
+            return _entry(self._table.by_id(db, kind, id))
+
+    def count(self, kind: str) -> int:
+        """How many entries of a kind there are."""
+        return self._writer.head.sets.get(kind, (0, 0))[0]
+
+    def page(
+        self,
+        kind: str,
+        *,
+        after: bytes | None,
+        limit: int,
+        under: bytes | None = None,
+        search: str | None = None,
+    ) -> list[StoredEntry]:
+        """Entries in the order of their keys from behind `after`; `under` is the beginning of their keys.
+
+        `search` is looked for in names, values and comments. Raises StateTamperedError.
+        """
+        with self._readers.one() as db:
+            return [row.entry() for row in self._table.page(db, kind, after, limit, under, search)]
+
+    def rows(self, kind: str) -> Iterator[bytes]:
+        """All entries of a kind as ROWS, in pieces. Raises StateTamperedError, at the end too: what came before is
+        good for nothing then."""
+        with self._readers.one() as db:
+            head = self._head(db)
+            count = total = 0
+            for piece in self._table.pieces(db, kind):
+                more, sum_ = self._table.check(kind, piece)
+                count, total = count + more, total + sum_
+                yield piece
+            opening.compare(head, kind, count, total, self.path)
+
+    # What changes it.
+
+    def commit(self, batch: Sequence[Pending]) -> list[Committed]:
+        """Writes changes, each a revision of its own with its journal row and audit entries, in one transaction.
+
+        They are pending until `applied` or `failed` says what became of them. If one cannot be written, none is.
+        """
+        return self._writer.run(lambda tx: [self._commit(tx, pending) for pending in batch])
+
+    def applied(self, revisions: Sequence[int]) -> None:
+        """The engine has taken these. Does not wait for the disk: after a crash they would be applied once more."""
+        newest = max(revisions, default=0)
+        self._applied = max(self._applied, newest)
+
+        def mark(tx: Tx) -> None:
+            if newest > tx.head.applied:
+                tx.head = msgspec.structs.replace(tx.head, applied=newest)
+
+        self._writer.submit(mark)
+
+    def failed(self, revision: int, why: str, events: Sequence[Event] = ()) -> int:
+        """The engine has refused the newest revision: takes its edits back, by a revision whose number is returned.
+
+        Raises ValueError if it is not the newest, or was applied.
+        """
+
+        def undo(tx: Tx) -> int:
+            # Those that were undone before stand between it and the end of the journal, and changed nothing in sum.
+            if revision <= tx.head.applied or revision in self._undone:
+                raise ValueError(f"revision {revision} is not pending")
+            if any(later not in self._undone for later in self._between(tx, revision)):
+                raise ValueError(f"revision {revision} is not the newest one pending")
+            row = self._row(tx, revision)
+            number = tx.head.revision + 1
+            parts = []
+            for part in self._parts(tx, row):
+                self._lead_back(tx, part)
+                parts.append(revisions.Part(part.kind, part.after, part.before))
+            view = self._row(tx, revision - 1).view if revision > tx.head.first else ""
+            note = Note("runbound", why, "undo")
+            self._write(tx, number, note, parts, view, undoes=revision)
+            for event in events:
+                tx.event(_with_revision(event, revision))
+            return number
+
+        number = self._writer.run(undo)
+        self._undone[revision] = number
+        if all(
+            row in self._undone or row in self._undone.values() for row in range(self._applied + 1, self.newest + 1)
+        ):
+            self.applied([self.newest])
+        return number
+
+    def record(self, *events: Event, wait: bool = False) -> None:
+        """Appends audit entries that belong to no change. With `wait`, they are on the disk afterwards.
+
+        Without, an error is told by the next call that waits for the disk.
+        """
+
+        def append(tx: Tx) -> None:
+            for event in events:
+                tx.event(event)
+
+        future = self._writer.submit(append)
+        if wait:
+            future.result()
+
+    def checkpoint(self) -> None:
+        """Signs for the audit entries since the last checkpoint, if there are any; waits for the disk."""
+        self._writer.run(lambda tx: tx.checkpoint() if tx.chain.since else None)
+
+    # History.
+
+    def journal(self, *, before: int | None, limit: int) -> list[Revision]:
+        """Revisions, the newest first, from below `before`. Raises StateTamperedError."""
+        with self._readers.one() as db:
+            head = self._head(db)
+            rows = revisions.read_rows(
+                db, self._codes.journal, head, self.path, before=before or head.revision + 1, limit=limit
+            )
+        shown = msgspec.structs.replace(head, applied=max(head.applied, self._applied))
+        return revisions.shown(rows, shown, set(self._undone))
+
+    def parts_of(self, revision: int) -> Iterator[revisions.Part]:
+        """What a revision changed, in pieces of ROWS. Raises StateTamperedError, LookupError."""
+        with self._readers.one() as db:
+            rows = revisions.read_rows(db, self._codes.journal, self._head(db), self.path, before=revision + 1, limit=1)
+            if not rows or rows[0].rev != revision:
+                raise LookupError(f"there is no revision {revision}")
+            for number in range(len(rows[0].parts)):
+                yield revisions.read_part(db, rows[0], number, self.path)
+
+    def change_of(self, revision: int) -> Iterator[tuple[StoredEntry | None, StoredEntry | None]]:
+        """What a revision changed: each entry before and after. Raises StateTamperedError, LookupError."""
+        for part in self.parts_of(revision):
+            before = {row.id: row for row in from_rows(part.kind, part.before)}
+            for row in from_rows(part.kind, part.after):
+                yield _entry(before.pop(row.id, None)), row.entry()
+            for row in before.values():
+                yield row.entry(), None
+
+    def at(self, revision: int, kinds: Iterable[str]) -> Iterator[Edit]:
+        """The edits that lead from what is kept now to what was kept after `revision`.
+
+        Raises StateTamperedError, and LookupError if the journal no longer goes back so far.
+        """
+        wanted = set(kinds)
+        oldest: dict[tuple[str, int], Row | None] = {}
+        newest: dict[tuple[str, int], Row | None] = {}
+        for number in range(self.newest, revision, -1):
+            for part in self.parts_of(number):
+                if part.kind not in wanted:
+                    continue
+                for row in from_rows(part.kind, part.after):
+                    newest.setdefault((part.kind, row.id), row)
+                    oldest[part.kind, row.id] = None
+                for row in from_rows(part.kind, part.before):
+                    newest.setdefault((part.kind, row.id), None)
+                    oldest[part.kind, row.id] = row
+        gone = [(now, then) for name, now in newest.items() if (then := oldest[name]) != now and now is not None]
+        for now, then in gone:
+            if then is None:
+                yield Edit(now.kind, now.key, None)
+        for now, then in gone:
+            if then is not None and (then.key, then.doc) != (now.key, now.doc):
+                yield Edit(then.kind, then.key, then.doc, then.id)
+        for name, then in oldest.items():
+            if then is not None and newest[name] is None:
+                yield Edit(then.kind, then.key, then.doc)
+
+    # The configuration files as they were.
+
+    def keep_view(self, files: Iterable[tuple[str, bytes]]) -> str:
+        """Keeps what the configuration files said; the digest is what a `Pending.view` names."""
+        body = msgspec.msgpack.encode(tuple(files))
+        digest = hashlib.sha256(body).hexdigest()
+        with self._readers.one() as db:
+            known = db.execute("SELECT 1 FROM views WHERE digest = ?", (digest,)).fetchone()
+        if known is None:
+            packed = zlib.compress(body, revisions.COMPRESSION)
+            self._writer.run(
+                lambda tx: (
+                    tx.db.execute("INSERT OR IGNORE INTO views (digest, body) VALUES (?, ?)", (digest, packed)) and None
+                )
+            )
+        return digest
+
+    def view(self, digest: str) -> View:
+        """What `keep_view` kept. Raises StateTamperedError, LookupError."""
+        with self._readers.one() as db:
+            found = db.execute("SELECT body FROM views WHERE digest = ?", (digest,)).fetchone()
+        if found is None:
+            raise LookupError(f"there is no view {digest}")
+        with contextlib.suppress(zlib.error, msgspec.MsgspecError):
+            body = zlib.decompressobj().decompress(found[0], MAX_VIEW)
+            if hashlib.sha256(body).hexdigest() == digest:
+                return msgspec.msgpack.decode(body, type=View)
+        raise StateTamperedError(f"the configuration files kept as {digest[:16]} were changed", self.path)
+
+    @property
+    def head_view(self) -> str:
+        """The digest of the view in force, empty if none was ever kept."""
+        return self._writer.head.view
+
+    # The audit log, for those who write it elsewhere.
+
+    @property
+    def audit_every(self) -> int:
+        """Entries between two checkpoints."""
+        return self._writer.audit_every
+
+    @audit_every.setter
+    def audit_every(self, entries: int) -> None:
+        self._writer.audit_every = entries
+
+    @property
+    def audit_head(self) -> tuple[int, str]:
+        """The last entry on the disk: its number and its MAC."""
+        head = self._writer.head
+        return head.audit_seq, head.audit_link
+
+    def audit_after(self, seq: int, limit: int) -> list[tuple[int, str]]:
+        """Entries behind `seq`, number and line. Whoever reads them checks the chain."""
+        with self._readers.one() as db:
+            return list(db.execute("SELECT seq, line FROM audit WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit)))
+
+    def audit_wait(self, seq: int, timeout: float) -> bool:
+        """Waits until there is an entry behind `seq`, `timeout` seconds at most. Whether there is."""
+        with self._writer.committed:
+            return self._writer.committed.wait_for(
+                lambda: self._writer.head.audit_seq > seq, min(timeout, MAX_WAIT_SECONDS)
+            )
+
+    # When users came last. Not in the journal: it changes with every call and proves nothing.
+
+    def touch(self, id: int, time: int) -> None:  # noqa: A002
+        """Notes when an entry was used, Unix time in seconds. Does not wait for the disk."""
+        mac = self._codes.uses.mac(b"%d %d" % (id, time))[:16]
+        self._writer.submit(
+            lambda tx: (
+                tx.db.execute("INSERT OR REPLACE INTO uses (id, time, mac) VALUES (?, ?, ?)", (id, time, mac)) and None
+            )
+        )
+
+    def last_used(self, ids: Iterable[int]) -> dict[int, int]:
+        """When these entries were used last, of those that ever were. Raises StateTamperedError."""
+        found = {}
+        with self._readers.one() as db:
+            for number in ids:
+                for time, mac in db.execute("SELECT time, mac FROM uses WHERE id = ?", (number,)):
+                    if self._codes.uses.mac(b"%d %d" % (number, time))[:16] != mac:
+                        raise StateTamperedError(f"the last use of entry {number} was changed", self.path)
+                    found[number] = time
+        return found
+
+    def close(self) -> None:
+        """Finishes what is under way and closes the files."""
+        self._writer.close()
+        self._readers.close()
+
+    # Inside.
+
+    def _head(self, db: apsw.Connection) -> Head:
+        return opening.read_head(db, self._codes, self.path)
+
+    def _commit(self, tx: Tx, pending: Pending) -> Committed:
+        number = tx.head.revision + 1
+        changes = [self._table.edit(tx, edit, number) for edit in pending.edits]
+        self._write(tx, number, pending.note, list(parts_of(changes)), pending.view or tx.head.view)
+        for event in pending.events:
+            tx.event(_with_revision(event, number))
+        return Committed(number, tuple(_entry(after) for _before, after in changes))
+
+    def _write(
+        self, tx: Tx, number: int, note: Note, parts: Sequence[revisions.Part], view: str, undoes: int = 0
+    ) -> None:
+        summary: dict[str, dict[str, int]] = {}
+        for part in parts:
+            counts = count_changes(from_rows(part.kind, part.before), from_rows(part.kind, part.after))
+            kept = summary.setdefault(part.kind, {})
+            for word, count in counts.items():
+                kept[word] = kept.get(word, 0) + count
+        digests = [revisions.write_part(tx.db, number, place, part) for place, part in enumerate(parts)]
+        row = revisions.Row(number, tx.now, note.actor, note.reason, note.op, undoes, summary, view, digests)
+        tx.head = revisions.write_row(tx.db, self._codes.journal, tx.head, row)
+
+    def _row(self, tx: Tx, revision: int) -> revisions.Row:
+        return revisions.read_rows(tx.db, self._codes.journal, tx.head, self.path, before=revision + 1, limit=1)[0]
+
+    def _parts(self, tx: Tx, row: revisions.Row) -> Iterator[revisions.Part]:
+        return (revisions.read_part(tx.db, row, place, self.path) for place in range(len(row.parts)))
+
+    def _between(self, tx: Tx, revision: int) -> list[int]:
+        undoing = set(self._undone.values())
+        return [number for number in range(revision + 1, tx.head.revision + 1) if number not in undoing]
+
+    def _lead_back(self, tx: Tx, part: revisions.Part) -> None:
+        """Puts back the rows that a part took out or changed, just as they were: id and revision too."""
+        for row in from_rows(part.kind, part.after):
+            self._table.delete(tx, row)
+        for row in from_rows(part.kind, part.before):
+            self._table.insert(tx, row)
+
+
+def _entry(row: Row | None) -> StoredEntry | None:
+    return None if row is None else row.entry()
+
+
+def _with_revision(event: Event, revision: int) -> Event:
+    return msgspec.structs.replace(event, fields={**event.fields, "revision": revision})
