@@ -4,7 +4,6 @@ import pytest
 
 from runbound.state.entries import Edit, Event, Note, Pending, canonical
 from runbound.state.store import Store
-
 from support.stores import Opener, keys
 
 NOTE = Note("anna", "because", "edit")
