@@ -1,25 +1,21 @@
 """The application: routes under `/api/v1` and, for clients of the 0.4 line, once more at the root.
 
-Owns how the parts are put together and what the OpenAPI document looks like. It must never hold state of its own: the
-context comes from the service.
+Owns how the parts are put together. It must never hold state of its own: the context comes from the service.
 """
 
-from typing import Any, Final
+from typing import Final
 
 from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
-from pydantic.json_schema import models_json_schema
 from starlette.routing import compile_path
 
 from runbound import __version__
-from runbound.api import assets, auth, problems
+from runbound.api import assets, auth, openapi, problems
 from runbound.api.context import Context
 from runbound.api.feed import Feed
 from runbound.api.gate import Gate, KeyCheck
 from runbound.api.limits import RateLimit
 from runbound.api.places import Places
-from runbound.api.problems import Problem
 from runbound.api.routes import (
     cache,
     config,
@@ -73,7 +69,7 @@ def build(context: Context, key: KeyCheck, limit: RateLimit | None = None) -> Fa
         app.include_router(router, include_in_schema=False)
     app.include_router(assets.router, prefix=PREFIX)
     problems.install(app, _methods)
-    _document_problems(app)
+    openapi.install(app)
     return app
 
 
@@ -104,42 +100,3 @@ def _needs_key(method: str, path: str) -> bool:
     asked = "GET" if method == "HEAD" else method
     bare = path.removeprefix(PREFIX)
     return any(asked in methods and pattern.match(bare) for pattern, methods in _PROTECTED)
-
-
-def _document_problems(app: FastAPI) -> None:
-    """Makes the OpenAPI document say what every route may answer: problems, as `application/problem+json`."""
-
-    def document() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            schema = get_openapi(
-                title=app.title, version=app.version, summary=app.summary, routes=app.routes, openapi_version="3.1.0"
-            )
-            _, definitions = models_json_schema(
-                [(Problem, "serialization")], ref_template="#/components/schemas/{model}"
-            )
-            schemas = schema.setdefault("components", {}).setdefault("schemas", {})
-            schemas.update(definitions["$defs"])
-            for name in ("HTTPValidationError", "ValidationError"):
-                schemas.pop(name, None)
-            for methods in schema["paths"].values():
-                for operation in methods.values():
-                    _complete(operation)
-            app.openapi_schema = schema
-        return app.openapi_schema
-
-    app.openapi = document  # type: ignore[method-assign]  # FastAPI's documented way to extend the schema
-
-
-def _complete(operation: dict[str, Any]) -> None:
-    codes = ["MALFORMED_REQUEST", "METHOD_NOT_ALLOWED", "BODY_TOO_LARGE", "RATE_LIMITED", "INTERNAL_ERROR", "STOPPING"]
-    if operation.get("security"):
-        codes += ["UNAUTHORIZED", *auth.refusals(operation["security"][0]["bearer"])]
-    responses = operation["responses"]
-    if operation.get("parameters") or operation.get("requestBody"):
-        codes.append("VALIDATION_FAILED")
-    if "HTTPValidationError" in str(responses.get("422")):
-        del responses["422"]
-    for status, documented in problems.documented(*codes).items():
-        present = responses.setdefault(str(status), documented)
-        if present is not documented:
-            present["description"] += f"; {documented['description']}"
