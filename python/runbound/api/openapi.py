@@ -1,4 +1,4 @@
-"""The OpenAPI document: what every call takes and answers, for people, programs that call, and programs that write those.
+"""The OpenAPI document: what every call takes and answers, for people and for programs.
 
 Owns what stands in it beside the routes themselves: the words in front, the groups, and the problems that any call may
 answer. It must never say of a route what the route does not do.
@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from runbound.api import problems
+from runbound.api import auth, problems
 from runbound.api.problems import Problem
 
 DESCRIPTION: Final = """\
