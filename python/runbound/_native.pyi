@@ -124,7 +124,10 @@ class Engine:
     def stats(self) -> dict[str, int]:
         """Counters under Unbound's names, summed over the workers; those of `extended-statistics` only with it."""
     def health(self) -> dict[str, int]:
-        """`upstreams_total`, `upstreams_healthy`, `cache_entries`, `cache_bytes`, `workers`, `revision`."""
+        """`upstreams_total`, `upstreams_healthy`, `cache_entries`, `cache_bytes`, `workers`, `revision`.
+
+        `records` and `blocks` are those of the API.
+        """
     def system(self) -> dict[str, int]:
         """What Rust knows better than Python, empty before `start`.
 

@@ -5,7 +5,6 @@
 //! fail (compiling, opening sockets) happens before the workers hear of it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,12 +14,14 @@ use conf::Scan;
 use net::listen::ListenerSet;
 use net::pool::Pool;
 use net::snapshot::Snapshot;
+use policy::{Item, Overlay, Policy};
 use resolve::{ForwardZone, Forwards, Live};
 use store::{Sizes, Store};
 use sys::log::{Level, Logger, Options, Shape, Target, TimeStyle};
 use wire::{CookieSecret, Name, Rtype};
 
-use crate::compile::{self, Compiled, compile};
+use crate::cache::not_running;
+use crate::compile::{self, Before, Compiled, compile};
 use crate::document::{Document, Log};
 use crate::follow::Follow;
 use crate::surroundings::{self, Hosts, Stamp, Surroundings};
@@ -78,8 +79,12 @@ pub struct Health {
     pub cache_bytes: u64,
     /// Worker threads.
     pub workers: u64,
-    /// Revision of the document in force.
+    /// Revision in force.
     pub revision: u64,
+    /// Records of the API.
+    pub records: u64,
+    /// Blocks of the API.
+    pub blocks: u64,
 }
 
 /// An open address.
@@ -101,6 +106,8 @@ struct Running {
     listening: Vec<SocketAddr>,
     /// Of the bulk statements in force, to tell whether a reload changes them.
     bulk: u64,
+    /// Of all that the local zones are made of, if they can be taken over.
+    zones: Option<u64>,
     /// Addresses the service manager opened: they stay whatever the file says.
     inherited: Vec<SocketAddr>,
 }
@@ -121,6 +128,8 @@ pub struct Engine {
     live: Arc<Live>,
     follow: Follow,
     state: Arc<Mutex<State>>,
+    /// Held by who makes other local zones or another overlay of those in force, before the state is: that takes its time.
+    changing: Mutex<()>,
     /// There while the document refers to something that changes by itself.
     watch: Mutex<Option<Watch>>,
 }
@@ -178,6 +187,7 @@ impl Engine {
             cookie_secret: CookieSecret(secret),
             live,
             state: Arc::default(),
+            changing: Mutex::default(),
             watch: Mutex::default(),
         })
     }
@@ -224,15 +234,16 @@ impl Engine {
         Ok(())
     }
 
-    /// Compiles and starts the workers on what [`Engine::bind`] opened.
+    /// Compiles and starts the workers on what [`Engine::bind`] opened. `overlay` is there from the first answer on.
     ///
     /// # Errors
     /// The configuration is refused, or a thread cannot be started.
-    pub fn start(&self, document: &[u8], scan: Option<&Scan>) -> Result<(), Failure> {
-        self.begin(decode(document)?, scan)
+    pub fn start(&self, document: &[u8], scan: Option<&Scan>, overlay: Option<&Overlay>) -> Result<(), Failure> {
+        self.begin(decode(document)?, scan, overlay)
     }
 
-    fn begin(&self, document: Document, scan: Option<&Scan>) -> Result<(), Failure> {
+    fn begin(&self, document: Document, scan: Option<&Scan>, overlay: Option<&Overlay>) -> Result<(), Failure> {
+        let _changing = lock(&self.changing);
         let mut state = self.state();
         if state.running.is_some() {
             return Err(Failure::new("the engine runs already"));
@@ -240,9 +251,13 @@ impl Engine {
         let addrs: Vec<SocketAddr> = state.bound.iter().map(|bound| bound.addr).collect();
         let stamp = stamp(&document);
         let found = look_around(&document, &addrs, &Surroundings::default(), &self.log);
-        let mut compiled = compile(&document, scan, self.cookie_secret.clone(), &found, &self.live);
+        let mut compiled = compile(&document, scan, self.cookie_secret.clone(), &found, &self.live, None);
         let autos = std::mem::take(&mut compiled.autos);
-        let snapshot = accepted(compiled)?;
+        let (bulk, zones) = (compiled.bulk, compiled.zones);
+        let mut snapshot = accepted(compiled)?;
+        if let Some(overlay) = overlay {
+            lay_over(&mut snapshot, overlay);
+        }
         self.follow.take(autos);
         self.log.line(Level::Notice, 0, &trust::summary(document.trust.as_ref(), snapshot.forwards.trust()));
         let store = Arc::new(Store::new(sizes(&document)));
@@ -265,32 +280,72 @@ impl Engine {
             .map_err(|e| Failure::new(format!("the workers cannot start: {e}")))?;
         pool.keys().resize(octets(document.cache.keys));
         let inherited = std::mem::take(&mut state.inherited);
-        let bulk = scan.map_or(0, digest);
         let watched = watched(&document);
         let pool = Arc::new(pool);
         self.run_follow(&pool, &store, &document);
-        state.running = Some(Running { pool, store, document, found, stamp, seen: stamp, listening, bulk, inherited });
+        let seen = stamp;
+        state.running = Some(Running { pool, store, document, found, stamp, seen, listening, bulk, zones, inherited });
         drop(state);
         self.watch(watched)
     }
 
-    /// Swaps to another document; returns when every worker has acknowledged.
+    /// Swaps to another document; returns when every worker has acknowledged. Without an overlay the one in force stays.
     ///
     /// # Errors
     /// The configuration is refused or a new address cannot be opened: nothing has changed then.
-    pub fn apply(&self, document: &[u8], scan: Option<&Scan>) -> Result<Vec<Change>, Failure> {
-        self.change(decode(document)?, scan)
+    pub fn apply(
+        &self,
+        document: &[u8],
+        scan: Option<&Scan>,
+        overlay: Option<&Overlay>,
+    ) -> Result<Vec<Change>, Failure> {
+        self.change(decode(document)?, scan, overlay)
     }
 
-    fn change(&self, next: Document, scan: Option<&Scan>) -> Result<Vec<Change>, Failure> {
+    /// Puts records and blocks in and takes others out, see [`Overlay::amended`]; returns when every worker has
+    /// acknowledged. Takes time for what changes, not for what there is.
+    ///
+    /// # Errors
+    /// Nothing runs, or a worker does not answer: the overlay is in force then all the same, for those that do.
+    pub fn amend(
+        &self,
+        revision: u64,
+        put: impl IntoIterator<Item = Item>,
+        remove: impl IntoIterator<Item = Item>,
+    ) -> Result<(), Failure> {
+        let _changing = lock(&self.changing);
+        let (pool, _) = self.plane().ok_or_else(not_running)?;
+        let local = pool.snapshot().policy.local.amended(put, remove);
+        let mut state = self.state();
+        let running = state.running.as_mut().ok_or_else(not_running)?;
+        // What else is in force may have changed meanwhile.
+        let old = running.pool.snapshot();
+        let policy = Policy { local, ..(*old.policy).clone() };
+        let (forwards, serve) = (Arc::clone(&old.forwards), Arc::clone(&old.serve));
+        let next = Snapshot { revision, policy: Arc::new(policy), forwards, serve };
+        running.document.revision = revision;
+        running.pool.apply(Arc::new(next)).map_err(lost)
+    }
+
+    fn change(&self, next: Document, scan: Option<&Scan>, overlay: Option<&Overlay>) -> Result<Vec<Change>, Failure> {
+        let _changing = lock(&self.changing);
         let mut state = self.state();
         let workers = state.workers;
         let running = state.running.as_mut().ok_or_else(|| Failure::new("the engine does not run"))?;
         let stamp = stamp(&next);
         let found = look_around(&next, &running.listening, &running.found, &self.log);
-        let mut compiled = compile(&next, scan, self.cookie_secret.clone(), &found, &self.live);
+        let last = running.pool.snapshot();
+        let before = running.zones.map(|zones| Before { zones, local: last.policy.local.clone() });
+        let mut compiled = compile(&next, scan, self.cookie_secret.clone(), &found, &self.live, before.as_ref());
         let autos = std::mem::take(&mut compiled.autos);
+        let (bulk, zones) = (compiled.bulk, compiled.zones);
         let mut snapshot = accepted(compiled)?;
+        let kept = snapshot.policy.local.same_zones(&last.policy.local);
+        match overlay {
+            Some(overlay) => lay_over(&mut snapshot, overlay),
+            None if kept => {}
+            None => lay_over(&mut snapshot, last.policy.local.overlay()),
+        }
         keep_trust(&mut snapshot, &running.pool.snapshot());
         let mut changes = Vec::new();
         let mut changed = |what: String, effect| changes.push(Change { what, effect });
@@ -345,7 +400,6 @@ impl Engine {
             running.listening.retain(|open| *open != addr);
             changed(format!("interface {}@{} closed", addr.ip(), addr.port()), Effect::Live);
         }
-        let bulk = scan.map_or(0, digest);
         if bulk != running.bulk {
             changed("local-zone, local-data".to_owned(), Effect::Live);
         }
@@ -354,7 +408,7 @@ impl Engine {
         }
         let watched = watched(&next);
         self.run_follow(&running.pool, &running.store, &next);
-        running.bulk = bulk;
+        (running.bulk, running.zones) = (bulk, zones);
         running.document = next;
         running.found = found;
         running.stamp = stamp;
@@ -446,6 +500,8 @@ impl Engine {
         let Some(running) = &state.running else { return Health::default() };
         let upstreams = running.pool.upstreams().unwrap_or_default();
         let usage = running.store.usage();
+        let snapshot = running.pool.snapshot();
+        let overlay = snapshot.policy.local.overlay();
         Health {
             upstreams_total: upstreams.len() as u64,
             upstreams_healthy: upstreams.values().filter(|alive| **alive).count() as u64,
@@ -453,6 +509,8 @@ impl Engine {
             cache_bytes: (usage.messages.bytes + usage.rrsets.bytes) as u64,
             workers: state.workers as u64,
             revision: running.document.revision,
+            records: overlay.record_count() as u64,
+            blocks: overlay.block_count() as u64,
         }
     }
 
@@ -516,6 +574,12 @@ impl Engine {
 
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Puts an overlay over the local zones of a snapshot that nobody else has yet.
+fn lay_over(snapshot: &mut Snapshot, overlay: &Overlay) {
+    let policy = Arc::make_mut(&mut snapshot.policy);
+    policy.local = policy.local.laid_over(overlay.clone());
 }
 
 /// Whether the document refers to something that changes by itself.
@@ -720,16 +784,6 @@ pub(crate) fn lost(error: std::io::Error) -> Failure {
     Failure::new(format!("the workers do not answer: {error}")).advise("restart the resolver; this is a defect")
 }
 
-/// A digest of the bulk statements and their order. Equal digests of different statements would leave a line out of a
-/// report, nothing more, so a fast hash with fixed keys does.
-fn digest(scan: &Scan) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    for bulk in &scan.bulk {
-        (bulk.kind.as_str(), scan.bulk_values(bulk)).hash(&mut hasher);
-    }
-    hasher.finish()
-}
-
 /// Octets as this machine can count them.
 fn octets(given: u64) -> usize {
     usize::try_from(given).unwrap_or(usize::MAX)
@@ -750,7 +804,7 @@ mod tests {
     fn started(document: &Document) -> Engine {
         let engine = Engine::new().expect("standard error is open");
         engine.state().workers = 1;
-        engine.begin(document.clone(), None).expect("it starts");
+        engine.begin(document.clone(), None, None).expect("it starts");
         engine
     }
 
@@ -764,10 +818,11 @@ mod tests {
             pool.snapshot().forwards.trust().map(Arc::clone).expect("it validates")
         };
         let before = trust();
-        let same = engine.change(Document { revision: 2, ..first.clone() }, None).expect("no mistakes");
+        let same = engine.change(Document { revision: 2, ..first.clone() }, None, None).expect("no mistakes");
         assert!(Arc::ptr_eq(&before, &trust()) && same.is_empty(), "{same:?}");
         let other = crate::document::Trust { harden_algo_downgrade: true, ..built_in };
-        let changes = engine.change(Document { revision: 3, trust: Some(other), ..first }, None).expect("no mistakes");
+        let changes =
+            engine.change(Document { revision: 3, trust: Some(other), ..first }, None, None).expect("no mistakes");
         assert!(!Arc::ptr_eq(&before, &trust()));
         let what = &changes.first().expect("a change").what;
         assert!(what.starts_with("cache emptied for other trust anchors or rules of validation"), "{what}");
@@ -780,7 +835,7 @@ mod tests {
         let first = Document { trust: Some(built_in), ..document() };
         let engine = started(&first);
         assert!(engine.excuse("Broken.Example", 60, 0, "keys").expect("a name"));
-        engine.change(Document { revision: 2, ..first }, None).expect("no mistakes");
+        engine.change(Document { revision: 2, ..first }, None, None).expect("no mistakes");
         let ntas = || engine.live().ntas(0).iter().map(|nta| nta.name.to_string()).collect::<Vec<_>>();
         assert_eq!(ntas(), ["broken.example."]);
         assert!(engine.excuse("broken.example", 604_801, 0, "").is_err() && engine.excuse("a..b", 60, 0, "").is_err());
@@ -788,6 +843,53 @@ mod tests {
         assert!(!engine.excuse_no_more("broken.example.").expect("a name"));
         assert!(ntas().is_empty() && engine.trust().is_ok());
         engine.stop();
+    }
+
+    #[test]
+    fn a_change_of_the_overlay_shares_all_else_and_a_reload_keeps_it() {
+        let scan = |text: &str| conf::scan_text(text.as_bytes().to_vec(), "test.conf", Path::new("/"));
+        let file = scan("server:\nlocal-zone: a.example. static\n");
+        let record = |text: &str| Item::Record(wire::parse_record(text, 0).expect("a record"));
+        let block = |name: &str| Item::Block { name: lookup::name(name).expect("a name"), action: policy::Block::Null };
+        let overlay = Overlay::default().amended([record("x.a.example. 5 A 192.0.2.1")], []);
+        let engine = Engine::new().expect("standard error is open");
+        engine.state().workers = 1;
+        engine.begin(document(), Some(&file), Some(&overlay)).expect("it starts");
+        let now = || engine.plane().expect("it runs").0.snapshot();
+        let there = || (engine.health().records, engine.health().blocks, engine.health().revision);
+        assert_eq!((there().0, there().1), (1, 0));
+        let first = now();
+
+        let put = [record("y.a.example. 5 A 192.0.2.1"), block("ads.example")];
+        engine.amend(7, put, [record("x.a.example. 5 A 192.0.2.1")]).expect("it runs");
+        let next = now();
+        assert_eq!((there(), next.revision), ((1, 1, 7), 7));
+        assert!(next.policy.local.same_zones(&first.policy.local));
+        assert!(Arc::ptr_eq(&first.forwards, &next.forwards) && Arc::ptr_eq(&first.serve, &next.serve));
+
+        // The same file: the zones are the same object. Another one: the overlay lies over the new zones.
+        let eighth = Document { revision: 8, ..document() };
+        assert_eq!(engine.change(eighth.clone(), Some(&file), None).expect("taken"), []);
+        assert!(now().policy.local.same_zones(&next.policy.local));
+        let other = scan("server:\nlocal-zone: a.example. static\nlocal-zone: b.example. static\n");
+        assert_eq!(engine.change(eighth.clone(), Some(&other), None).expect("taken").len(), 1);
+        assert!(!now().policy.local.same_zones(&next.policy.local));
+        assert_eq!(there(), (1, 1, 8));
+        let lan = Document { local: crate::document::Local { unblock_lan_zones: true }, ..eighth.clone() };
+        let other_zones = Arc::clone(&now().policy);
+        engine.change(lan, Some(&other), None).expect("taken");
+        assert!(!now().policy.local.same_zones(&other_zones.local));
+        // What was said of a file is said again, for its lines may be others.
+        let doubtful = scan("server:\nlocal-zone: nothing.example. nodefault\n");
+        engine.change(eighth.clone(), Some(&doubtful), None).expect("taken");
+        let doubted = Arc::clone(&now().policy);
+        engine.change(eighth.clone(), Some(&doubtful), None).expect("taken");
+        assert!(!now().policy.local.same_zones(&doubted.local));
+        // One handed in takes the place of the one that is there.
+        engine.change(eighth, Some(&file), Some(&Overlay::default())).expect("taken");
+        assert_eq!((there().0, there().1), (0, 0));
+        engine.stop();
+        assert!(engine.amend(9, [], []).is_err());
     }
 
     #[test]
@@ -853,7 +955,7 @@ mod tests {
         let limits = || [engine.cache_usage()["message.limit"], engine.cache_usage()["rrset.limit"]];
         assert_eq!(limits(), [4 << 20, 8 << 20]);
         (document.cache.messages, document.cache.rrsets) = (1 << 20, 2 << 20);
-        assert_eq!(engine.change(document, None).expect("taken"), []);
+        assert_eq!(engine.change(document, None, None).expect("taken"), []);
         assert_eq!(limits(), [1 << 20, 2 << 20]);
         engine.stop();
     }
@@ -878,7 +980,7 @@ mod tests {
         let engine = Engine::new().expect("standard error is open");
         assert_eq!(engine.health(), Health::default());
         assert!(engine.stats().is_empty());
-        assert!(engine.apply(&[], None).is_err());
+        assert!(engine.apply(&[], None, None).is_err());
         assert!(engine.upstreams().expect("none").is_empty() && engine.system().expect("nothing").is_empty());
         assert!(engine.cache_usage().is_empty() && engine.cache_dump(0).is_none());
         assert!(engine.cache_flush("all", None, None).is_err() && engine.cache_load(b"").is_err());

@@ -213,7 +213,7 @@ mod tests {
 
     fn compiled(from: document::Trust) -> Compiled {
         let document = document::Document { trust: Some(from), ..document() };
-        compile(&document, None, CookieSecret([0; 16]), &Surroundings::default(), &Arc::default())
+        compile(&document, None, CookieSecret([0; 16]), &Surroundings::default(), &Arc::default(), None)
     }
 
     fn said(from: document::Trust) -> Vec<(u32, String)> {

@@ -143,7 +143,7 @@ impl Engine {
     #[pyo3(signature = (document, scan))]
     fn start(&self, py: Python<'_>, document: &[u8], scan: Option<&Bound<'_, Scan>>) -> PyResult<()> {
         let scan = scan.map(|scan| scan.get().0.clone());
-        tried(py, || self.0.start(document, scan.as_deref()))
+        tried(py, || self.0.start(document, scan.as_deref(), None))
     }
 
     #[pyo3(signature = (document, scan))]
@@ -154,7 +154,7 @@ impl Engine {
         scan: Option<&Bound<'_, Scan>>,
     ) -> PyResult<Vec<(String, &'static str)>> {
         let scan = scan.map(|scan| scan.get().0.clone());
-        let changes = tried(py, || self.0.apply(document, scan.as_deref()))?;
+        let changes = tried(py, || self.0.apply(document, scan.as_deref(), None))?;
         Ok(changes.into_iter().map(|change| (change.what, change.effect.word())).collect())
     }
 
@@ -171,6 +171,8 @@ impl Engine {
             ("cache_bytes", health.cache_bytes),
             ("workers", health.workers),
             ("revision", health.revision),
+            ("records", health.records),
+            ("blocks", health.blocks),
         ]))
     }
 

@@ -143,8 +143,13 @@ impl Pool {
     /// # Errors
     /// `BrokenPipe` if a worker has ended.
     pub fn apply(&self, snapshot: Arc<Snapshot>) -> io::Result<()> {
-        *self.snapshot.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Arc::clone(&snapshot);
-        self.ask(|done| Command::Apply(Arc::clone(&snapshot), done)).map(|_| ())
+        let mut current = self.snapshot.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let last = std::mem::replace(&mut *current, Arc::clone(&snapshot));
+        drop(current);
+        let told = self.ask(|done| Command::Apply(Arc::clone(&snapshot), done)).map(|_| ());
+        // Only now, and so not by a worker: to give back a million names takes its time.
+        drop(last);
+        told
     }
 
     /// The snapshot last handed out.

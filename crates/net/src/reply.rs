@@ -161,6 +161,9 @@ pub(crate) fn sent(w: &Worker, serve: &Serve, route: &Route, client: IpAddr, lea
         return;
     }
     w.stats.answer(message);
+    if leaving.mark.action() == Action::Blocked {
+        w.stats.blocked.add(1);
+    }
     if serve.log_replies {
         let to = serve.log_destaddr.then(|| Destination { addr: route.destination(), tcp: route.is_tcp() });
         let us = leaving.us.unwrap_or(0);

@@ -103,6 +103,7 @@ pub struct WorkerStats {
     pub aggressive_noerror: Counter,
     pub aggressive_nxdomain: Counter,
     pub nodata: Counter,
+    pub blocked: Counter,
     pub unwanted_queries: Counter,
     pub unwanted_replies: Counter,
     pub first_level_hits: Counter,
@@ -177,6 +178,7 @@ impl Default for WorkerStats {
             aggressive_noerror: c(),
             aggressive_nxdomain: c(),
             nodata: c(),
+            blocked: c(),
             unwanted_queries: c(),
             unwanted_replies: c(),
             first_level_hits: c(),
@@ -344,6 +346,7 @@ pub fn total(workers: &[std::sync::Arc<WorkerStats>], extended: bool) -> BTreeMa
     put("total.num.answers_not_sent", sum(|w| &w.send_failed));
     put("total.requestlist.current.clients", sum(|w| &w.list_current_clients));
     put("total.num.answers_hits", sum(|w| &w.first_level_hits));
+    put("num.answer.blocked", sum(|w| &w.blocked));
     let of = |histogram: fn(&WorkerStats) -> &[Counter]| -> Vec<u64> {
         let at = |i| workers.iter().filter_map(|w| histogram(w).get(i)).map(Counter::get).sum();
         (0..1 + TURN_OCTAVES * TURN_PARTS).map(at).collect()
