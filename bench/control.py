@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
-sys.path.insert(0, str(ROOT / "bench"))
+sys.path.insert(0, str(ROOT))
 
-from turns import at, turns  # noqa: E402
+from bench.turns import at, turns  # noqa: E402
 
 from support.live import KEY  # noqa: E402 - the path has to be set first
 from support.packets import Ask, exchange  # noqa: E402
