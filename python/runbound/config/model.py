@@ -304,6 +304,8 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
     audit_log: bool = True
     audit_log_path: str = ""
     audit_log_hmac_key: str = ""
+    audit_log_syslog: bool = False
+    audit_log_journald: bool = False
     audit_checkpoint_every: int = 10000
     resolution: str = ""
     upstream_racing: bool = False
