@@ -43,6 +43,17 @@ pub enum Room {
     Local {
         /// The closest enclosing zone and the word for its type.
         zone: Option<(Name, &'static str)>,
+        /// Records of the API have a part in it.
+        api: bool,
+        /// What comes of it.
+        verdict: Local,
+    },
+    /// A block of the API.
+    Block {
+        /// Its name.
+        name: Name,
+        /// The word of its action.
+        action: &'static str,
         /// What comes of it.
         verdict: Local,
     },
@@ -58,7 +69,7 @@ pub enum Room {
     Refused,
 }
 
-/// What local data make of a question.
+/// What a rule makes of a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Local {
     /// They leave it alone.
@@ -166,7 +177,8 @@ impl Worker {
         let q = Query { id: 0, flags, qname: question.name.as_ref().to_buf(), qtype, qclass, edns: None };
         let decision = policy.decide(&q, *client);
         let zone = decision.log.as_ref().map(|hit| (hit.zone.to_name(), hit.kind));
-        // What is not local and an answer is the word of a rule after the local zones.
+        let api = decision.log.is_some_and(|hit| hit.api);
+        // What is not local and an answer is the word of a rule after the local zones and the blocks.
         let denied = matches!(&decision.verdict, Verdict::Answer(_)) && !decision.local;
         let verdict = match &decision.verdict {
             Verdict::Answer(answer) if !denied => Local::Answer(answer.rcode),
@@ -174,7 +186,14 @@ impl Worker {
             Verdict::Alias { target, .. } => Local::Alias(target.clone()),
             Verdict::Answer(_) | Verdict::Pass => Local::Pass,
         };
-        rooms.push(Room::Local { zone, verdict });
+        match decision.block {
+            Some(block) => {
+                let (name, action) = (block.name(q.qname.as_ref()).to_name(), block.word);
+                rooms.push(Room::Local { zone, api: false, verdict: Local::Pass });
+                rooms.push(Room::Block { name, action, verdict });
+            }
+            None => rooms.push(Room::Local { zone, api, verdict }),
+        }
         if !decision.local {
             match action {
                 AclAction::DenyNonLocal => return Way::Dropped,

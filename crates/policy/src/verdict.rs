@@ -67,6 +67,8 @@ pub struct LocalHit<'a> {
     pub always: bool,
     /// Labels of its name.
     pub labels: usize,
+    /// Whether records of the API have a part in what it says.
+    pub api: bool,
     /// Whether it stands in the file: it is no default zone and none that data without a zone were given.
     pub written: bool,
 }

@@ -1,6 +1,6 @@
 //! The search for the closest enclosing zone against the obvious way to do it, and what many zones cost.
 
-use policy::{Defaults, LocalZonesBuilder, Origin, ZoneKind};
+use policy::{Block, Defaults, Item, LocalZones, LocalZonesBuilder, Origin, Overlay, ZoneKind};
 use proptest::prelude::*;
 use wire::{Class, Name, NameBuf, Query, Rtype};
 
@@ -66,4 +66,32 @@ fn many_zones_cost_little_more_than_their_names() {
         let query = Query { id: 0, flags: 0, qname, qtype: Rtype::A, qclass: Class::IN, edns: None };
         assert_eq!(zones.decide(&query).map(|(_, hit)| hit.kind), Some("always_nxdomain"));
     }
+}
+
+/// Octets a block may cost beside its name.
+const MOST_BLOCK_OCTETS: usize = 20;
+
+#[test]
+fn many_blocks_cost_little_more_than_their_names_and_one_more_copies_little() {
+    const MANY: usize = 200_000;
+    let name = |i: usize| Name::from_text(&format!("host{i}.site{}.example.", i % 1000)).unwrap();
+    let block = |i| Item::Block { name: name(i), action: Block::Nxdomain };
+    let empty = Overlay::default();
+    let overlay = empty.amended((0..MANY).map(block), []);
+    let names: usize = (0..MANY).map(|i| name(i).as_ref().len()).sum();
+    let beside = (overlay.bytes() - empty.bytes() - names) / MANY;
+    assert!(beside <= MOST_BLOCK_OCTETS, "{beside}");
+
+    let zones = LocalZonesBuilder::new().build(Defaults::default()).0.laid_over(overlay);
+    let next = zones.amended([block(MANY)], [block(0)]);
+    assert_eq!(next.overlay().block_count(), MANY);
+    let hit = |zones: &LocalZones, i| {
+        let qname = NameBuf::from_text(&format!("a.b.WWW.{}", name(i))).unwrap();
+        let query = Query { id: 0, flags: 0, qname, qtype: Rtype::A, qclass: Class::IN, edns: None };
+        zones.block(&query, 0).map(|(_, hit)| hit.labels)
+    };
+    for i in (1..MANY).step_by(997) {
+        assert_eq!((hit(&zones, i), hit(&next, i)), (Some(3), Some(3)));
+    }
+    assert_eq!((hit(&zones, 0), hit(&next, 0), hit(&zones, MANY), hit(&next, MANY)), (Some(3), None, None, Some(3)));
 }

@@ -220,32 +220,27 @@ pub(super) fn of_room(room: &Room, inquiry: &Inquiry) -> Step {
             ]);
             ("access", "access", text, data)
         }
-        Room::Local { zone, verdict } => {
-            let (said, target, rcode) = match verdict {
-                Local::Pass => ("pass", None, None),
-                Local::Answer(rcode) => ("answer", None, Some(*rcode)),
-                Local::Drop => ("drop", None, None),
-                Local::Alias(target) => ("alias", Some(target), None),
-            };
-            let means = match verdict {
-                Local::Pass => "lets the question pass".to_owned(),
-                Local::Answer(rcode) => format!("answers {rcode}"),
-                Local::Drop => "drops it: no answer".to_owned(),
-                Local::Alias(target) => format!("sends it on to {target}"),
-            };
+        Room::Local { zone, api, verdict } => {
+            let (means, verdict_data) = of_verdict(verdict);
             let text = match (zone, verdict) {
+                (Some((zone, kind)), _) if *api => format!("local data (API) in local zone {zone} ({kind}): {means}"),
                 (Some((zone, kind)), _) => format!("local zone {zone} ({kind}) {means}"),
                 (None, Local::Pass) => "no local zone has a say".to_owned(),
                 (None, _) => format!("local data: {means}"),
             };
-            let data = data([
+            let mut data = data([
                 ("zone", zone.as_ref().map(|(zone, _)| zone).into()),
                 ("zone_type", zone.as_ref().map(|(_, kind)| *kind).into()),
-                ("verdict", said.into()),
-                ("rcode", rcode.map(|rcode| rcode.to_string()).into()),
-                ("target", target.into()),
+                ("api", (*api).into()),
             ]);
+            data.extend(verdict_data);
             ("policy", "local-zone", text, data)
+        }
+        Room::Block { name, action, verdict } => {
+            let (means, verdict_data) = of_verdict(verdict);
+            let mut data = data([("name", name.into()), ("action", (*action).into())]);
+            data.extend(verdict_data);
+            ("policy", "block", format!("block {name} (API), {action}: {means}"), data)
         }
         Room::DeniedAny => ("policy", "deny-any", "deny-any: questions of type ANY get NOTIMP".to_owned(), Data::new()),
         Room::Cache(Cached::Nothing) => {
@@ -292,6 +287,24 @@ pub(super) fn of_room(room: &Room, inquiry: &Inquiry) -> Step {
     };
     let (name, rtype) = (inquiry.question.name.to_string(), inquiry.question.qtype.to_string());
     Step { at_ms: 0, question: 0, depth: 0, name, rtype, room, what, text, data }
+}
+
+/// What a rule makes of the question.
+fn of_verdict(verdict: &Local) -> (String, Data) {
+    let (said, target, rcode) = match verdict {
+        Local::Pass => ("pass", None, None),
+        Local::Answer(rcode) => ("answer", None, Some(*rcode)),
+        Local::Drop => ("drop", None, None),
+        Local::Alias(target) => ("alias", Some(target), None),
+    };
+    let means = match verdict {
+        Local::Pass => "lets the question pass".to_owned(),
+        Local::Answer(rcode) => format!("answers {rcode}"),
+        Local::Drop => "drops it: no answer".to_owned(),
+        Local::Alias(target) => format!("sends it on to {target}"),
+    };
+    let rcode = rcode.map(|rcode| rcode.to_string());
+    (means, data([("verdict", said.into()), ("rcode", rcode.into()), ("target", target.into())]))
 }
 
 /// A step of the mesh.

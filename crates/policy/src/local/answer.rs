@@ -20,15 +20,16 @@ impl LocalZones {
         let lower = q.qname.lower();
         let walk = Walk::new(&lower);
         let zone = self.met(q, &walk)?;
+        let (verdict, api) = Asked { zones: self, q, walk: &walk, zone }.verdict();
         let hit = LocalHit {
             zone: zone.name,
             kind: zone.kind.word(),
             always: zone.kind.informs(),
             labels: zone.labels,
+            api: api && verdict != Verdict::Pass,
             written: zone.made == Made::Written,
         };
-        let asked = Asked { zones: self, q, walk: &walk, zone };
-        Some((asked.verdict(), hit))
+        Some((verdict, hit))
     }
 
     /// The verdict of the closest block of the API whose name has at least so many labels.
@@ -76,6 +77,7 @@ impl LocalZones {
 }
 
 /// The zone a query belongs to.
+#[derive(Clone, Copy)]
 struct Met<'a> {
     /// Its number among the file's, if the file has it.
     index: Option<u32>,
@@ -98,7 +100,8 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    fn verdict(&self) -> Verdict {
+    /// The verdict, and whether the API has records where it was found.
+    fn verdict(&self) -> (Verdict, bool) {
         use ZoneKind as K;
         let kind = self.zone.kind;
         let labels = match kind {
@@ -112,9 +115,9 @@ impl Asked<'_> {
         if let Some(held) = held
             && let Some(rtype) = held.matching(self.q.qtype)
         {
-            return self.by_data(&held, rtype);
+            return (self.by_data(&held, rtype), held.of_api(Some(rtype)));
         }
-        match kind {
+        let verdict = match kind {
             K::Deny | K::InformDeny | K::AlwaysDeny => Verdict::Drop,
             K::Refuse | K::AlwaysRefuse => bare(Rcode::REFUSED),
             K::Static if self.exists(held.as_ref()) => self.negative(Rcode::NOERROR),
@@ -134,7 +137,8 @@ impl Asked<'_> {
                 Rtype::AAAA => self.null(&[0; 16]),
                 _ => bare(Rcode::NOERROR),
             },
-        }
+        };
+        (verdict, held.is_some_and(|held| held.of_api(None)))
     }
 
     /// What the zone has at the suffix of the qname with so many labels.

@@ -81,6 +81,11 @@ impl<'a> Held<'a> {
         self.node.is_none_or(|node| self.store.set(node.sets).is_none()) && self.api.records().next().is_none()
     }
 
+    /// Whether some of the records of this type, or of any, are the API's.
+    pub(super) fn of_api(&self, rtype: Option<Rtype>) -> bool {
+        self.api.records().any(|one| rtype.is_none_or(|rtype| one.rtype == rtype))
+    }
+
     /// The type of the first RRset that has the type asked for or is a CNAME; but beside a CNAME may stand its NSEC record
     /// (RFC 4035 2.5).
     pub(super) fn matching(&self, qtype: Rtype) -> Option<Rtype> {
