@@ -25,6 +25,7 @@ from runbound.api.problems import CODES  # noqa: E402
 from runbound.config import options  # noqa: E402
 from runbound.lab import gym  # noqa: E402
 from runbound.lab import load as lab_world  # noqa: E402
+from runbound.ops.users import ROLES  # noqa: E402
 from support.api import open_api  # noqa: E402
 from support.differences import CONFIGURATION, DIFFERENCES  # noqa: E402
 
@@ -169,7 +170,7 @@ def api_page() -> str:
         "Routes that need a role want `Authorization: Bearer KEY`; the API key has the role `admin`. Each role may all",
         "that those before it may:",
         "",
-        *(f"- `{role}`: {may}" for role, may in auth.ROLES.items()),
+        *(f"- `{role}`: {may}" for role, may in ROLES.items()),
         "",
         "HEAD is answered wherever GET is. Errors are `application/problem+json` (RFC 9457) with a `code` that never",
         "changes its meaning.",
@@ -188,7 +189,7 @@ def needs(operation: dict[str, Any]) -> str:
     if not operation.get("security"):
         return ""
     scopes = {scope for requirement in operation["security"] for found in requirement.values() for scope in found}
-    role = next((role for role in reversed(auth.ROLES) if role in scopes), None)
+    role = next((role for role in reversed(ROLES) if role in scopes), None)
     if role is None:
         return " Needs a key, of any role."
     return f" Needs the role `{role}`{', also one limited to zones' if auth.ZONES in scopes else ''}."

@@ -1,14 +1,14 @@
 """The API's contract: who may call, what comes back, and that every error is a problem."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from runbound.api import problems
-from runbound.api.gate import HEADERS, MAX_BODY_BYTES, Gate, KeyCheck
-from runbound.api.limits import RATE_BURST, RateLimit
+from runbound.api.apikey import KeyCheck
+from runbound.api.gate import HEADERS
+from runbound.api.limits import Bounds, RateLimit
 from runbound.api.problems import CODES, MEDIA_TYPE
 from runbound.errors import RunboundError
 from runbound.ops.change import Candidate
@@ -167,23 +167,19 @@ def test_a_wrong_parameter_names_its_field(api: Api) -> None:
 
 
 def test_the_body_limit_holds_with_and_without_a_length(api: Api) -> None:
-    big = b"x" * (MAX_BODY_BYTES + 1)
+    big = b"x" * (Bounds().body + 1)
     problem(api.client.post("/api/v1/reload", headers=api.key, content=big), "BODY_TOO_LARGE")
     assert api.engine.calls == []
 
-    app = FastAPI()
-    app.add_middleware(Gate, key=KeyCheck(KEY), limit=RateLimit(), log=api.context.log)
-    problems.install(app, lambda _path: [])
+    def pieces(size: int) -> Iterator[bytes]:
+        yield b'{"what": "negative"'
+        yield from [b" " * 8192] * (size // 8192)
+        yield b"}"
 
-    @app.post("/echo")
-    def echo(data: list[int]) -> int:
-        return len(data)
-
-    with TestClient(app, headers={"Content-Type": "application/json"}) as client:
-        assert client.post("/echo", content=iter([b"[1,", b"2]"])).json() == 2
-        pieces = iter([b"[1"] + [b",1" * 8192] * 8 + [b"]"])
-        problem(client.post("/echo", content=pieces), "BODY_TOO_LARGE")
-        problem(client.post("/echo", content=b"nonsense"), "VALIDATION_FAILED")
+    headers = {**api.key, "Content-Type": "application/json"}
+    assert api.client.post("/cache/flush", headers=headers, content=pieces(8192)).json()["removed"] == 3
+    problem(api.client.post("/cache/flush", headers=headers, content=pieces(65536)), "BODY_TOO_LARGE")
+    assert len(api.engine.calls) == 1
 
 
 class Panic(BaseException):
@@ -208,21 +204,34 @@ def test_what_breaks_inside_tells_strangers_nothing(
 
 @pytest.mark.parametrize("keyed", [False, True])
 def test_who_calls_too_often_is_braked_and_the_other_is_not(api: Api, keyed: bool) -> None:
-    headers, others = (api.key, {}) if keyed else ({}, api.key)
-    for _ in range(int(RATE_BURST)):
-        assert api.client.get("/health", headers=headers).status_code == 200
-    response = api.client.get("/health", headers=headers)
+    mine, theirs = ("/system", "/health") if keyed else ("/health", "/system")
+    for _ in range(int(Bounds().burst)):
+        assert api.client.get(mine, headers=api.key).status_code == 200
+    response = api.client.get(mine, headers=api.key)
     problem(response, "RATE_LIMITED")
     assert int(response.headers["retry-after"]) >= 1
-    assert api.client.get("/health", headers=others).status_code == 200
+    assert api.client.get(theirs, headers=api.key).status_code == 200
     api.now[0] += 1.0
-    assert api.client.get("/health", headers=headers).status_code == 200
+    assert api.client.get(mine, headers=api.key).status_code == 200
+
+
+def test_the_limits_are_those_of_the_configuration_in_force(api: Api) -> None:
+    api.source.next = Candidate(server_config(api_rate_limit=1, api_rate_burst=2, api_max_body=10), ())
+    assert api.client.post("/reload", headers=api.key).status_code == 200
+    big = api.client.post("/cache/flush", headers=api.key, json={"what": "negative"})
+    problem(big, "BODY_TOO_LARGE")
+    problem(api.client.post("/reload", headers=api.key), "RATE_LIMITED")
+    api.now[0] += 3.0
+    api.source.next = Candidate(server_config(api_rate_limit=0), ())
+    assert api.client.post("/reload", headers=api.key).status_code == 200
+    for _ in range(int(Bounds().burst) + 10):
+        assert api.client.get("/system", headers=api.key).status_code == 200
 
 
 def test_the_unix_socket_is_not_braked(api: Api) -> None:
     app = api.client.app
     with TestClient(app, client=None) as client:  # type: ignore[arg-type]  # as uvicorn has it for a Unix socket
-        for _ in range(int(RATE_BURST) + 10):
+        for _ in range(int(Bounds().burst) + 10):
             assert client.get("/help").status_code == 200
 
 
@@ -292,7 +301,7 @@ def test_key_check() -> None:
 def test_the_rate_limit_counts_networks_and_forgets() -> None:
     now = [0.0]
     limit = RateLimit(lambda: now[0])
-    for _ in range(int(RATE_BURST)):
+    for _ in range(int(Bounds().burst)):
         assert limit.admit("2001:db8::1") == 0
     assert limit.admit("2001:db8::2") > 0
     assert limit.admit("2001:db8:0:1::1") == 0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runbound.api.settings import Address, ApiKey, ApiSettings, bind, find_key, tls_context
+from runbound.api.settings import Address, ApiKey, ApiSettings, bind, given_keys, kept_key, tls_context
 from runbound.errors import EXIT_CONFIG, RunboundError
 from support.control import entry, server_config
 
@@ -15,10 +15,6 @@ KEY = "k" * 32
 
 def same(name: str) -> str:
     return name
-
-
-def never() -> tuple[str, str]:
-    raise AssertionError("must not be asked")
 
 
 def test_defaults() -> None:
@@ -47,18 +43,19 @@ def test_half_a_certificate_is_an_error() -> None:
 
 def test_the_chain_of_keys() -> None:
     environ = {"RUNBOUND_API_KEY": KEY}
-    assert find_key("f" * 32, never, environ) == ApiKey(KEY, "the environment (RUNBOUND_API_KEY)")
+    from_environment, from_file = given_keys("f" * 32, environ)
+    assert from_environment == ApiKey(KEY, "the environment (RUNBOUND_API_KEY)")
     assert environ == {}
-    from_file = find_key("f" * 32, never, {})
     assert (from_file.secret, from_file.from_file) == ("f" * 32, True)
-    assert find_key("", lambda: (KEY, "/state/api.key"), {}) == ApiKey(KEY, "/state/api.key")
+    assert given_keys("", {}) == []
+    assert kept_key((KEY, "/state/api.key")) == ApiKey(KEY, "/state/api.key")
     assert KEY not in repr(from_file) + str(ApiKey(KEY, "x"))
 
 
 @pytest.mark.parametrize("key", ["short", "x" * 31, "x" * 31 + " ", "x" * 31 + "é", "x" * 31 + "\n", "x" * 1025])
 def test_unusable_keys(key: str) -> None:
     with pytest.raises(RunboundError) as error:
-        find_key(key, never, {})
+        given_keys(key, {})
     assert error.value.exit_code == EXIT_CONFIG
     assert key not in str(error.value)
 

@@ -9,10 +9,9 @@ from contextlib import contextmanager
 import msgspec
 from starlette.testclient import TestClient
 
+from runbound.api.apikey import Holder, KeyCheck
 from runbound.api.app import build
 from runbound.api.context import Context
-from runbound.api.gate import KeyCheck
-from runbound.api.limits import RateLimit
 from runbound.api.places import Places
 from runbound.ops.actions import Actions
 from runbound.ops.change import Changes, Running
@@ -46,12 +45,11 @@ def listening(api: Api) -> Iterator[tuple[int, threading.Event]]:
     """The API of that context on a real socket of loopback: its port, and the event that stops it."""
     from runbound.api import server
     from runbound.api.companion import Listeners
-    from runbound.api.settings import ApiKey
 
     stop = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
-        arguments = (api.context, ApiKey(KEY, "a test"), Listeners(tcp=(listener,)), stop)
+        arguments = (api.context, Holder(KeyCheck(KEY)), Listeners(tcp=(listener,)), stop)
         thread = threading.Thread(target=server.serve, args=arguments)
         thread.start()
         try:
@@ -75,6 +73,6 @@ def open_api() -> Iterator[Api]:
     now = [0.0]
     actions = Actions(engine, lambda: changes.running.config, log, lambda: now[0])
     context = Context(engine, changes, actions, log, time.monotonic(), "node-1", source.path)
-    app = build(context, KeyCheck(KEY), RateLimit(lambda: now[0]))
+    app = build(context, Holder(KeyCheck(KEY)), lambda: now[0])
     with TestClient(app, raise_server_exceptions=False) as client:
         yield Api(client, engine, source, changes, now, context, app.state.dumps, store)

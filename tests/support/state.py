@@ -23,6 +23,7 @@ class FakeStore:
         self.changes: dict[int, list[tuple[StoredEntry | None, StoredEntry | None]]] = {}
         self.events: list[Event] = []
         self.batches: list[int] = []
+        self.used: dict[int, int] = {}
         self._last_id = 0
 
     def get(self, kind: str, key: bytes) -> StoredEntry | None:
@@ -107,6 +108,12 @@ class FakeStore:
         self.history = [
             msgspec.structs.replace(row, status=status) if row.number in revisions else row for row in self.history
         ]
+
+    def touch(self, id: int, at: int) -> None:  # noqa: A002
+        self.used[id] = at
+
+    def last_used(self, ids: Sequence[int]) -> dict[int, int]:
+        return {id_: self.used[id_] for id_ in ids if id_ in self.used}
 
     def journal(self, *, before: int | None, limit: int) -> list[Revision]:
         found = [row for row in reversed(self.history) if before is None or row.number < before]

@@ -3,6 +3,8 @@
 Owns how the parts are put together. It must never hold state of its own: the context comes from the service.
 """
 
+import time
+from collections.abc import Callable
 from typing import Final
 
 from fastapi import FastAPI
@@ -11,10 +13,13 @@ from starlette.routing import compile_path
 
 from runbound import __version__
 from runbound.api import assets, auth, openapi, problems
+from runbound.api.apikey import Holder
+from runbound.api.auth import Caller
 from runbound.api.context import Context
 from runbound.api.feed import Feed
-from runbound.api.gate import Gate, KeyCheck
-from runbound.api.limits import RateLimit
+from runbound.api.gate import OPEN, Gate, Route
+from runbound.api.identify import Identify
+from runbound.api.limits import Bounds, Brake, RateLimit
 from runbound.api.places import Places
 from runbound.api.routes import (
     cache,
@@ -30,20 +35,21 @@ from runbound.api.routes import (
     upstreams,
 )
 from runbound.api.routes import help as help_
+from runbound.ops.users import Users
 
 PREFIX: Final = "/api/v1"
 ROUTERS: Final = tuple(
     room.router
     for room in (health, stats, metrics, system, upstreams, cache, lookup, explain, dnssec, config, reload, help_)
 )
-BULK: Final = {f"{prefix}/cache/load": cache.MAX_LOAD_BYTES for prefix in (PREFIX, "")}
+BULK: Final = {"/cache/load": cache.MAX_LOAD_BYTES}
 """Paths whose bodies are read as a stream, and their limits in octets."""
 BUSY_SECONDS: Final = 1
 """When a caller that found no place is told to come again."""
 
 
-def build(context: Context, key: KeyCheck, limit: RateLimit | None = None) -> FastAPI:
-    """Makes the application for one running resolver."""
+def build(context: Context, key: Holder, clock: Callable[[], float] = time.monotonic) -> FastAPI:
+    """Makes the application for one running resolver. `clock` is that of the limits, in seconds."""
     app = FastAPI(
         title="runbound",
         version=__version__,
@@ -63,7 +69,8 @@ def build(context: Context, key: KeyCheck, limit: RateLimit | None = None) -> Fa
     app.state.explains = Places(explain.MAX_EXPLAINS, "TOO_MANY_LOOKUPS", BUSY_SECONDS)
     app.state.dumps = Places(cache.MAX_DUMPS, "TOO_MANY_DUMPS", BUSY_SECONDS)
     app.state.loads = Places(cache.MAX_LOADS, "TOO_MANY_LOADS", BUSY_SECONDS)
-    app.add_middleware(Gate, key=key, limit=limit or RateLimit(), log=context.log, needs_key=_needs_key, bulk=BULK)
+    app.state.api_key = key
+    _guard(app, context, key, clock)
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX)
         app.include_router(router, include_in_schema=False)
@@ -77,10 +84,36 @@ def _resources() -> list[APIRoute]:
     return [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
 
 
-_PROTECTED: Final = tuple(
-    (compile_path(route.path)[0], route.methods or set()) for route in _resources() if auth.scopes(route) is not None
+_ROUTES: Final = tuple(
+    (
+        compile_path(route.path)[0],
+        route.methods or set(),
+        Route(auth.scopes(route) is not None, auth.changes(route), BULK.get(route.path)),
+    )
+    for route in _resources()
 )
-"""Pattern and methods of the routes that only holders of the key may call."""
+"""Pattern, methods and what the gate has to know of every route."""
+
+
+def _guard(app: FastAPI, context: Context, key: Holder, clock: Callable[[], float]) -> None:
+    """Puts the gate in front."""
+
+    def bounds() -> Bounds:
+        return Bounds.of(context.changes.running.config)
+
+    def audit(caller: Caller, status: int) -> None:
+        context.trail.record("api.call", caller.name, **caller.call.fields, status=status)
+
+    users = Users(lambda: context.changes.store)
+    app.add_middleware(
+        Gate,
+        identify=Identify(key.check, users, Brake(clock), context.trail),
+        limit=RateLimit(clock, bounds),
+        log=context.log,
+        bounds=bounds,
+        route=_route,
+        audit=audit,
+    )
 
 
 def _methods(path: str) -> list[str]:
@@ -95,8 +128,8 @@ def _methods(path: str) -> list[str]:
     return sorted({*found, "HEAD"} if "GET" in found else found)
 
 
-def _needs_key(method: str, path: str) -> bool:
-    """Whether that call is for holders of the key. HEAD is as GET; what does not exist needs none to say so."""
+def _route(method: str, path: str) -> Route:
+    """What the gate has to know. HEAD is as GET; what does not exist needs no key to say so."""
     asked = "GET" if method == "HEAD" else method
     bare = path.removeprefix(PREFIX)
-    return any(asked in methods and pattern.match(bare) for pattern, methods in _PROTECTED)
+    return next((route for pattern, methods, route in _ROUTES if asked in methods and pattern.match(bare)), OPEN)

@@ -5,7 +5,7 @@ and the gate read off it who may call. Who a caller is decides the gate, before 
 module must never see a key.
 """
 
-from typing import Annotated, Final, Literal, get_args
+from typing import Annotated, Final, Literal
 
 import msgspec
 from fastapi import Request, Security
@@ -14,25 +14,13 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityS
 
 from runbound.api.problems import ProblemError
 from runbound.ops.change import Change
+from runbound.ops.users import RANKS, ROLES, ZONED, Role, below
 
-Role = Literal["read", "dns", "operator", "admin"]
-"""From the least to the most; each may all that those before it may."""
-ROLES: Final[dict[Role, str]] = {
-    "read": "sees figures, configuration, records and blocks",
-    "dns": "also changes records and blocks",
-    "operator": "also changes the configuration, upstream servers and the cache, and sees what clients ask",
-    "admin": "also manages users and keys, backups and the audit log",
-}
-ALL: Final[tuple[Role, ...]] = get_args(Role)
-ZONED: Final[tuple[Role, ...]] = ("read", "dns")
-"""Roles that may be limited to zones: what the others may do is about the whole resolver."""
 ANYBODY: Final = "anybody"
 """Scope of a route for every caller with a key, whatever the role and the zones."""
 ZONES: Final = "zones"
 """Scope of a route that callers limited to zones may call: it looks at their zones itself."""
 
-API_KEY: Final = "api-key"
-"""Name of the caller with the API key, as it stands in the log and the audit trail."""
 CALLER: Final = "runbound.caller"
 """Where the gate puts the caller into the scope of a request; None for strangers."""
 HINT: Final = "send the key as Authorization: Bearer KEY"
@@ -58,6 +46,11 @@ class Call(msgspec.Struct):
     audited: bool = False
     """Whether an audit entry of this call has been written; the gate writes one for a changing call that has none."""
 
+    @property
+    def fields(self) -> dict[str, object]:
+        """What an audit entry says of it."""
+        return {"method": self.method, "path": self.path, "request": self.request_id}
+
 
 class Caller(msgspec.Struct, frozen=True):
     """Who calls. `zones` are absolute names in lower case, in A-labels; none means everywhere."""
@@ -66,15 +59,16 @@ class Caller(msgspec.Struct, frozen=True):
     role: Role
     zones: tuple[str, ...]
     call: Call
+    id: int | None = None
+    """The user's; None for the API key and the Unix socket."""
 
     def has(self, role: Role) -> bool:
         """Whether the caller has this role, or one that includes it."""
-        return ALL.index(self.role) >= ALL.index(role)
+        return RANKS.index(self.role) >= RANKS.index(role)
 
     def may(self, name: str) -> bool:
         """Whether this absolute name (A-labels, any case) lies in the caller's zones."""
-        lower = name.lower()
-        return not self.zones or any(zone in (lower, ".") or lower.endswith(f".{zone}") for zone in self.zones)
+        return not self.zones or any(below(name.lower(), zone) for zone in self.zones)
 
     def require(self, name: str) -> None:
         """Raises the problem OUT_OF_ZONE for a name outside the caller's zones."""
@@ -83,7 +77,7 @@ class Caller(msgspec.Struct, frozen=True):
 
     def change(self, reason: str) -> Change:
         """A change by this caller."""
-        return Change(self.name, reason)
+        return Change(self.name, reason, self.call.fields)
 
 
 async def caller(
@@ -141,13 +135,18 @@ def needed(route: APIRoute) -> Role | Literal["anybody"] | None:
     return None if found is None else _role(found) or "anybody"
 
 
+def changes(route: APIRoute) -> bool:
+    """Whether a call of this route is written down: all but GET, and questions that need a body (`read`)."""
+    return needed(route) not in (None, "read") and not (route.methods or set()) <= {"GET", "HEAD"}
+
+
 def refusals(scopes: list[str]) -> list[str]:
     """The codes with which a caller with a key may be refused who lacks these scopes."""
     role = _role(scopes)
     if role is None:
         return []
-    return [*(["FORBIDDEN"] if role != ALL[0] else []), *(["OUT_OF_ZONE"] if role in ZONED else [])]
+    return [*(["FORBIDDEN"] if role != RANKS[0] else []), *(["OUT_OF_ZONE"] if role in ZONED else [])]
 
 
 def _role(scopes: list[str]) -> Role | None:
-    return next((role for role in reversed(ALL) if role in scopes), None)
+    return next((role for role in reversed(RANKS) if role in scopes), None)

@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from runbound.api.settings import ApiKey, ApiSettings, bind, find_key, tls_context
+from runbound.api.settings import ApiKey, ApiSettings, bind, given_keys, kept_key, tls_context
 from runbound.config.model import Config
 from runbound.ops.actions import Actions, Cache
 from runbound.ops.change import Changes
 from runbound.ops.logging import ControlLog
 from runbound.ops.service import Opening
-from runbound.state.directory import StateUnusableError
+from runbound.state.directory import StateDirectory, StateUnusableError
 
 if TYPE_CHECKING:
     import ssl
 
+    from runbound.api.apikey import Holder
     from runbound.api.context import Figures
 
     class Engine(Figures, Cache, Protocol):
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 
 KEY_HELP = "give it in the environment as RUNBOUND_API_KEY, or leave it out and use the generated one"
+
+DEAD_HELP = "take it out there: the key in force is in api.key in the state directory"
 
 IMPORT_HELP = "the account the resolver serves as must be able to read Python's files and the installed packages"
 
@@ -52,7 +55,8 @@ class Api:
         self.urls: list[str] = []
         """Where it listens, for people."""
         self._settings: ApiSettings | None = None
-        self._key: ApiKey | None = None
+        self._keys: list[ApiKey] = []
+        self._state: StateDirectory | None = None
         self._listeners = Listeners()
         self._thread: threading.Thread | None = None
         self._stop_requested = threading.Event()
@@ -70,20 +74,15 @@ class Api:
         settings = ApiSettings.of(opening.config, opening.resolve)
         log = opening.log
 
-        def generated() -> tuple[str, str]:
-            if opening.state is None:
-                raise StateUnusableError(
-                    "there is no state directory to keep its key in",
-                    fix="name a folder with state-dir:, or give the key in the environment as RUNBOUND_API_KEY",
-                )
-            return opening.state.api_key()
-
-        try:
-            self._key = find_key(opening.config.server.api_key, generated)
-        except StateUnusableError as error:
-            log.error(f"the API stays off: {error.what}", help=error.fix)
-            return
-        if self._key.from_file:
+        self._state = opening.state
+        self._keys = given_keys(opening.config.server.api_key)
+        if not self._keys:
+            try:
+                self._keys = [_generated(opening.state)]
+            except StateUnusableError as error:
+                log.error(f"the API stays off: {error.what}", help=error.fix)
+                return
+        if any(key.from_file for key in self._keys):
             log.warning("api-key: a key in the configuration file is read by whoever reads the file", help=KEY_HELP)
         tls = tls_context(*settings.tls) if settings.tls else None
         tcp, unix = bind(settings, opening.owner, log.error)
@@ -93,8 +92,8 @@ class Api:
 
     def start(self, changes: Changes, log: ControlLog, path: str) -> None:
         """Starts the thread, if there is anything to listen on. `path` is the main configuration file."""
-        settings, key, listeners = self._settings, self._key, self._listeners
-        if settings is None or key is None or not (listeners.tcp or listeners.unix):
+        settings, listeners = self._settings, self._listeners
+        if settings is None or not (listeners.tcp or listeners.unix):
             return
 
         def body() -> None:
@@ -105,7 +104,7 @@ class Api:
                 log.structure()
                 actions = Actions(self._engine, lambda: changes.running.config, log)
                 context = Context(self._engine, changes, actions, log, self._started, settings.node, path)
-                server.serve(context, key, listeners, self._stop_requested)
+                server.serve(context, self._holder(changes, log), listeners, self._stop_requested)
             except ImportError as error:
                 log.error("the API is off: a part of it cannot be loaded", error=str(error), help=IMPORT_HELP)
             except Exception as error:  # noqa: BLE001  # whatever it is, DNS goes on
@@ -115,6 +114,22 @@ class Api:
 
         self._thread = threading.Thread(target=body, name="api", daemon=True)
         self._thread.start()
+
+    def _holder(self, changes: Changes, log: ControlLog) -> "Holder":
+        """The key in force: the first by the chain that is not dead."""
+        from runbound.api.apikey import Dead, Holder
+
+        def died(key: ApiKey) -> None:
+            log.warning(f"the API key from {key.source} was changed by API and is dead", help=DEAD_HELP)
+
+        dead, state = Dead.read(changes), self._state
+        key = dead.living(self._keys, died) or _generated(state)
+        if dead.holds(key):
+            died(key)
+            assert state is not None  # _generated has said so
+            key = kept_key(state.new_api_key())
+        self._keys = []
+        return Holder(dead.check(key), hsm=key.from_hsm, keep=state.keep_api_key if state else None)
 
     def stop(self) -> None:
         """Asks it to finish."""
@@ -134,6 +149,16 @@ class Api:
         """Closes the sockets, so that nobody waits for an answer that will not come."""
         for listener in (*self._listeners.tcp, *self._listeners.unix):
             listener.close()
+
+
+def _generated(state: StateDirectory | None) -> ApiKey:
+    """The key of the state directory. Raises StateUnusableError if there is none, or it cannot be had."""
+    if state is None:
+        raise StateUnusableError(
+            "there is no state directory to keep its key in",
+            fix="name a folder with state-dir:, or give the key in the environment as RUNBOUND_API_KEY",
+        )
+    return kept_key(state.api_key())
 
 
 def _authority(listener: socket.socket) -> str:

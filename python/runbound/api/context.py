@@ -1,7 +1,7 @@
 """What the routes may use: one object, made by the service and kept in the application's state.
 
 It exists so that a route takes nothing from module globals and a test can hand in its own. It holds no secret: the key
-lives in `auth.Gate` alone.
+lives in `apikey.Holder` alone, as a digest.
 """
 
 from collections.abc import Callable
@@ -41,6 +41,20 @@ class Figures(Protocol):
     ) -> bytes: ...
 
 
+class Trail(Protocol):
+    """Where the audit log is written; `ops.audit` has it."""
+
+    def record(self, event: str, actor: str, /, **fields: object) -> None:
+        """Takes an entry that belongs to no change. Never raises, never waits."""
+
+
+class NoTrail:
+    """Writes nothing: there is no state to keep an audit log in."""
+
+    def record(self, event: str, actor: str, /, **fields: object) -> None:
+        """Takes no notice."""
+
+
 class Context(msgspec.Struct, frozen=True):
     """The running resolver as the API sees it. `started` is on the monotonic clock, in seconds."""
 
@@ -52,6 +66,7 @@ class Context(msgspec.Struct, frozen=True):
     node: str
     path: str
     """The main configuration file."""
+    trail: Trail = NoTrail()
 
 
 def _context(request: Request) -> Context:

@@ -1,29 +1,26 @@
 """The gate in front of every route: who calls, how often, with how large a body.
 
-Owns the comparison of the bearer key, the rate limit, the size of bodies, request ids, HEAD, and the response headers
-that close the browser's doors. It must never log or return a key, and never let the time of a comparison depend on it.
+Owns the order of these questions, request ids, HEAD, the response headers that close the browser's doors, and that
+every changing call leaves an audit entry. It must never read a body that its caller may not send.
 """
 
 import asyncio
-import hashlib
-import hmac
 import secrets
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Final
 
+import msgspec
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runbound.api import problems
-from runbound.api.auth import API_KEY, CALLER, CHALLENGE, HINT, Call, Caller
-from runbound.api.limits import RateLimit
+from runbound.api.auth import CALLER, CHALLENGE, HINT, Call, Caller
+from runbound.api.identify import Identify
+from runbound.api.limits import Bounds, RateLimit
 from runbound.api.problems import ProblemError
 from runbound.ops.logging import ControlLog
 
-MAX_BODY_BYTES: Final = 64 * 1024
-"""Largest request body, in octets: far above any single change, far below what would hurt. Routes that read their body
-as a stream have limits of their own."""
 HEADERS: Final = (
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -32,44 +29,46 @@ HEADERS: Final = (
 )
 
 
-class KeyCheck:
-    """Compares keys without keeping the key: digests of equal length, in constant time."""
+class Route(msgspec.Struct, frozen=True):
+    """What the gate has to know of the route that a call is for."""
 
-    def __init__(self, key: str) -> None:
-        self._salt = secrets.token_bytes(32)
-        self._digest = self._hash(key.encode())
+    protected: bool = False
+    """Whether strangers may not call it."""
+    changes: bool = False
+    """Whether a call of it is written down."""
+    body: int | None = None
+    """Largest body in octets, if it has a limit of its own."""
 
-    def matches(self, presented: bytes) -> bool:
-        """Whether this is the key."""
-        return hmac.compare_digest(self._digest, self._hash(presented))
 
-    def _hash(self, key: bytes) -> bytes:
-        return hashlib.blake2b(key, key=self._salt, digest_size=32).digest()
+OPEN: Final = Route()
+"""What everybody may call, and what does not exist."""
 
 
 class Gate:
     """ASGI middleware: identifies the caller, brakes who calls too often, limits bodies, adds headers, logs failures.
 
-    `needs_key` tells by method and path which calls strangers may not make. `bulk` gives paths whose bodies may be
-    larger than others, in octets. HEAD is answered as GET without the body.
+    `route` tells by method and path what a call is for. `audit` takes a changing call and its status, if nobody wrote
+    it down yet. HEAD is answered as GET without the body.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         *,
-        key: KeyCheck,
+        identify: Identify,
         limit: RateLimit,
         log: ControlLog,
-        needs_key: Callable[[str, str], bool] = lambda _method, _path: False,
-        bulk: Mapping[str, int] | None = None,
+        bounds: Callable[[], Bounds] = Bounds,
+        route: Callable[[str, str], Route] = lambda _method, _path: OPEN,
+        audit: Callable[[Caller, int], None] = lambda _caller, _status: None,
     ) -> None:
         self._app = app
-        self._needs_key = needs_key
-        self._key = key
+        self._identify = identify
         self._limit = limit
         self._log = log
-        self._bulk = dict(bulk or {})
+        self._bounds = bounds
+        self._route = route
+        self._audit = audit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -77,76 +76,93 @@ class Gate:
             return
         request_id = secrets.token_hex(8)
         scope["runbound.request_id"] = request_id
-        caller = self._caller(scope, request_id)
-        scope[CALLER] = caller
-
-        started = False
+        client = scope.get("client")
+        call = Call(scope["method"], scope["path"], request_id, client[0] if client else None)
+        route = self._route(call.method, call.path)
+        status = 0
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal started
-            started = True
+            nonlocal status
             if message["type"] == "http.response.start":
+                status = message["status"]
                 present = {name for name, _ in message["headers"]}
                 extra = [pair for pair in HEADERS if pair[0] not in present]
                 message["headers"] = [*message["headers"], *extra, (b"x-request-id", request_id.encode())]
             await send(message)
 
-        client = scope.get("client")
-        if client is not None:  # there is none on the Unix socket, whose mode says who may call
-            wait = self._limit.admit(client[0] if caller is None else f"user {caller.name}")
+        async def refuse(error: ProblemError) -> None:
+            await problems.of_error(error, request_id)(scope, receive, send_with_headers)
+
+        scope[CALLER] = None
+        try:
+            caller = self._admitted(scope, call, route)
+        except ProblemError as error:
+            await refuse(error)
+            return
+        scope[CALLER] = caller
+        largest = route.body or self._bounds().body
+        try:
+            if _declared_length(scope) > largest:
+                await refuse(ProblemError("BODY_TOO_LARGE", headers={"Connection": "close"}))
+            else:
+                await self._pass(scope, _limited(receive, largest), send_with_headers, refuse, lambda: bool(status))
+        finally:
+            if route.changes and caller is not None and not call.audited:
+                self._audit(caller, status)
+
+    def _admitted(self, scope: Scope, call: Call, route: Route) -> Caller | None:
+        """Who calls; None is a stranger where strangers may. Raises ProblemError for who must not come in.
+
+        Nothing of the request is read until then: what a stranger sends is not even parsed.
+        """
+        caller, refused = None, None
+        if route.protected:
+            try:
+                caller = self._identify(scope, call)
+            except ProblemError as error:
+                refused = error
+        if call.address is not None:  # there is none on the Unix socket, whose mode says who may call
+            wait = self._limit.admit(call.address if caller is None else f"user {caller.name}")
             if wait:
-                body = problems.problem("RATE_LIMITED", request_id=request_id)
-                headers = {"Retry-After": str(int(wait) + 1)}
-                await problems.response(body, headers)(scope, receive, send_with_headers)
-                return
+                raise ProblemError("RATE_LIMITED", headers={"Retry-After": str(int(wait) + 1)})
         if {b"content-length", b"transfer-encoding"} <= {name for name, _ in scope["headers"]}:
             # A proxy in front may see another end of the body, and the rest as a new request (RFC 9112, section 6.3).
             detail = "Content-Length beside Transfer-Encoding"
-            body = problems.problem("MALFORMED_REQUEST", detail, request_id=request_id)
-            await problems.response(body, {"Connection": "close"})(scope, receive, send_with_headers)
-            return
-        if caller is None and self._needs_key(scope["method"], scope["path"]):
-            # Before anything of the request is read: what a stranger sends is not even parsed.
-            body = problems.problem("UNAUTHORIZED", HINT, request_id=request_id)
-            await problems.response(body, CHALLENGE)(scope, receive, send_with_headers)
-            return
-        largest = self._bulk.get(scope["path"], MAX_BODY_BYTES)
-        if _declared_length(scope) > largest:
-            body = problems.problem("BODY_TOO_LARGE", request_id=request_id)
-            await problems.response(body, {"Connection": "close"})(scope, receive, send_with_headers)
-            return
-        with self._log.context(request=request_id):
+            raise ProblemError("MALFORMED_REQUEST", detail, headers={"Connection": "close"})
+        if refused is not None:
+            raise refused
+        if route.protected and caller is None:
+            raise ProblemError("UNAUTHORIZED", HINT, headers=CHALLENGE)
+        return caller
+
+    async def _pass(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        refuse: Callable[[ProblemError], Awaitable[None]],
+        started: Callable[[], bool],
+    ) -> None:
+        """Lets the call through, and makes a problem of whatever breaks."""
+        with self._log.context(request=scope["runbound.request_id"]):
             try:
                 if scope["method"] == "HEAD":
-                    await _head(self._app, scope, _limited(receive, largest), send_with_headers)
+                    await _head(self._app, scope, receive, send)
                 else:
-                    await self._app(scope, _limited(receive, largest), send_with_headers)
+                    await self._app(scope, receive, send)
             except asyncio.CancelledError:
-                if started:
+                if started():
                     raise
-                body = problems.problem("STOPPING", request_id=request_id)
-                await problems.response(body, {"Connection": "close"})(scope, receive, send_with_headers)
+                await refuse(ProblemError("STOPPING", headers={"Connection": "close"}))
             except ClientDisconnect:
                 pass  # who has gone takes no answer, and it is no fault of ours
             except BaseException as error:  # a panic of the engine is no Exception
                 trace = " | ".join(part.strip() for part in traceback.format_tb(error.__traceback__)[-3:])
                 self._log.error("API call failed", path=scope["path"], error=repr(error), trace=trace)
-                if started:
+                if started():
                     raise
                 # What went wrong is in the log under the request id; the client learns only that.
-                body = problems.problem("INTERNAL_ERROR", request_id=request_id)
-                await problems.response(body)(scope, receive, send_with_headers)
-
-    def _caller(self, scope: Scope, request_id: str) -> Caller | None:
-        presented = [value for name, value in scope["headers"] if name == b"authorization"]
-        if len(presented) != 1:
-            return None
-        scheme, _, token = presented[0].partition(b" ")
-        if scheme.lower() != b"bearer" or not self._key.matches(token.strip()):
-            return None
-        client = scope.get("client")
-        call = Call(scope["method"], scope["path"], request_id, client[0] if client else None)
-        return Caller(API_KEY, "admin", (), call)
+                await refuse(ProblemError("INTERNAL_ERROR"))
 
 
 def _declared_length(scope: Scope) -> int:

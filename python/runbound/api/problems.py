@@ -30,6 +30,8 @@ CODES: Final[Mapping[str, tuple[int, str]]] = {
     "CONFLICT": (409, "Another entry is in the way"),
     "IN_FILE": (409, "It stands in the configuration file"),
     "LAST_UPSTREAM": (409, "It is the last server of its zone"),
+    "KEY_IN_HSM": (409, "The key lives in a hardware security module: change it there"),
+    "TOO_MANY_USERS": (409, "There are as many users as allowed"),
     "TOO_MANY_NEGATIVE_ANCHORS": (409, "There are as many negative trust anchors as allowed"),
     "LENGTH_REQUIRED": (411, "The length of the body has to be said beforehand"),
     "PRECONDITION_FAILED": (412, "It has changed since it was read"),
@@ -40,6 +42,7 @@ CODES: Final[Mapping[str, tuple[int, str]]] = {
     "TOO_MANY_BLOCKS": (422, "There would be more blocked names than allowed, nothing changed"),
     "TOO_MANY_RECORDS": (422, "There would be more local records than allowed, nothing changed"),
     "VALIDATION_FAILED": (422, "The request does not fit the schema"),
+    "TOO_MANY_FAILURES": (429, "Too many wrong keys came from this address"),
     "RATE_LIMITED": (429, "Too many requests from this caller"),
     "CACHE_FLUSH_COOLDOWN": (429, "The whole cache was flushed a moment ago"),
     "TOO_MANY_BULKS": (429, "As many lists as allowed are being read or written"),
@@ -137,6 +140,13 @@ def response(body: Problem, headers: Mapping[str, str] | None = None) -> Respons
     )
 
 
+def of_error(error: ProblemError, request_id: str | None) -> Response:
+    """The HTTP response of a raised problem."""
+    extra = {name: value for name, value in error.extra.items() if value is not None}
+    body = problem(error.code, error.detail, request_id=request_id, **extra)
+    return response(body, error.headers)
+
+
 def install(app: FastAPI, methods: Callable[[str], list[str]]) -> None:
     """Registers the handlers, also for what starlette raises by itself (404, 405).
 
@@ -176,8 +186,7 @@ def _of_http(request: Request, error: Exception, methods: Callable[[str], list[s
         return Response(status_code=error.status_code, headers=dict(error.headers or {}))
     request_id = _request_id(request)
     if isinstance(error, ProblemError):
-        extra = {name: value for name, value in error.extra.items() if value is not None}
-        return response(problem(error.code, error.detail, request_id=request_id, **extra), error.headers)
+        return of_error(error, request_id)
     headers = dict(error.headers or {})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = ", ".join(methods(request.url.path))

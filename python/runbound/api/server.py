@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import struct
 import threading
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Final
@@ -18,13 +19,13 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from runbound.api import problems
+from runbound.api.apikey import Holder
 from runbound.api.app import build
 from runbound.api.auth import CALLER
 from runbound.api.companion import Listeners
 from runbound.api.context import Context
 from runbound.api.feed import Feed
-from runbound.api.gate import KeyCheck
-from runbound.api.settings import ApiKey
+from runbound.api.identify import PEER
 from runbound.ops.logging import ControlLog
 
 if TYPE_CHECKING:
@@ -49,10 +50,10 @@ STOP_POLL_SECONDS: Final = 0.1
 """How often the loop looks whether it should stop."""
 
 
-def serve(context: Context, key: ApiKey, listeners: Listeners, stop: threading.Event) -> None:
+def serve(context: Context, key: Holder, listeners: Listeners, stop: threading.Event) -> None:
     """Serves until `stop` is set, then finishes what is in flight and closes the sockets."""
     _carry_library_logs(context.log)
-    app = build(context, KeyCheck(key.secret))
+    app = build(context, key)
     asyncio.run(_serve(app, context.log, listeners, stop))
 
 
@@ -95,6 +96,8 @@ class _Protocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
+        if (peer := _peer(transport)) is not None:
+            self.app_state = {**self.app_state, PEER: peer}
         if len(self.connections) > MAX_CONNECTIONS:
             transport.abort()
         else:
@@ -168,6 +171,16 @@ def _config(app: FastAPI, tls: "ssl.SSLContext | None") -> uvicorn.Config:
         timeout_graceful_shutdown=STOP_LIMIT_SECONDS,
         ssl_context_factory=(lambda _config, _default: tls) if tls is not None else None,
     )
+
+
+def _peer(transport: asyncio.Transport) -> int | None:
+    """User id of the process at the other end of a Unix socket, as it was when it connected; None for TCP."""
+    channel = transport.get_extra_info("socket")
+    if channel is None or channel.family != socket.AF_UNIX:
+        return None
+    credentials = struct.Struct("3i")  # pid, uid, gid
+    _, uid, _ = credentials.unpack(channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, credentials.size))
+    return int(uid)
 
 
 def _names(sockets: Sequence[socket.socket]) -> list[str]:

@@ -92,6 +92,8 @@ class ApiKey(msgspec.Struct, frozen=True):
     source: str
     from_file: bool = False
     """Whether it stands in the configuration file, which deserves a warning."""
+    from_hsm: bool = False
+    """Whether it lives in a hardware security module, where alone it can be changed."""
 
     def __str__(self) -> str:
         return f"API key from {self.source}"
@@ -99,22 +101,24 @@ class ApiKey(msgspec.Struct, frozen=True):
     __repr__ = __str__
 
 
-def find_key(
-    configured: str | None,
-    generated: Callable[[], tuple[str, str]],
-    environ: MutableMapping[str, str] = os.environ,
-) -> ApiKey:
-    """The key by its chain: environment, `api-key:`, the generated one (`generated` gives it and its place).
+def given_keys(configured: str | None, environ: MutableMapping[str, str] = os.environ) -> list[ApiKey]:
+    """The keys that an operator gave, the first to be taken first: environment, `api-key:`.
 
     The variable is taken out of the environment, so that no child process inherits it. Raises RunboundError for a key
     that is too short or could not stand in a header.
     """
+    keys = []
     from_environment = environ.pop(KEY_VARIABLE, None)
     if from_environment is not None:
-        return ApiKey(_usable(from_environment, KEY_VARIABLE), f"the environment ({KEY_VARIABLE})")
+        keys.append(ApiKey(_usable(from_environment, KEY_VARIABLE), f"the environment ({KEY_VARIABLE})"))
     if configured:
-        return ApiKey(_usable(configured, "api-key"), "the configuration file (api-key)", from_file=True)
-    key, place = generated()
+        keys.append(ApiKey(_usable(configured, "api-key"), "the configuration file (api-key)", from_file=True))
+    return keys
+
+
+def kept_key(found: tuple[str, str]) -> ApiKey:
+    """The key of the state directory: itself and its place. Raises RunboundError as `given_keys`."""
+    key, place = found
     return ApiKey(_usable(key, place), place)
 
 

@@ -297,6 +297,11 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
     api_key: str = ""
     api_tls_cert: str = ""
     api_tls_key: str = ""
+    api_rate_limit: int = 300
+    api_rate_burst: int = 600
+    api_max_body: int = 65536
+    max_records: int = 5000000
+    max_blocks: int = 5000000
     state_dir: str = ""
     log_format: str = "text"
     log_retention: int = 1000

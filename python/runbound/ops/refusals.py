@@ -83,3 +83,15 @@ class NotByApi(Refusal):
     """The option can only be set in the file."""
 
     code = "OPTION_NOT_SETTABLE"
+
+
+class TooManyUsers(Refusal):
+    """As many users as allowed."""
+
+    code = "TOO_MANY_USERS"
+
+
+class KeyInHsm(Refusal):
+    """The key lives in a hardware security module, where it has to be changed."""
+
+    code = "KEY_IN_HSM"

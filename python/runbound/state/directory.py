@@ -94,11 +94,23 @@ class StateDirectory:
         try:
             with contextlib.suppress(FileNotFoundError):
                 return _read_key(path), path
-            key = base64.urlsafe_b64encode(os.urandom(API_KEY_BYTES)).decode().rstrip("=")
+        except OSError as error:
+            raise StateUnusableError(f"state-dir: cannot use {path}: {error.strerror}") from error
+        return self.new_api_key()
+
+    def new_api_key(self) -> tuple[str, str]:
+        """Makes a key, keeps it in `api.key`, and gives it with its path. Raises StateUnusableError."""
+        key = base64.urlsafe_b64encode(os.urandom(API_KEY_BYTES)).decode().rstrip("=")
+        return key, self.keep_api_key(key)
+
+    def keep_api_key(self, key: str) -> str:
+        """Writes the key into `api.key`, in place of what is there. The path; raises StateUnusableError."""
+        path = os.path.join(self.path, API_KEY_NAME)
+        try:
             self._write(API_KEY_NAME, f"{key}\n".encode())
         except OSError as error:
             raise StateUnusableError(f"state-dir: cannot use {path}: {error.strerror}") from error
-        return key, path
+        return path
 
     def close(self) -> None:
         """Releases the lock. The lock file stays: removing it would race with a process that waits for it."""

@@ -1,0 +1,127 @@
+"""The API key while the resolver runs: comparing it, changing it, and that one which was changed stays dead.
+
+The key itself lives where `settings` found it; here are digests alone. Which keys are dead is kept in the state, so
+that neither the environment nor the configuration file nor an old `api.key` brings one back. It must never log a key,
+and never let the time of a comparison depend on it.
+"""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import msgspec
+
+from runbound.api.settings import ApiKey
+from runbound.ops.change import Change, Changes, Rejected
+from runbound.ops.refusals import Conflict, KeyInHsm, StateUnavailable
+from runbound.ops.users import API_KEY, KIND
+from runbound.ops.view import Plan, View
+from runbound.state.entries import Edit, StoredEntry, canonical
+
+MAX_DEAD: Final = 1000
+"""Dead keys that are remembered; one key after another for years. The oldest is forgotten first."""
+
+Keep = Callable[[str], str]
+"""Writes a key into the state directory, where the next start finds it, and returns its place."""
+
+
+class KeyCheck:
+    """Compares keys without keeping the key: digests of equal length, in constant time."""
+
+    def __init__(self, key: str, salt: bytes | None = None) -> None:
+        self._salt = secrets.token_bytes(32) if salt is None else salt
+        self._digest = self._hash(key.encode())
+
+    def matches(self, presented: bytes) -> bool:
+        """Whether this is the key."""
+        return hmac.compare_digest(self._digest, self._hash(presented))
+
+    def replace(self, key: str) -> None:
+        """From now on this is the key, and the one before is none."""
+        self._digest = self._hash(key.encode())
+
+    @property
+    def mark(self) -> tuple[str, str]:
+        """Salt and digest, hexadecimal: how a dead key is remembered."""
+        return self._salt.hex(), self._digest.hex()
+
+    def _hash(self, key: bytes) -> bytes:
+        return hashlib.blake2b(key, key=self._salt, digest_size=32).digest()
+
+
+class Dead(msgspec.Struct, frozen=True):
+    """The API keys that were changed, as the state keeps them."""
+
+    salt: str
+    dead: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, entry: StoredEntry | None) -> "Dead":
+        """Those of the state; none if no key was ever changed."""
+        if entry is None:
+            return cls(secrets.token_hex(32))
+        return cls(entry.doc["salt"], tuple(entry.doc["dead"]))
+
+    @classmethod
+    def read(cls, changes: Changes) -> "Dead":
+        """Those of the state, or none if there is no state: nothing could have been changed then."""
+        try:
+            return cls.of(changes.store.get(KIND, API_KEY.encode()))
+        except StateUnavailable:
+            return cls.of(None)
+
+    def check(self, key: ApiKey) -> KeyCheck:
+        """What compares with this key."""
+        return KeyCheck(key.secret, bytes.fromhex(self.salt))
+
+    def holds(self, key: ApiKey) -> bool:
+        """Whether this key was changed."""
+        return self.check(key).mark[1] in self.dead
+
+    def living(self, keys: Iterable[ApiKey], died: Callable[[ApiKey], None]) -> ApiKey | None:
+        """The first of these that is not dead; those before it are told to `died`."""
+        for key in keys:
+            if not self.holds(key):
+                return key
+            died(key)
+        return None
+
+
+class Holder:
+    """Has the check of the key in force, and changes it."""
+
+    def __init__(self, check: KeyCheck, *, hsm: bool = False, keep: Keep | None = None) -> None:
+        """`hsm` is whether the key lives in a hardware security module; `keep` is None without a state directory."""
+        self.check = check
+        self._hsm = hsm
+        self._keep = keep
+
+    def rotate(self, changes: Changes, change: Change) -> tuple[str, str]:
+        """Makes a new key; the one before is dead when this returns. The key, and the file it is kept in.
+
+        The file is written first: whoever pulls the plug in between finds the old key alive, and nobody was told yet.
+        Raises KeyInHsm, StateUnavailable if it could not be kept, Conflict if somebody else changes it just now.
+        """
+        if self._hsm:
+            raise KeyInHsm("the API key lives in a hardware security module", fix="change it there and load it anew")
+        if self._keep is None:
+            raise StateUnavailable("there is no state directory to keep a new key in", fix="name one with state-dir:")
+        salt, digest = self.check.mark
+        new = secrets.token_urlsafe(32)
+
+        def plan(view: View) -> Plan:
+            entry = view.get(KIND, API_KEY.encode())
+            before = Dead.of(entry) if entry is not None else Dead(salt)
+            if before.salt != salt or self.check.mark[1] != digest or digest in before.dead:
+                raise Conflict("the API key was changed by somebody else", fix="read the new one and try again")
+            doc: dict[str, Any] = {"name": API_KEY, "salt": salt, "dead": [*before.dead, digest][-MAX_DEAD:]}
+            return Plan((Edit(KIND, API_KEY.encode(), canonical(doc)),))
+
+        changes.edit(change, plan, dry_run=True)  # what would be refused is refused before the file is touched
+        place = self._keep(new)
+        made = changes.edit(change, plan)
+        assert not isinstance(made, Rejected)  # no configuration is made of it that could be wrong
+        self.check.replace(new)
+        return new, place
