@@ -220,6 +220,7 @@ def test_the_limits_are_those_of_the_configuration_in_force(api: Api) -> None:
     assert api.client.post("/reload", headers=api.key).status_code == 200
     big = api.client.post("/cache/flush", headers=api.key, json={"what": "negative"})
     problem(big, "BODY_TOO_LARGE")
+    assert api.client.get("/system", headers=api.key).status_code == 200
     problem(api.client.post("/reload", headers=api.key), "RATE_LIMITED")
     api.now[0] += 3.0
     api.source.next = Candidate(server_config(api_rate_limit=0), ())

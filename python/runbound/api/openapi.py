@@ -76,7 +76,12 @@ def install(app: FastAPI) -> None:
 def _complete(operation: dict[str, Any]) -> None:
     codes = ["MALFORMED_REQUEST", "METHOD_NOT_ALLOWED", "BODY_TOO_LARGE", "RATE_LIMITED", "INTERNAL_ERROR", "STOPPING"]
     if operation.get("security"):
-        codes += ["UNAUTHORIZED", *auth.refusals(operation["security"][0]["bearer"])]
+        codes += [
+            "UNAUTHORIZED",
+            "TOO_MANY_FAILURES",
+            "STATE_UNAVAILABLE",
+            *auth.refusals(operation["security"][0]["bearer"]),
+        ]
     responses = operation["responses"]
     if operation.get("parameters") or operation.get("requestBody"):
         codes.append("VALIDATION_FAILED")
