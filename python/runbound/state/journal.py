@@ -14,7 +14,7 @@ import apsw
 import msgspec
 
 from runbound.state.database import StateTamperedError, value
-from runbound.state.entries import Revision, Status
+from runbound.state.entries import Revision, Status, Summary
 from runbound.state.head import Head, Key
 
 COMPRESSION: Final = 1
@@ -24,7 +24,7 @@ MAX_PART: Final = 64 * 1024 * 1024
 _encode: Final = msgspec.json.Encoder(order="deterministic").encode
 
 Rows = bytes
-"""JSON, `[[id, key, doc, revision], …]`, keys in hexadecimal."""
+"""JSON, `[[id, key, doc, revision, mac], …]`, octets in hexadecimal."""
 
 
 class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,7 +38,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     op: str
     undoes: int
     """The revision that failed and that this one takes back; 0 for all others."""
-    summary: dict[str, dict[str, int]]
+    summary: Summary
     view: str
     parts: list[str]
     """SHA-256 of each part."""
@@ -57,14 +57,27 @@ class Part(msgspec.Struct, frozen=True):
     after: Rows
 
 
-def write_part(db: apsw.Connection, rev: int, number: int, part: Part) -> str:
-    """Keeps a part. Returns its digest for the row."""
+class Packed(msgspec.Struct, frozen=True):
+    """A part as it is kept."""
+
+    kind: str
+    before: bytes
+    after: bytes
+    digest: str
+
+
+def pack(part: Part) -> Packed:
+    """Compresses a part."""
     before, after = zlib.compress(part.before, COMPRESSION), zlib.compress(part.after, COMPRESSION)
+    return Packed(part.kind, before, after, _digest(part.kind, before, after))
+
+
+def write_part(db: apsw.Connection, rev: int, number: int, part: Packed) -> None:
+    """Keeps a part."""
     db.execute(
         "INSERT INTO parts (rev, part, kind, before, after) VALUES (?, ?, ?, ?, ?)",
-        (rev, number, part.kind, before, after),
+        (rev, number, part.kind, part.before, part.after),
     )
-    return _digest(part.kind, before, after)
 
 
 def write_row(db: apsw.Connection, key: Key, head: Head, row: Row) -> Head:

@@ -15,13 +15,13 @@ from typing import Final
 import apsw
 import msgspec
 
+from runbound.state import bulk, opening
 from runbound.state import journal as revisions
-from runbound.state import opening
 from runbound.state.database import Readers, StateTamperedError
-from runbound.state.entries import Committed, Edit, Event, Note, Pending, Revision, StoredEntry
+from runbound.state.entries import Committed, Edit, Event, Note, Pending, Revision, StoredEntry, TooManyError, canonical
 from runbound.state.head import Head
 from runbound.state.opening import StoreKeys
-from runbound.state.table import Codec, Row, count_changes, from_rows, parts_of
+from runbound.state.table import Codec, Row, from_rows, parts_of
 from runbound.state.writer import Tx
 
 MAX_VIEW: Final = 256 * 1024 * 1024
@@ -124,6 +124,18 @@ class Store:
         """
         return self._writer.run(lambda tx: [self._commit(tx, pending) for pending in batch])
 
+    def preview(self, pending: Pending) -> Committed:
+        """What `commit` would do with it; everything is taken back. Raises what `commit` would."""
+
+        def attempt(tx: Tx) -> None:
+            raise _Previewed(self._commit(tx, pending))
+
+        try:
+            self._writer.run(attempt)
+        except _Previewed as previewed:
+            return previewed.done
+        raise AssertionError("a preview always ends so")
+
     def applied(self, revisions: Sequence[int]) -> None:
         """The engine has taken these. Does not wait for the disk: after a crash they would be applied once more."""
         newest = max(revisions, default=0)
@@ -147,15 +159,11 @@ class Store:
                 raise ValueError(f"revision {revision} is not pending")
             if any(later not in self._undone for later in self._between(tx, revision)):
                 raise ValueError(f"revision {revision} is not the newest one pending")
-            row = self._row(tx, revision)
             number = tx.head.revision + 1
-            parts = []
-            for part in self._parts(tx, row):
-                self._lead_back(tx, part)
-                parts.append(revisions.Part(part.kind, part.after, part.before))
+            tally = bulk.lead_back(tx, self._table, self._parts(tx, revision), number)
             view = self._row(tx, revision - 1).view if revision > tx.head.first else ""
             note = Note("runbound", why, "undo")
-            self._write(tx, number, note, parts, view, undoes=revision)
+            self._write(tx, number, note, tally, view, undoes=revision)
             for event in events:
                 tx.event(_with_revision(event, revision))
             return number
@@ -210,40 +218,26 @@ class Store:
     def change_of(self, revision: int) -> Iterator[tuple[StoredEntry | None, StoredEntry | None]]:
         """What a revision changed: each entry before and after. Raises StateTamperedError, LookupError."""
         for part in self.parts_of(revision):
-            before = {row.id: row for row in from_rows(part.kind, part.before)}
-            for row in from_rows(part.kind, part.after):
-                yield _entry(before.pop(row.id, None)), row.entry()
-            for row in before.values():
-                yield row.entry(), None
+            yield from bulk.changes(part)
 
     def at(self, revision: int, kinds: Iterable[str]) -> Iterator[Edit]:
-        """The edits that lead from what is kept now to what was kept after `revision`.
+        """The edits that lead from what is kept now to what was kept after `revision`, for kinds with few entries.
 
         Raises StateTamperedError, and LookupError if the journal no longer goes back so far.
         """
         wanted = set(kinds)
-        oldest: dict[tuple[str, int], Row | None] = {}
-        newest: dict[tuple[str, int], Row | None] = {}
+        then: dict[tuple[str, bytes], StoredEntry | None] = {}
         for number in range(self.newest, revision, -1):
             for part in self.parts_of(number):
-                if part.kind not in wanted:
-                    continue
-                for row in from_rows(part.kind, part.after):
-                    newest.setdefault((part.kind, row.id), row)
-                    oldest[part.kind, row.id] = None
-                for row in from_rows(part.kind, part.before):
-                    newest.setdefault((part.kind, row.id), None)
-                    oldest[part.kind, row.id] = row
-        gone = [(now, then) for name, now in newest.items() if (then := oldest[name]) != now and now is not None]
-        for now, then in gone:
-            if then is None:
-                yield Edit(now.kind, now.key, None)
-        for now, then in gone:
-            if then is not None and (then.key, then.doc) != (now.key, now.doc):
-                yield Edit(then.kind, then.key, then.doc, then.id)
-        for name, then in oldest.items():
-            if then is not None and newest[name] is None:
-                yield Edit(then.kind, then.key, then.doc)
+                if part.kind in wanted:
+                    then.update({(row.kind, row.key): None for row in from_rows(part.kind, part.after)})
+                    then.update({(row.kind, row.key): row.entry() for row in from_rows(part.kind, part.before)})
+        for (kind, key), entry in then.items():
+            now = self.get(kind, key)
+            if entry is None and now is not None:
+                yield Edit(kind, key, None)
+            elif entry is not None and (now is None or now.doc != entry.doc):
+                yield Edit(kind, key, canonical(entry.doc))
 
     # The configuration files as they were.
 
@@ -342,41 +336,51 @@ class Store:
 
     def _commit(self, tx: Tx, pending: Pending) -> Committed:
         number = tx.head.revision + 1
-        changes = [self._table.edit(tx, edit, number) for edit in pending.edits]
-        self._write(tx, number, pending.note, list(parts_of(changes)), pending.view or tx.head.view)
+        entries: tuple[StoredEntry | None, ...] = ()
+        if pending.bulk is not None:
+            tally = bulk.carry_out(tx, self._table, pending.bulk, pending.mode, pending.under, number)
+            count = tx.head.sets.get(pending.bulk.kind, (0, 0))[0]
+            if pending.most is not None and count > pending.most:
+                raise TooManyError(pending.bulk.kind, count, pending.most)
+        elif pending.back_to is not None:
+            if not tx.head.first - 1 <= pending.back_to <= tx.head.revision:
+                raise LookupError(f"the journal has no revision {pending.back_to}")
+            since = range(tx.head.revision, pending.back_to, -1)
+            later = (part for revision in since for part in self._parts(tx, revision))
+            tally = bulk.back_to(tx, self._table, later, pending.back_kinds, number)
+        else:
+            tally = bulk.Tally(tx, number)
+            changes = [self._table.edit(tx, edit, number) for edit in pending.edits]
+            entries = tuple(_entry(after) for _before, after in changes)
+            for part in parts_of(changes):
+                tally.count(part)
+        self._write(tx, number, pending.note, tally, pending.view or tx.head.view)
         for event in pending.events:
             tx.event(_with_revision(event, number))
-        return Committed(number, tuple(_entry(after) for _before, after in changes))
+        return Committed(number, entries, tally.summary, tuple(tally.sample))
 
-    def _write(
-        self, tx: Tx, number: int, note: Note, parts: Sequence[revisions.Part], view: str, undoes: int = 0
-    ) -> None:
-        summary: dict[str, dict[str, int]] = {}
-        for part in parts:
-            counts = count_changes(from_rows(part.kind, part.before), from_rows(part.kind, part.after))
-            kept = summary.setdefault(part.kind, {})
-            for word, count in counts.items():
-                kept[word] = kept.get(word, 0) + count
-        digests = [revisions.write_part(tx.db, number, place, part) for place, part in enumerate(parts)]
-        row = revisions.Row(number, tx.now, note.actor, note.reason, note.op, undoes, summary, view, digests)
+    def _write(self, tx: Tx, number: int, note: Note, tally: bulk.Tally, view: str, undoes: int = 0) -> None:
+        row = revisions.Row(
+            number, tx.now, note.actor, note.reason, note.op, undoes, tally.summary, view, tally.digests
+        )
         tx.head = revisions.write_row(tx.db, self._codes.journal, tx.head, row)
 
     def _row(self, tx: Tx, revision: int) -> revisions.Row:
         return revisions.read_rows(tx.db, self._codes.journal, tx.head, self.path, before=revision + 1, limit=1)[0]
 
-    def _parts(self, tx: Tx, row: revisions.Row) -> Iterator[revisions.Part]:
+    def _parts(self, tx: Tx, revision: int) -> Iterator[revisions.Part]:
+        row = self._row(tx, revision)
         return (revisions.read_part(tx.db, row, place, self.path) for place in range(len(row.parts)))
 
     def _between(self, tx: Tx, revision: int) -> list[int]:
         undoing = set(self._undone.values())
         return [number for number in range(revision + 1, tx.head.revision + 1) if number not in undoing]
 
-    def _lead_back(self, tx: Tx, part: revisions.Part) -> None:
-        """Puts back the rows that a part took out or changed, just as they were: id and revision too."""
-        for row in from_rows(part.kind, part.after):
-            self._table.delete(tx, row)
-        for row in from_rows(part.kind, part.before):
-            self._table.insert(tx, row)
+
+class _Previewed(Exception):  # noqa: N818  # no error: it makes the writer take everything back
+    def __init__(self, done: Committed) -> None:
+        super().__init__()
+        self.done = done
 
 
 def _entry(row: Row | None) -> StoredEntry | None:

@@ -33,13 +33,15 @@ class Codec(Protocol):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One row, its code left out."""
+    """One row."""
 
     kind: str
     key: bytes
     id: int
     doc: str
     rev: int
+    mac: bytes
+    """What the row keeps of its code."""
 
     def entry(self) -> StoredEntry:
         """The row as others see it."""
@@ -105,28 +107,23 @@ class Table:
         if edit.id is not None and before is None:
             raise LookupError(f"there is no {edit.kind} with id {edit.id}")
         if before is not None:
-            self.delete(tx, before)
+            self._delete(tx, before)
         if edit.doc is None:
             return before, None
         if before is None:
             number, tx.head = tx.head.next_id, msgspec.structs.replace(tx.head, next_id=tx.head.next_id + 1)
         else:
             number = before.id
-        after = Row(edit.kind, edit.key, number, edit.doc, revision)
-        self.insert(tx, after)
-        return before, after
-
-    def insert(self, tx: Tx, row: Row) -> None:
-        """Writes a row that is not there."""
-        mac = self.codec.mac_row(self.key, row.kind, row.id, row.key, row.doc, row.rev)
+        mac = self.codec.mac_row(self.key, edit.kind, number, edit.key, edit.doc, revision)
+        after = Row(edit.kind, edit.key, number, edit.doc, revision, mac[:SHORT])
         tx.db.execute(
             f"INSERT INTO entries (kind, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608
-            (row.kind, row.id, row.key, row.doc, row.rev, mac[:SHORT]),
+            (after.kind, after.id, after.key, after.doc, after.rev, after.mac),
         )
-        tx.head = tx.head.with_rows(row.kind, 1, int.from_bytes(mac, "little"))
+        tx.head = tx.head.with_rows(edit.kind, 1, int.from_bytes(mac, "little"))
+        return before, after
 
-    def delete(self, tx: Tx, row: Row) -> None:
-        """Takes out a row that was just read."""
+    def _delete(self, tx: Tx, row: Row) -> None:
         mac = self.codec.mac_row(self.key, row.kind, row.id, row.key, row.doc, row.rev)
         tx.db.execute("DELETE FROM entries WHERE kind = ? AND key = ?", (row.kind, row.key))
         if tx.db.changes() != 1:
@@ -137,7 +134,7 @@ class Table:
         for number, key, doc, rev, mac in found:
             if self.codec.mac_row(self.key, kind, number, key, doc, rev)[:SHORT] != mac:
                 raise self._changed(kind, number)
-            yield Row(kind, key, number, doc, rev)
+            yield Row(kind, key, number, doc, rev, mac)
 
     def _changed(self, kind: str, number: int) -> StateTamperedError:
         return StateTamperedError(f"entry {number} of kind {kind} was changed behind runbound's back", self.path)
@@ -160,7 +157,7 @@ def filters(kind: str, after: bytes | None, under: bytes | None, search: str | N
             where.append(clause)
             bound[name] = given
     if under:
-        bound["beyond"] = under + b"\xff"
+        bound["beyond"] = beyond(under)
     return " AND ".join(where), bound
 
 
@@ -172,6 +169,12 @@ _SEARCH: Final = (
     )
     + ")"
 )
+
+
+def beyond(prefix: bytes) -> bytes:
+    """The first octets behind all those that begin with the prefix."""
+    kept = prefix.rstrip(b"\xff")
+    return kept[:-1] + bytes([kept[-1] + 1])
 
 
 def parts_of(changes: Iterable[tuple[Row | None, Row | None]]) -> Iterator[journal.Part]:
@@ -187,21 +190,14 @@ def parts_of(changes: Iterable[tuple[Row | None, Row | None]]) -> Iterator[journ
         if after is not None:
             new[after.id] = after
     for kind, (old, new) in kinds.items():
-        yield journal.Part(kind, _as_rows(old.values()), _as_rows(new.values()))
+        yield journal.Part(kind, as_rows(old.values()), as_rows(new.values()))
 
 
-def _as_rows(rows: Iterable[Row]) -> bytes:
-    return msgspec.json.encode([(row.id, row.key.hex(), row.doc, row.rev) for row in rows])
+def as_rows(rows: Iterable[Row]) -> bytes:
+    return msgspec.json.encode([(row.id, row.key.hex(), row.doc, row.rev, row.mac.hex()) for row in rows])
 
 
 def from_rows(kind: str, rows: bytes) -> list[Row]:
     """The rows of a part."""
-    found = msgspec.json.decode(rows, type=list[tuple[int, str, str, int]])
-    return [Row(kind, bytes.fromhex(key), number, doc, rev) for number, key, doc, rev in found]
-
-
-def count_changes(before: Sequence[Row], after: Sequence[Row]) -> dict[str, int]:
-    """How many entries were added, changed, removed."""
-    old, new = {row.id for row in before}, {row.id for row in after}
-    counts = {"added": len(new - old), "changed": len(new & old), "removed": len(old - new)}
-    return {word: number for word, number in counts.items() if number}
+    found = msgspec.json.decode(rows, type=list[tuple[int, str, str, int, str]])
+    return [Row(kind, bytes.fromhex(key), number, doc, rev, bytes.fromhex(mac)) for number, key, doc, rev, mac in found]

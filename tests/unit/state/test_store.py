@@ -141,14 +141,17 @@ def test_the_way_back(opener: Opener) -> None:
     put(store, block("a.example.", comment="x"), Edit("block", block("b.example.").key, None), block("d.example."))
     put(store, Edit("block", block("z.example.").key, block("z.example.").doc, id=3), Edit("user", b"u", "{}"))
     was = names(store)
-    back = put(store, *store.at(1, ["block"]))
+    [done] = store.commit([Pending(NOTE, back_to=1)])
+    assert done.summary == {"block": {"added": 1, "changed": 2, "removed": 1}}
     assert names(store) == ["a.example.", "b.example.", "c.example."]
     assert [(entry.id, entry.doc.get("comment")) for entry in store.page("block", after=None, limit=9)] == [
-        (1, None), (6, None), (3, None),
+        (1, None), (2, None), (3, None),
     ]  # fmt: skip
     assert store.count("user") == 1
-    put(store, *store.at(back - 1, ["block"]))
+    put(store, *store.at(3, ["block"]))
     assert names(store) == was
+    with pytest.raises(LookupError):
+        store.commit([Pending(NOTE, back_to=99)])
 
 
 def test_audit_entries_go_with_their_change(opener: Opener) -> None:
