@@ -28,7 +28,7 @@ MAX_REASON: Final = 200
 router = APIRouter(tags=["dnssec"])
 
 
-class Key(BaseModel):
+class AnchorKey(BaseModel):
     """A key that is trusted, or that RFC 5011 watches."""
 
     tag: int = Field(examples=[20326])
@@ -58,7 +58,7 @@ class TrustAnchor(BaseModel):
 
     zone: str = Field(examples=["."])
     follows: Follows | None = Field(description="Null for anchors that stay as they are written")
-    keys: list[Key]
+    keys: list[AnchorKey]
 
 
 class TrustAnchors(BaseModel):
@@ -195,5 +195,5 @@ def _anchor(row: dict[str, Any]) -> TrustAnchor:
     return TrustAnchor(
         zone=row["zone"],
         follows=follows and Follows(**{**follows, **{time: follows[time] or None for time in times}}),
-        keys=[Key(**{**key, "since": key["since"] or None}) for key in row["keys"]],
+        keys=[AnchorKey(**{**key, "since": key["since"] or None}) for key in row["keys"]],
     )

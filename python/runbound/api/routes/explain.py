@@ -75,7 +75,7 @@ class DelegationSigner(BaseModel):
     digest_name: str = Field(examples=["SHA-256"])
 
 
-class Key(BaseModel):
+class ZoneKey(BaseModel):
     """A key of a zone."""
 
     tag: int
@@ -109,7 +109,7 @@ class Link(BaseModel):
         "proven to have none; `key` for records, `nsec`, `nsec3` or `nothing` for records that are not there"
     )
     ds: list[DelegationSigner]
-    keys: list[Key]
+    keys: list[ZoneKey]
     signature: Signature | None = Field(description="Of the records, or of a zone's DS records")
     wildcard: str | None = Field(description="The wildcard that the records were made from")
     denies: Literal["name", "type", "closer"] | None = Field(
