@@ -22,6 +22,16 @@ from support.state import FakeStore
 KEY = "0123456789abcdef0123456789abcdef"
 
 
+class FakeTrail:
+    """Keeps what would stand in the audit log."""
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[str, str, dict[str, object]]] = []
+
+    def record(self, event: str, actor: str, /, **fields: object) -> None:
+        self.entries.append((event, actor, fields))
+
+
 class Api(msgspec.Struct):
     """All that a test may want to look at."""
 
@@ -33,6 +43,7 @@ class Api(msgspec.Struct):
     context: Context
     dumps: Places
     store: FakeStore
+    trail: FakeTrail
 
     @property
     def key(self) -> dict[str, str]:
@@ -69,10 +80,11 @@ def open_api() -> Iterator[Api]:
     source = FakeSource(config)
     log = ControlLog(engine.log)
     store = FakeStore()
+    trail = FakeTrail()
     changes = Changes(engine, Running(1, config, time.time()), source.load, document, log, store)
     now = [0.0]
     actions = Actions(engine, lambda: changes.running.config, log, lambda: now[0])
-    context = Context(engine, changes, actions, log, time.monotonic(), "node-1", source.path)
+    context = Context(engine, changes, actions, log, time.monotonic(), "node-1", source.path, trail)
     app = build(context, Holder(KeyCheck(KEY)), lambda: now[0])
     with TestClient(app, raise_server_exceptions=False) as client:
-        yield Api(client, engine, source, changes, now, context, app.state.dumps, store)
+        yield Api(client, engine, source, changes, now, context, app.state.dumps, store, trail)

@@ -33,6 +33,7 @@ from runbound.api.routes import (
     stats,
     system,
     upstreams,
+    users,
 )
 from runbound.api.routes import help as help_
 from runbound.ops.users import Users
@@ -40,7 +41,21 @@ from runbound.ops.users import Users
 PREFIX: Final = "/api/v1"
 ROUTERS: Final = tuple(
     room.router
-    for room in (health, stats, metrics, system, upstreams, cache, lookup, explain, dnssec, config, reload, help_)
+    for room in (
+        health,
+        stats,
+        metrics,
+        system,
+        upstreams,
+        cache,
+        lookup,
+        explain,
+        dnssec,
+        config,
+        reload,
+        users,
+        help_,
+    )
 )
 BULK: Final = {"/cache/load": cache.MAX_LOAD_BYTES}
 """Paths whose bodies are read as a stream, and their limits in octets."""
@@ -104,10 +119,10 @@ def _guard(app: FastAPI, context: Context, key: Holder, clock: Callable[[], floa
     def audit(caller: Caller, status: int) -> None:
         context.trail.record("api.call", caller.name, **caller.call.fields, status=status)
 
-    users = Users(lambda: context.changes.store)
+    known = Users(lambda: context.changes.store)
     app.add_middleware(
         Gate,
-        identify=Identify(key.check, users, Brake(clock), context.trail),
+        identify=Identify(key.check, known, Brake(clock), context.trail),
         limit=RateLimit(clock, bounds),
         log=context.log,
         bounds=bounds,

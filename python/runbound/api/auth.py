@@ -46,6 +46,10 @@ class Call(msgspec.Struct):
     audited: bool = False
     """Whether an audit entry of this call has been written; the gate writes one for a changing call that has none."""
 
+    def written(self) -> None:
+        """There is an audit entry of it."""
+        self.audited = True
+
     @property
     def fields(self) -> dict[str, object]:
         """What an audit entry says of it."""
@@ -77,7 +81,7 @@ class Caller(msgspec.Struct, frozen=True):
 
     def change(self, reason: str) -> Change:
         """A change by this caller."""
-        return Change(self.name, reason, self.call.fields)
+        return Change(self.name, reason, self.call.fields, self.call.written)
 
 
 async def caller(

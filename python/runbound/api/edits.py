@@ -5,6 +5,7 @@ change anything but by `ops.change`.
 """
 
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -50,6 +51,8 @@ class Terms:
 
     def __init__(self, response: Response, *, dry_run: bool, reason: str, confirm_within: int | None = None) -> None:
         self._response = response
+        self.headers: dict[str, str] = {}
+        """What the answer says of the change; on the framework's own response it stands already."""
         self.dry_run = dry_run
         self.reason = reason
         self.confirm_within = confirm_within
@@ -61,9 +64,10 @@ class Terms:
         made = changes.edit(change, plan, dry_run=self.dry_run, confirm_within=self.confirm_within)
         if isinstance(made, Rejected):
             raise ProblemError("CONFIG_INVALID", diagnostics=items(made.diagnostics))
-        self._response.headers[REVISION_HEADER] = str(made.revision)
+        self.headers[REVISION_HEADER] = str(made.revision)
         if made.confirm is not None:
-            self._response.headers[CONFIRM_HEADER] = made.confirm
+            self.headers[CONFIRM_HEADER] = made.confirm
+        self._response.headers.update(self.headers)
         return made
 
 
@@ -97,6 +101,19 @@ def items(found: tuple[Diagnostic, ...]) -> list[DiagnosticItem]:
 def documented(*codes: str) -> dict[int | str, dict[str, Any]]:
     """OpenAPI responses of a changing route: the problems of every change, and these."""
     return problems.documented(*CODES, *codes)
+
+
+def emptied(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI responses of a route that deletes."""
+    return {200: {"model": Preview, "description": "With `dry_run`: what would change"}, **documented(*codes)}
+
+
+def empty(terms: Terms, made: Edited) -> Response:
+    """The answer of a route that deletes: nothing, or with `dry_run` what would go."""
+    if made.dry_run:
+        text = preview(made).model_dump_json()
+        return Response(text, media_type="application/json", headers=dict(terms.headers))
+    return Response(status_code=HTTPStatus.NO_CONTENT, headers=dict(terms.headers))
 
 
 DryRun = Annotated[bool, Query(description="Only say what would change")]

@@ -46,15 +46,21 @@ ANSWERS: Final = frozenset({"record", "block"})
 """Kinds that the engine is amended with."""
 
 
+def _nothing() -> None:
+    """Nobody wants to know."""
+
+
 class Change(msgspec.Struct, frozen=True):
     """Who changes something, and why. Both end up in the log, the history and the audit trail.
 
-    `request` is what the audit trail says besides: method and path of a call.
+    `request` is what the audit trail says besides: method and path of a call. `written` is called once the change's
+    audit entry stands in the state.
     """
 
     actor: str
     reason: str
     request: dict[str, object] = {}
+    written: Callable[[], None] = _nothing
 
 
 class Changed(msgspec.Struct, frozen=True):
@@ -275,6 +281,8 @@ class Changes:
         store = self.store
         committed = store.commit([self._pending(planned) for planned in ready])
         revisions = [done.revision for done in committed]
+        for planned in ready:
+            planned.asked.change.written()
         store.applied(revisions)
         self._running = msgspec.structs.replace(self._running, revision=revisions[-1])
         for planned, done in zip(ready, committed, strict=True):

@@ -147,6 +147,11 @@ def new_key(seconds: int | None, now: float) -> tuple[str, Key]:
     return secret, Key(salt.hex(), _digest(salt, secret.encode()).hex(), created, expires)
 
 
+def lasting(key: Key, seconds: int | None) -> Key:
+    """The same key with another life: so many seconds from when it was made, or for ever."""
+    return msgspec.structs.replace(key, expires=None if seconds is None else key.created + seconds)
+
+
 def token(id: int, secret: str) -> str:  # noqa: A002  # the member's name everywhere
     """What the user shows."""
     return f"rb_{id}_{secret}"
