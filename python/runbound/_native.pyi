@@ -206,6 +206,27 @@ class Engine:
 
         A set is taken whole or not at all. Raises EngineError when nothing runs.
         """
+    def query_log(self, wanted: bytes, limit: int) -> bytes:
+        """Entries of the query log, the newest first, as JSON: `items`, `next` (a text, or null), `total` that match.
+
+        `wanted` is msgpack, a map of which all members may be missing: `actions` (list of words), `client` (address,
+        network or pseudonym), `name` (it and all below it), `rtype`, `rcode`, `since_us` (microseconds since 1970),
+        `before` and `after` (numbers of entries, both exclusive). Raises EngineError when it means nothing.
+        """
+    def query_log_tail(self, wanted: bytes, limit: int) -> tuple[int, int, bytes]:
+        """What is `wanted` after its `after`, the newest `limit` of it in the order in which it came.
+
+        Returns the number of the last entry there is, how many were left out, and a JSON list.
+        """
+    def query_log_erase(self, client: str | None) -> dict[str, int]:
+        """Forgets a client or, with None, all; returns how much: `ring` and `lists` in memory, `file` in lines.
+
+        Raises EngineError when the text names no client or the file cannot be rewritten; memory has forgotten then.
+        """
+    def top_names(self, kind: str, limit: int) -> bytes:
+        """The names that come most, as a JSON list of rows: `all`, `blocked` or `failed`. Counts halve each hour."""
+    def top_clients(self, client: str | None, limit: int) -> bytes:
+        """The clients that ask most, or the one named, as a JSON list of rows. Counts halve each hour."""
     def listening(self) -> list[str]:
         """The addresses served, as `ip@port`."""
     def log(self, level: str, text: str) -> None:

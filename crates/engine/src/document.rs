@@ -7,7 +7,7 @@
 use serde::Deserialize;
 
 /// Version of the shape. Any other is refused: the two halves of a wheel always come together.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// Where a value stands in the operator's files; line 0 means "not in a file".
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -30,6 +30,15 @@ pub struct Log {
     pub time: String,
     pub identity: String,
     pub json: bool,
+}
+
+/// What is kept of queries.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[expect(missing_docs, reason = "explained in document.py")]
+pub struct QueryLog {
+    pub retention: u64,
+    pub clients: String,
+    pub file: String,
 }
 
 /// One `interface:`.
@@ -310,6 +319,7 @@ pub struct Document {
     pub revision: u64,
     pub threads: usize,
     pub log: Log,
+    pub querylog: QueryLog,
     pub listen: Vec<Listen>,
     pub socket: Socket,
     pub acl: Vec<AclRule>,
@@ -355,6 +365,7 @@ pub(crate) mod tests {
                 identity: "runbound".to_owned(),
                 json: false,
             },
+            querylog: QueryLog::default(),
             listen: Vec::new(),
             socket: Socket {
                 udp: true,

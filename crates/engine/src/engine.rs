@@ -24,6 +24,7 @@ use crate::cache::not_running;
 use crate::compile::{self, Before, Compiled, compile};
 use crate::document::{Document, Log};
 use crate::follow::Follow;
+use crate::querylog::{Erased, QueryLog};
 use crate::surroundings::{self, Hosts, Stamp, Surroundings};
 use crate::watch::Watch;
 use crate::{Failure, listening, lookup, trust};
@@ -127,6 +128,7 @@ pub struct Engine {
     /// What changes in trust anchors while it runs.
     live: Arc<Live>,
     follow: Follow,
+    querylog: QueryLog,
     state: Arc<Mutex<State>>,
     /// Held by who makes other local zones or another overlay of those in force, before the state is: that takes its time.
     changing: Mutex<()>,
@@ -183,6 +185,7 @@ impl Engine {
         let (log, live) = (Arc::new(log), Arc::<Live>::default());
         Ok(Self {
             follow: Follow::new(Arc::clone(&live), Arc::clone(&log)),
+            querylog: QueryLog::new(Arc::clone(&log))?,
             log,
             cookie_secret: CookieSecret(secret),
             live,
@@ -258,6 +261,8 @@ impl Engine {
         if let Some(overlay) = overlay {
             lay_over(&mut snapshot, overlay);
         }
+        let querylog = self.querylog.prepare(&document.querylog)?;
+        QueryLog::tell(&querylog, &mut snapshot);
         self.follow.take(autos);
         self.log.line(Level::Notice, 0, &trust::summary(document.trust.as_ref(), snapshot.forwards.trust()));
         let store = Arc::new(Store::new(sizes(&document)));
@@ -283,6 +288,7 @@ impl Engine {
         let watched = watched(&document);
         let pool = Arc::new(pool);
         self.run_follow(&pool, &store, &document);
+        self.querylog.run(querylog, &pool);
         let seen = stamp;
         state.running = Some(Running { pool, store, document, found, stamp, seen, listening, bulk, zones, inherited });
         drop(state);
@@ -327,7 +333,12 @@ impl Engine {
         running.pool.apply(Arc::new(next)).map_err(lost)
     }
 
-    fn change(&self, next: Document, scan: Option<&Scan>, overlay: Option<&Overlay>) -> Result<Vec<Change>, Failure> {
+    pub(crate) fn change(
+        &self,
+        next: Document,
+        scan: Option<&Scan>,
+        overlay: Option<&Overlay>,
+    ) -> Result<Vec<Change>, Failure> {
         let _changing = lock(&self.changing);
         let mut state = self.state();
         let workers = state.workers;
@@ -347,6 +358,8 @@ impl Engine {
             None => lay_over(&mut snapshot, last.policy.local.overlay()),
         }
         keep_trust(&mut snapshot, &running.pool.snapshot());
+        let querylog = self.querylog.prepare(&next.querylog)?;
+        QueryLog::tell(&querylog, &mut snapshot);
         let mut changes = Vec::new();
         let mut changed = |what: String, effect| changes.push(Change { what, effect });
 
@@ -395,6 +408,7 @@ impl Engine {
             changed(what, Effect::Live);
         }
         applied.map_err(lost)?;
+        self.querylog.run(querylog, &running.pool);
         running.pool.remove_listeners(&closing).map_err(lost)?;
         for addr in closing {
             running.listening.retain(|open| *open != addr);
@@ -451,6 +465,7 @@ impl Engine {
     pub fn stats(&self) -> BTreeMap<String, u64> {
         let Some((pool, store)) = self.plane() else { return BTreeMap::new() };
         let mut stats = pool.stats();
+        stats.extend(self.querylog.figures().map(|(name, value)| (name.to_owned(), value)));
         if pool.snapshot().serve.extended_statistics {
             let usage = store.usage();
             let servers: BTreeSet<SocketAddr> =
@@ -514,6 +529,48 @@ impl Engine {
         }
     }
 
+    /// Entries of the query log, the newest first: `{"items":[…],"next":"…" or null,"total":n}`. The filter is msgpack:
+    /// a map of `actions`, `client`, `name`, `rtype`, `rcode`, `since_us`, `before` and `after` (numbers of entries).
+    ///
+    /// # Errors
+    /// The filter means nothing.
+    pub fn query_log(&self, filter: &[u8], limit: usize) -> Result<String, Failure> {
+        self.querylog.list(filter, limit)
+    }
+
+    /// Those after `after`, in the order in which they came, at most the newest `limit`: the number of the last entry there
+    /// is, how many were left out, and a JSON list.
+    ///
+    /// # Errors
+    /// The filter means nothing.
+    pub fn query_log_tail(&self, filter: &[u8], limit: usize) -> Result<(u64, u64, String), Failure> {
+        self.querylog.tail(filter, limit)
+    }
+
+    /// The names that come most, a JSON list: `all`, `blocked` or `failed`. Counts halve each hour.
+    ///
+    /// # Errors
+    /// There is no such list.
+    pub fn top_names(&self, kind: &str, limit: usize) -> Result<String, Failure> {
+        self.querylog.top_names(kind, limit)
+    }
+
+    /// The clients that ask most, or the one named, a JSON list. Counts halve each hour.
+    ///
+    /// # Errors
+    /// The text names no client.
+    pub fn top_clients(&self, client: Option<&str>, limit: usize) -> Result<String, Failure> {
+        self.querylog.top_clients(client, limit)
+    }
+
+    /// Forgets a client, or all, in the query log: memory and file.
+    ///
+    /// # Errors
+    /// The text names no client, or the file cannot be rewritten; memory has forgotten then.
+    pub fn query_log_erase(&self, client: Option<&str>) -> Result<Erased, Failure> {
+        self.querylog.erase(client)
+    }
+
     /// The addresses served.
     pub fn listening(&self) -> Vec<SocketAddr> {
         self.state().running.as_ref().map(|running| running.listening.clone()).unwrap_or_default()
@@ -529,6 +586,7 @@ impl Engine {
     /// # Errors
     /// It cannot be opened; the old one stays in use.
     pub fn reopen_log(&self) -> Result<(), Failure> {
+        self.querylog.reopen();
         self.log.reopen().map_err(|e| Failure::new(e.to_string()))
     }
 
@@ -564,6 +622,7 @@ impl Engine {
     /// Stops the workers and closes the sockets.
     pub fn stop(&self) {
         let running = self.state().running.take();
+        self.querylog.stop();
         if let Some(running) = running {
             running.pool.stop();
         }
@@ -795,13 +854,13 @@ fn sizes(document: &Document) -> Sizes {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::document::tests::{document, forward};
     use crate::document::{At, Placed};
 
     /// An engine with one worker that listens nowhere.
-    fn started(document: &Document) -> Engine {
+    pub(crate) fn started(document: &Document) -> Engine {
         let engine = Engine::new().expect("standard error is open");
         engine.state().workers = 1;
         engine.begin(document.clone(), None, None).expect("it starts");

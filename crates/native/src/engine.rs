@@ -249,6 +249,38 @@ impl Engine {
         tried(py, || self.0.cache_load(text))
     }
 
+    fn query_log<'py>(&self, py: Python<'py>, wanted: &[u8], limit: usize) -> PyResult<Bound<'py, PyBytes>> {
+        let text = tried(py, || self.0.query_log(wanted, limit))?;
+        Ok(PyBytes::new(py, text.as_bytes()))
+    }
+
+    fn query_log_tail<'py>(
+        &self,
+        py: Python<'py>,
+        wanted: &[u8],
+        limit: usize,
+    ) -> PyResult<(u64, u64, Bound<'py, PyBytes>)> {
+        let (last, skipped, text) = tried(py, || self.0.query_log_tail(wanted, limit))?;
+        Ok((last, skipped, PyBytes::new(py, text.as_bytes())))
+    }
+
+    #[pyo3(signature = (client))]
+    fn query_log_erase(&self, py: Python<'_>, client: Option<&str>) -> PyResult<BTreeMap<&'static str, u64>> {
+        let erased = tried(py, || self.0.query_log_erase(client))?;
+        Ok(BTreeMap::from([("ring", erased.ring), ("lists", erased.lists), ("file", erased.file)]))
+    }
+
+    fn top_names<'py>(&self, py: Python<'py>, kind: &str, limit: usize) -> PyResult<Bound<'py, PyBytes>> {
+        let text = tried(py, || self.0.top_names(kind, limit))?;
+        Ok(PyBytes::new(py, text.as_bytes()))
+    }
+
+    #[pyo3(signature = (client, limit))]
+    fn top_clients<'py>(&self, py: Python<'py>, client: Option<&str>, limit: usize) -> PyResult<Bound<'py, PyBytes>> {
+        let text = tried(py, || self.0.top_clients(client, limit))?;
+        Ok(PyBytes::new(py, text.as_bytes()))
+    }
+
     fn listening(&self) -> Vec<String> {
         self.0.listening().iter().map(|addr| at(*addr)).collect()
     }

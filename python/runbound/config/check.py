@@ -314,6 +314,7 @@ def _files(config: Config, findings: Findings, main_file: str) -> None:
         # Written before Unbound changes its root, so no prefix.
         ("pidfile", server.pidfile and os.path.join(paths.working_directory(config, main_file), server.pidfile)),
         ("logfile", server.logfile and resolve(server.logfile)),
+        ("query-log-file", server.query_log_file and resolve(server.query_log_file)),
     ):
         folder = os.path.dirname(path)
         if folder and not os.path.isdir(folder):

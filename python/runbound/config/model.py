@@ -306,6 +306,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
     log_format: str = "text"
     log_retention: int = 1000
     log_client_ip: str = "no"
+    query_log_file: str = ""
     audit_log: bool = True
     audit_log_path: str = ""
     audit_log_hmac_key: str = ""

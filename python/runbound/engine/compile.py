@@ -70,6 +70,7 @@ options.honour(
         "log-tag-queryreply",
         "log-destaddr",
     ),
+    *("log-retention", "log-client-ip", "query-log-file"),
 )
 options.honour(
     "forward-zone",
@@ -290,6 +291,7 @@ def compile_document(config: Config, revision: int) -> doc.Document:
     return doc.Document(
         revision=revision,
         threads=server.num_threads if config.given("server", "num-threads") else 0,
+        querylog=doc.QueryLog(retention=server.log_retention, clients=server.log_client_ip, file=server.query_log_file),
         log=doc.Log(
             file=server.logfile,
             syslog=server.use_syslog,

@@ -8,7 +8,7 @@ Rust needs. It must never hold secrets beyond the cookie secrets, and never the 
 
 import msgspec
 
-VERSION = 4
+VERSION = 5
 """Version of the shape. Rust refuses any other: a wheel's two halves always come together."""
 
 
@@ -30,6 +30,14 @@ class Log(msgspec.Struct, frozen=True, kw_only=True):
     """`unix`, `ascii` or `iso`."""
     identity: str
     json: bool
+
+
+class QueryLog(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept of queries: log-retention (entries), log-client-ip (`no`, `pseudonym`, `yes`), query-log-file."""
+
+    retention: int
+    clients: str
+    file: str
 
 
 class Listen(msgspec.Struct, frozen=True):
@@ -305,6 +313,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     threads: int
     """Workers to run; 0 means one for each usable core."""
     log: Log
+    querylog: QueryLog
     listen: tuple[Listen, ...]
     socket: Socket
     acl: tuple[AclRule, ...]

@@ -73,6 +73,7 @@ def _whole(config: Config, main_file: str) -> Config:
         server=msgspec.structs.replace(
             server,
             logfile=server.logfile and paths.resolve(config, main_file, server.logfile),
+            query_log_file=server.query_log_file and paths.resolve(config, main_file, server.query_log_file),
             root_hints=whole(server.root_hints),
             trust_anchor_file=whole(server.trust_anchor_file),
             trusted_keys_file=whole(server.trusted_keys_file),
