@@ -3,7 +3,7 @@
 //! It owns the hash that every table of names in this room uses: that of a suffix is made of the one above it, so a walk
 //! over all suffixes of a name reads each octet once. It never holds a table.
 
-use wire::NameBuf;
+use wire::NameRef;
 use wire::name::MAX_LABELS;
 
 /// Where the labels of a name begin, with the hash of each of its suffixes to be made step by step.
@@ -17,8 +17,8 @@ pub(crate) struct Walk<'n> {
 
 impl<'n> Walk<'n> {
     /// `lower` is in lower case.
-    pub(crate) fn new(lower: &'n NameBuf) -> Walk<'n> {
-        let wire = lower.as_ref().as_wire();
+    pub(crate) fn new(lower: NameRef<'n>) -> Walk<'n> {
+        let wire = lower.as_wire();
         let mut starts = [0u8; MAX_LABELS + 1];
         let mut labels = 0;
         let mut at = 0usize;

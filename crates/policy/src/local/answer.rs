@@ -18,7 +18,7 @@ impl LocalZones {
     /// The verdict of the closest enclosing zone, and which one that is; `None` if there is none.
     pub fn decide(&self, q: &Query) -> Option<(Verdict, LocalHit<'_>)> {
         let lower = q.qname.lower();
-        let walk = Walk::new(&lower);
+        let walk = Walk::new(lower.as_ref());
         let zone = self.met(q, &walk)?;
         let (verdict, api) = Asked { zones: self, q, walk: &walk, zone }.verdict();
         let hit = LocalHit {
@@ -38,7 +38,7 @@ impl LocalZones {
             return None;
         }
         let lower = q.qname.lower();
-        let (labels, action) = self.overlay.blocking(&Walk::new(&lower))?;
+        let (labels, action) = self.overlay.blocking(&Walk::new(lower.as_ref()))?;
         (labels >= least).then(|| (action.verdict(q), BlockHit { labels, word: action.word() }))
     }
 

@@ -224,7 +224,7 @@ impl Building {
 
     /// Returns the zone, or `None` if there was one of this name and class already.
     fn add_zone(&mut self, lower: &NameBuf, name: u32, kind: ZoneKind, class: Class, made: Made) -> Option<Enclosing> {
-        let walk = Walk::new(lower);
+        let walk = Walk::new(lower.as_ref());
         let labels = walk.labels();
         if self.store.find_zone(walk.hash(labels), lower.as_ref().as_wire(), class).is_some() {
             return None;
@@ -269,7 +269,7 @@ impl Building {
         for record in apex.iter().chain(default.extra).rev() {
             let Ok(owner) = NameBuf::from_text(&format!("{}{}", record.below, default.name)) else { continue };
             let name = if record.below.is_empty() { at } else { keep_name(&mut self.store, owner.as_ref(), origin)? };
-            let walk = Walk::new(&owner);
+            let walk = Walk::new(owner.as_ref());
             let node = self.node(zone, &walk, name);
             if let Some((rtype, data)) = record.data {
                 let (data, len) = keep_data(&mut self.store, data, origin)?;
@@ -291,7 +291,7 @@ impl Building {
                 let class = statement.class;
                 let name = self.store.name_at(statement.name).to_buf();
                 let lower = name.lower();
-                let walk = Walk::new(&lower);
+                let walk = Walk::new(lower.as_ref());
                 let parent = statement.rtype == Rtype::DS;
                 if done.contains(&class) || self.store.enclosing(&walk, class, parent).is_some() {
                     continue;
@@ -323,7 +323,7 @@ impl Building {
 
     fn enter_data(&mut self, statement: &DataStatement) {
         let lower = self.store.name_at(statement.name).lower();
-        let walk = Walk::new(&lower);
+        let walk = Walk::new(lower.as_ref());
         let Some(enclosing) = self.store.enclosing(&walk, statement.class, statement.rtype == Rtype::DS) else {
             // Only DS records can be homeless: the implicit zone may begin at their own name.
             let text = format!("local-data: no local-zone encloses the parent of {lower}, where its DS record belongs");

@@ -84,7 +84,7 @@ impl Join {
         let (mut gained, mut lost) = (Vec::new(), HashSet::new());
         for (name, before, after) in touched {
             let lower = name.as_ref().to_buf();
-            let walk = Walk::new(&lower);
+            let walk = Walk::new(lower.as_ref());
             let (was, is) = (is_homeless(store, &walk, before), is_homeless(store, &walk, after));
             for (parent, before, after) in [(false, before.own, after.own), (true, before.of_parent, after.of_parent)] {
                 if before != after
@@ -140,7 +140,7 @@ impl Join {
                 of_file.iter().for_each(|name| next.add(name));
                 for (name, packed) in overlay.records.iter() {
                     let lower = name.to_buf();
-                    if is_homeless(store, &Walk::new(&lower), presence(packed)) {
+                    if is_homeless(store, &Walk::new(lower.as_ref()), presence(packed)) {
                         next.add(&name.to_name());
                         if next.apex == highest.apex {
                             break;
@@ -154,7 +154,7 @@ impl Join {
         gained.iter().for_each(|name| next.add(name));
         let (apex, witnesses) = (next.apex?, next.witnesses?);
         let lower = apex.as_ref().to_buf();
-        let walk = Walk::new(&lower);
+        let walk = Walk::new(lower.as_ref());
         let other = store.find_zone(walk.hash(walk.labels()), lower.as_ref().as_wire(), Class::IN);
         let zone = other.and_then(|zone| store.zone(zone)).is_none_or(|zone| zone.made == Made::Implicit);
         Some(Homeless { apex, witnesses, count, zone })

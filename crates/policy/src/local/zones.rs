@@ -384,6 +384,6 @@ fn at_index<T>(all: &[T], index: u32) -> Option<&T> {
 fn hash_of(names: &[u8], at: u32) -> u64 {
     let octets = usize::try_from(at).ok().and_then(|at| names.get(at..)).unwrap_or_default();
     let lower = NameRef::split_from(octets).map_or_else(|_| NameBuf::root(), |(name, _)| name.lower());
-    let walk = Walk::new(&lower);
+    let walk = Walk::new(lower.as_ref());
     walk.hash(walk.labels())
 }

@@ -25,7 +25,8 @@ const SHARD_BITS: u32 = 32;
 pub(crate) struct Names {
     root: Arc<[Arc<Group>; FAN]>,
     len: usize,
-    /// Labels of the deepest name there ever was: longer suffixes are not looked for.
+    /// Labels of the highest and of the deepest name there ever was: other suffixes are not looked for.
+    highest: usize,
     deepest: usize,
 }
 
@@ -43,7 +44,8 @@ struct Shard {
 pub(crate) struct Changes {
     octets: Vec<u8>,
     list: Vec<Change>,
-    deepest: usize,
+    /// Labels of the highest and of the deepest name among them.
+    depths: Option<(usize, usize)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -59,18 +61,15 @@ impl Changes {
     /// Adds a change of a name; what `write` appends is handed to `merge`.
     pub(crate) fn add(&mut self, name: NameRef<'_>, write: impl FnOnce(&mut Vec<u8>)) {
         let lower = name.lower();
-        let walk = Walk::new(&lower);
+        let walk = Walk::new(lower.as_ref());
         let start = self.octets.len();
         self.octets.extend_from_slice(lower.as_ref().as_wire());
         let middle = self.octets.len();
         write(&mut self.octets);
-        self.deepest = self.deepest.max(walk.labels());
+        let labels = walk.labels();
+        let (highest, deepest) = self.depths.unwrap_or((labels, labels));
+        self.depths = Some((highest.min(labels), deepest.max(labels)));
         self.list.push(Change { hash: walk.hash(walk.labels()), start, middle, end: self.octets.len() });
-    }
-
-    /// Whether there is none.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.list.is_empty()
     }
 
     fn name(&self, change: &Change) -> &[u8] {
@@ -84,8 +83,10 @@ impl Changes {
     /// The changes by shard, those of one name together and in the order they came.
     fn sorted(&self) -> Vec<Change> {
         let mut list = self.list.clone();
+        // Turned so that the bits of the shard come first.
+        let turned = |change: &Change| change.hash.rotate_right(SHARD_BITS + (FAN * FAN).ilog2());
         list.sort_unstable_by(|a, b| {
-            let by_hash = (shard_of(a.hash), a.hash).cmp(&(shard_of(b.hash), b.hash));
+            let by_hash = turned(a).cmp(&turned(b));
             by_hash.then_with(|| self.name(a).cmp(self.name(b))).then(a.start.cmp(&b.start))
         });
         list
@@ -101,7 +102,7 @@ impl Default for Names {
     fn default() -> Names {
         let shard = Arc::new(Shard::default());
         let group = Arc::new(Group(std::array::from_fn(|_| Arc::clone(&shard))));
-        Names { root: Arc::new(std::array::from_fn(|_| Arc::clone(&group))), len: 0, deepest: 0 }
+        Names { root: Arc::new(std::array::from_fn(|_| Arc::clone(&group))), len: 0, highest: usize::MAX, deepest: 0 }
     }
 }
 
@@ -118,7 +119,7 @@ impl Names {
 
     /// The payload of the suffix of so many labels.
     pub(crate) fn get(&self, walk: &Walk<'_>, labels: usize) -> Option<&[u8]> {
-        if self.is_empty() || labels > self.deepest {
+        if self.is_empty() || labels < self.highest || labels > self.deepest {
             return None;
         }
         self.find(walk.hash(labels), walk.suffix(labels))
@@ -129,7 +130,7 @@ impl Names {
         if self.is_empty() {
             return None;
         }
-        let suffixes = walk.suffixes().enumerate().take(self.deepest + 1);
+        let suffixes = walk.suffixes().enumerate().take(self.deepest + 1).skip(self.highest);
         suffixes.filter_map(|(labels, (hash, suffix))| Some((labels, self.find(hash, suffix)?))).last()
     }
 
@@ -164,10 +165,9 @@ impl Names {
         changes: Changes,
         mut merge: impl FnMut(NameRef<'_>, Option<&[u8]>, &[&[u8]], &mut Vec<u8>) -> bool,
     ) -> Names {
-        if changes.is_empty() {
-            return self.clone();
-        }
-        let mut next = Names { deepest: self.deepest.max(changes.deepest), ..self.clone() };
+        let Some((highest, deepest)) = changes.depths else { return self.clone() };
+        let (highest, deepest) = (self.highest.min(highest), self.deepest.max(deepest));
+        let mut next = Names { highest, deepest, ..self.clone() };
         let root = Arc::make_mut(&mut next.root);
         for run in changes.sorted().chunk_by(|a, b| shard_of(a.hash) == shard_of(b.hash)) {
             let nth = run.first().map_or(0, |change| shard_of(change.hash));
@@ -267,8 +267,7 @@ impl Shard {
 
 /// The hash of a whole name in lower case.
 fn hash_of(name: NameRef<'_>) -> u64 {
-    let buf = name.to_buf();
-    let walk = Walk::new(&buf);
+    let walk = Walk::new(name);
     walk.hash(walk.labels())
 }
 
@@ -344,7 +343,7 @@ mod tests {
             }
             for asked in asked {
                 let lower = Name::from_text(&asked).unwrap().as_ref().lower();
-                let walk = Walk::new(&lower);
+                let walk = Walk::new(lower.as_ref());
                 let found = table.closest(&walk).map(|(labels, payload)| (labels, payload.to_vec()));
                 let above = |name: &&Name| lower.as_ref().is_subdomain_of(name.as_ref());
                 let expected = model.keys().filter(above).max_by_key(|name| name.as_ref().label_count());
