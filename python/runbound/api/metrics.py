@@ -48,6 +48,7 @@ COUNTERS: Final = {
     "num.answer.secure": ("answers_secure", "Answers that validated"),
     "num.answer.bogus": ("answers_bogus", "Answers that failed validation"),
     "num.rrset.bogus": ("rrsets_bogus", "RRsets that failed validation"),
+    "num.answer.blocked": ("answers_blocked", "Answers of blocks"),
     "num.query.aggressive.NOERROR": ("aggressive_noerror", "Answers NOERROR that followed from known proofs"),
     "num.query.aggressive.NXDOMAIN": ("aggressive_nxdomain", "Answers NXDOMAIN that followed from known proofs"),
     "total.num.verifications": ("verifications", "Signatures that were verified or tried"),

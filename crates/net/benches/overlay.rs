@@ -1,6 +1,6 @@
 //! What records and blocks by the million cost: to put in at once, one more, to ask, and in octets.
 //!
-//! `cargo bench -p runbound-policy --bench overlay -- [HOW MANY]`, a million if it is not said.
+//! `cargo bench -p runbound-net --bench overlay -- [HOW MANY]`, a million if it is not said.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
