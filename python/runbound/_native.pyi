@@ -5,14 +5,18 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Self, final
 
 __all__ = [
+    "Bulk",
+    "Delta",
     "Engine",
     "EngineError",
+    "Overlay",
     "Scan",
     "SecretKey",
     "check",
     "check_rows",
     "drop_privileges",
     "mac_row",
+    "name_key",
     "scan",
     "scan_remembered",
     "scan_text",
@@ -104,6 +108,79 @@ def check_rows(key: SecretKey, kind: str, rows: bytes, /) -> tuple[int, bytes, l
     ValueError if they are not.
     """
 
+def name_key(name: str, /) -> bytes:
+    """The start of the keys of all records and blocks at and below a name: labels from the right, each ended by 00.
+
+    With one more 00 it is the whole key of a block of that name, and the start of those of its own records. What is
+    below ends before `key[:-1] + b"\\x01"`. Raises ValueError, saying why it is no name.
+    """
+
+@final
+class Bulk:
+    """Records or blocks on their way in: checked, made canonical, sorted by key. May be used from any thread."""
+
+    def __new__(cls, kind: str, form: str, defaults: bytes = ...) -> Self:
+        """Entries of kind `record` or `block`.
+
+        Form `json`: one object, several, or an array of them. `zone` (records): lines as `local-data` has them, with
+        $ORIGIN, $TTL, parentheses, and a blank for the owner of the line before. `names` (blocks): a name a line, `#`
+        before a comment, or lines of a hosts file that lead nowhere; `*.name` is the name.
+
+        `defaults`, a JSON object: what entries say that do not say it themselves (`ttl` and `comment`, or `action`,
+        `target` and `comment`); without it none. Raises ValueError.
+        """
+    def feed(self, piece: bytes) -> None:
+        """The next octets, cut anywhere. Raises ValueError after `finish`."""
+    def finish(self) -> list[tuple[int, str, str, str | None]]:
+        """Says that all has come. The first 100 complaints: place, field, what is wrong, what to do.
+
+        A place is a line, or in an array a number, from 1. An entry with a complaint is left out. Of two entries of
+        one key the later counts. Raises ValueError the second time.
+        """
+    @property
+    def kind(self) -> str: ...
+    @property
+    def count(self) -> int:
+        """Entries so far; duplicates are counted before `finish`."""
+    @property
+    def error_count(self) -> int:
+        """Complaints so far, those not kept too."""
+    @property
+    def merged(self) -> int:
+        """Entries that gave way to a later one of the same key."""
+    def keys(self, part: int) -> bytes | None:
+        """The keys of a part of up to 10,000 entries, a JSON array of hexadecimal; None after the last part."""
+    def rows(self, part: int, first_id: int, revision: int, key: SecretKey, standing: bytes = ...) -> bytes | None:
+        """ROWS of a part, None after the last.
+
+        `standing` are ROWS of what is kept already under keys of that part; without it none is. An entry keeps the id
+        it has there, and one whose document is the same is left out. The others get `first_id` and on. Raises
+        ValueError.
+        """
+    def entries(self, part: int) -> list[tuple[bytes, str]]:
+        """Key and document of each entry of a part, sorted by key; empty after the last part."""
+
+@final
+class Overlay:
+    """All records and blocks of the state, for `Engine.start` and `Engine.apply`."""
+
+    def __new__(cls) -> Self: ...
+    def load(self, kind: str, rows: bytes) -> None:
+        """Takes ROWS whose codes have been checked. Raises ValueError naming the row whose document is none."""
+
+@final
+class Delta:
+    """What a change puts and removes. Of each entry the last that was said counts."""
+
+    def __new__(cls) -> Self: ...
+    def put(self, bulk: Bulk) -> None:
+        """Puts all entries of a finished bulk."""
+    def put_rows(self, kind: str, rows: bytes) -> None:
+        """Puts ROWS. Raises ValueError."""
+    def remove_rows(self, kind: str, rows: bytes) -> None:
+        """Removes ROWS. Raises ValueError."""
+    def __len__(self) -> int: ...
+
 @final
 class Engine:
     """The data plane: listening sockets, workers, cache, log sink."""
@@ -113,13 +190,22 @@ class Engine:
         """Opens the log sink of the document. Raises EngineError naming the file."""
     def bind(self, document: bytes, inherited: Sequence[int]) -> None:
         """Opens the listening sockets; `inherited` are the service manager's descriptors. Raises EngineError."""
-    def start(self, document: bytes, scan: Scan | None) -> None:
-        """Starts the workers on what `bind` opened; returns when every worker listens. Raises EngineError."""
-    def apply(self, document: bytes, scan: Scan | None) -> list[tuple[str, str]]:
+    def start(self, document: bytes, scan: Scan | None, overlay: Overlay | None = None) -> None:
+        """Starts the workers on what `bind` opened; returns when every worker listens. Raises EngineError.
+
+        The overlay is there from the first answer on.
+        """
+    def apply(self, document: bytes, scan: Scan | None, overlay: Overlay | None = None) -> list[tuple[str, str]]:
         """Swaps to a new document; returns (what, `live` or `restart`) when every worker has acknowledged.
 
+        Without an overlay the records and blocks that are there stay.
         The cache stays but for names at and below forward zones whose servers changed; what was forgotten is told.
         Raises EngineError, and then nothing has changed.
+        """
+    def amend(self, revision: int, delta: Delta) -> None:
+        """Puts records and blocks in and takes others out; returns when every worker has acknowledged.
+
+        It takes time for what changes, not for what there is. The delta is empty afterwards. Raises EngineError.
         """
     def stats(self) -> dict[str, int]:
         """Counters under Unbound's names, summed over the workers; those of `extended-statistics` only with it."""

@@ -13,6 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use sys::log::Level;
 
+use crate::rows::{Delta, Overlay};
 use crate::scan::{Message, Scan, message};
 
 pyo3::create_exception!(_native, EngineError, pyo3::exceptions::PyException);
@@ -140,22 +141,39 @@ impl Engine {
         tried(py, || self.0.bind(document, &inherited))
     }
 
-    #[pyo3(signature = (document, scan))]
-    fn start(&self, py: Python<'_>, document: &[u8], scan: Option<&Bound<'_, Scan>>) -> PyResult<()> {
+    #[pyo3(signature = (document, scan, overlay = None))]
+    fn start(
+        &self,
+        py: Python<'_>,
+        document: &[u8],
+        scan: Option<&Bound<'_, Scan>>,
+        overlay: Option<&Bound<'_, Overlay>>,
+    ) -> PyResult<()> {
         let scan = scan.map(|scan| scan.get().0.clone());
-        tried(py, || self.0.start(document, scan.as_deref(), None))
+        let overlay = overlay.map(Bound::get);
+        tried(py, || self.0.start(document, scan.as_deref(), overlay.map(Overlay::built).as_ref()))
     }
 
-    #[pyo3(signature = (document, scan))]
+    #[pyo3(signature = (document, scan, overlay = None))]
     fn apply(
         &self,
         py: Python<'_>,
         document: &[u8],
         scan: Option<&Bound<'_, Scan>>,
+        overlay: Option<&Bound<'_, Overlay>>,
     ) -> PyResult<Vec<(String, &'static str)>> {
         let scan = scan.map(|scan| scan.get().0.clone());
-        let changes = tried(py, || self.0.apply(document, scan.as_deref(), None))?;
+        let overlay = overlay.map(Bound::get);
+        let changes = tried(py, || self.0.apply(document, scan.as_deref(), overlay.map(Overlay::built).as_ref()))?;
         Ok(changes.into_iter().map(|change| (change.what, change.effect.word())).collect())
+    }
+
+    fn amend(&self, py: Python<'_>, revision: u64, delta: &Bound<'_, Delta>) -> PyResult<()> {
+        let delta = delta.get();
+        tried(py, || {
+            let (put, remove) = delta.take().split();
+            self.0.amend(revision, put, remove)
+        })
     }
 
     fn stats(&self, py: Python<'_>) -> PyResult<BTreeMap<String, u64>> {

@@ -8,6 +8,7 @@
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 mod engine;
+mod rows;
 mod scan;
 mod secret;
 
@@ -16,6 +17,8 @@ mod secret;
 mod _native {
     #[pymodule_export]
     use crate::engine::{Engine, EngineError, check, drop_privileges};
+    #[pymodule_export]
+    use crate::rows::{Bulk, Delta, Overlay, name_key};
     #[pymodule_export]
     use crate::scan::{Scan, scan, scan_remembered, scan_text};
     #[pymodule_export]

@@ -154,7 +154,8 @@ pub fn close(out: &mut Vec<u8>) {
     out.push(b']');
 }
 
-fn push_hex(out: &mut Vec<u8>, octets: &[u8]) {
+/// Appends octets in hexadecimal.
+pub(crate) fn push_hex(out: &mut Vec<u8>, octets: &[u8]) {
     let digit = |value: u8| if value < 10 { b'0' + value } else { b'a' + value - 10 };
     out.extend(octets.iter().flat_map(|octet| [digit(octet >> 4), digit(octet & 15)]));
 }

@@ -6,14 +6,18 @@ is Rust's, and never apply a change by itself: that is `ops.change`'s.
 """
 
 from runbound._native import (
+    Bulk,
+    Delta,
     Engine,
     EngineError,
+    Overlay,
     Scan,
     SecretKey,
     check,
     check_rows,
     drop_privileges,
     mac_row,
+    name_key,
     scan,
     scan_remembered,
     scan_text,
@@ -21,14 +25,18 @@ from runbound._native import (
 )
 
 __all__ = [
+    "Bulk",
+    "Delta",
     "Engine",
     "EngineError",
+    "Overlay",
     "Scan",
     "SecretKey",
     "check",
     "check_rows",
     "drop_privileges",
     "mac_row",
+    "name_key",
     "scan",
     "scan_remembered",
     "scan_text",

@@ -13,7 +13,7 @@ use crate::verdict::Verdict;
 pub const BLOCK_TTL: u32 = 60;
 
 /// What queries for a blocked name, and all below it, get. Any type: also DS.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Block {
     /// NXDOMAIN.
     Nxdomain,

@@ -1,8 +1,8 @@
 //! Records as people write them: presentation form to wire form and back, for every type.
 //!
-//! It owns the record line of `local-data` (`owner [ttl] [class] type data`), as Unbound 1.17.1 reads it, and the text
-//! of record data as zone files and `dig` show it. It never reads files, origins or directives, and never decides what
-//! a record is used for.
+//! It owns the record line of `local-data` (`owner [ttl] [class] type data`), as Unbound 1.17.1 reads it, the same read
+//! strictly, for lists ([`parse_line`]), and the text of record data as zone files and `dig` show it. It never reads files
+//! or directives, and never decides what a record is used for.
 //!
 //! What Unbound takes, and so do we (probed with `unbound-checkconf` and a running server): owners and names in data are
 //! absolute, with or without the final dot; TTL units (`1h30m`); parentheses and `; comment`; text after the data, which
@@ -13,7 +13,7 @@ mod parts;
 mod read;
 mod write;
 
-pub use read::{parse_rdata, parse_record};
+pub use read::{parse_data, parse_line, parse_rdata, parse_record};
 pub use write::rdata_to_text;
 
 use crate::name::Name;
@@ -250,6 +250,45 @@ mod tests {
         }
         let long = format!("x.test. TXT {}", "a".repeat(256));
         assert_eq!(parse_record(&long, 0).unwrap_err().at, 12);
+    }
+
+    #[test]
+    fn lines_of_lists_are_read_strictly() {
+        let origin = Name::from_text("example.").unwrap();
+        let read = |line: &str, owner: Option<&Name>| {
+            parse_line(line.as_bytes(), origin.as_ref(), owner.map(Name::as_ref), 60)
+        };
+        for (line, owner, data) in [
+            ("www A 192.0.2.1", "www.example.", "192.0.2.1"),
+            ("www.test. 1h IN CNAME a.b", "www.test.", "a.b.example."),
+            ("@ MX 10 @", "example.", "10 example."),
+            (r"a\. CNAME a\.", r"a\..example.", r"a\..example."),
+            (r"a\\. CNAME a\\.", r"a\\.", r"a\\."),
+            ("www APL", "www.example.", ""),
+            (r"www TYPE4711 \# 0", "www.example.", "\\# 0"),
+        ] {
+            let record = read(line, None).unwrap_or_else(|error| panic!("{line}: {error}"));
+            assert_eq!(
+                (record.owner.to_string().as_str(), &*rdata_to_text(record.rtype, &record.rdata)),
+                (owner, data)
+            );
+        }
+        assert_eq!(read(" A 192.0.2.1", Some(&origin)).unwrap().owner, origin);
+        for (line, at, what) in [
+            ("www A", 5, "has no data"),
+            ("www A 192.0.2.1 192.0.2.2", 16, "behind the data"),
+            (r"www A \# 0", 9, "not those of A"),
+            ("wüw A 192.0.2.1", 0, "not a plain name"),
+            ("www CNAME wüw", 10, "not a plain name"),
+        ] {
+            let error = read(line, None).expect_err(line);
+            assert!(error.at == at && error.what.contains(what), "{line}: {error} at {}", error.at);
+        }
+        let long = format!("{0}.{0}.{0}.{1} A 192.0.2.1", "a".repeat(63), "b".repeat(54));
+        assert!(read(&long, None).unwrap_err().what.contains("below example."));
+        assert!(parse_data(Rtype::A, "192.0.2.1, 192.0.2.2").is_err());
+        assert!(parse_data(Rtype::TXT, "").is_err());
+        assert_eq!(parse_data(Rtype::CNAME, "a").unwrap(), b"\x01a\0");
     }
 
     #[test]

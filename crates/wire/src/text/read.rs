@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::parts::{ALGORITHMS, CERT_TYPES, PARAM_KEYS, Part, parts};
 use super::{Record, RecordError};
-use crate::name::{NameBuf, NameRef, unescape};
+use crate::name::{NameBuf, NameRef, ROOT, unescape};
 use crate::rdata::{Field, layout};
 use crate::types::{Class, Rtype};
 
@@ -21,11 +21,41 @@ const MAX_RDATA: usize = 65535;
 /// malformed records for them: data that stop halfway, numbers out of range, base64 with foreign characters, generic
 /// data that do not have the layout of a known type, service parameters given twice or named mandatory and missing.
 pub fn parse_record(text: &str, default_ttl: u32) -> Result<Record, RecordError> {
-    let mut words = Words::new(text.as_bytes());
-    let Some(owner) = words.next() else {
-        return Err(error(0, "the record is empty", Some("write: owner [ttl] [class] type data")));
+    record(Words::new(text.as_bytes(), Reading::LOCAL_DATA), None, default_ttl)
+}
+
+/// Reads a record of a list: as [`parse_record`], but the data must be there, complete and the last thing in the line, and
+/// names are plain ASCII and below `origin` if they do not end in a dot. With an owner the line begins behind it.
+///
+/// # Errors
+/// It is not a record; the place is an octet of `text`.
+pub fn parse_line(
+    text: &[u8],
+    origin: NameRef<'_>,
+    owner: Option<NameRef<'_>>,
+    default_ttl: u32,
+) -> Result<Record, RecordError> {
+    record(Words::new(text, Reading { origin, strict: true }), owner, default_ttl)
+}
+
+/// Reads record data alone, as strictly as [`parse_line`] does; names are absolute.
+///
+/// # Errors
+/// They are not data of that type; the place is an octet of `text`.
+pub fn parse_data(rtype: Rtype, text: &str) -> Result<Vec<u8>, RecordError> {
+    let mut words = Words::new(text.as_bytes(), Reading { origin: ROOT, strict: true });
+    let rdata = words.rdata(rtype)?;
+    words.finish().map(|()| rdata)
+}
+
+fn record(mut words: Words<'_>, owner: Option<NameRef<'_>>, default_ttl: u32) -> Result<Record, RecordError> {
+    let owner = match owner {
+        Some(owner) => owner.to_name(),
+        None => match words.next() {
+            Some(owner) => owner.name()?.to_name(),
+            None => return Err(error(0, "the record is empty", Some("write: owner [ttl] [class] type data"))),
+        },
     };
-    let owner = owner.name()?.to_name();
     let mut word = words.next();
     let ttl = match word.map(|w| (w, w.period())) {
         Some((_, Some(Ok(ttl)))) => {
@@ -42,7 +72,7 @@ pub fn parse_record(text: &str, default_ttl: u32) -> Result<Record, RecordError>
     }
     let Some(word) = word else {
         let hint = "write: owner [ttl] [class] type data, for instance www.example. 3600 IN A 192.0.2.1";
-        return Err(error(text.len(), "the record ends before its type", Some(hint)));
+        return Err(error(words.text.len(), "the record ends before its type", Some(hint)));
     };
     let Some(rtype) = word.as_str().and_then(|w| w.parse::<Rtype>().ok()) else {
         return Err(no_type(&word));
@@ -54,9 +84,22 @@ pub fn parse_record(text: &str, default_ttl: u32) -> Result<Record, RecordError>
 
 /// Reads record data alone, as they stand after the type in a record; see [`parse_record`].
 pub fn parse_rdata(rtype: Rtype, text: &str) -> Result<Vec<u8>, RecordError> {
-    let mut words = Words::new(text.as_bytes());
+    let mut words = Words::new(text.as_bytes(), Reading::LOCAL_DATA);
     let rdata = words.rdata(rtype)?;
     words.finish().map(|()| rdata)
+}
+
+/// How a line is read.
+#[derive(Clone, Copy, Debug)]
+struct Reading<'t> {
+    /// What names without a final dot stand below, and what `@` means.
+    origin: NameRef<'t>,
+    /// Data are complete and nothing follows them; names are plain ASCII.
+    strict: bool,
+}
+
+impl Reading<'static> {
+    const LOCAL_DATA: Self = Reading { origin: ROOT, strict: false };
 }
 
 fn error(at: usize, what: impl Into<String>, hint: Option<&str>) -> RecordError {
@@ -86,6 +129,7 @@ struct Word<'t> {
     /// Its octets, escapes in place, quotes around it left out.
     text: &'t [u8],
     quoted: bool,
+    reading: Reading<'t>,
 }
 
 impl<'t> Word<'t> {
@@ -103,13 +147,31 @@ impl<'t> Word<'t> {
 
     fn name(&self) -> Result<NameBuf, RecordError> {
         if self.text == b"@" && !self.quoted {
-            return Ok(NameBuf::root());
+            return Ok(self.reading.origin.to_buf());
         }
         // Unbound takes quotes around a name for a part of it, so such a name exists but is never asked for.
         if self.quoted {
             return Err(self.wrong("a name", Some("names are written without quotes")));
         }
-        NameBuf::from_text_bytes(self.text).map_err(|cause| error(self.at, format!("{}: {cause}", self.shown()), None))
+        if self.reading.strict && !self.text.iter().all(u8::is_ascii_graphic) {
+            return Err(self.wrong("a plain name", Some("names of other alphabets are written in A-labels: xn--…")));
+        }
+        let mut name = NameBuf::from_text_bytes(self.text)
+            .map_err(|cause| error(self.at, format!("{}: {cause}", self.shown()), None))?;
+        if !self.is_absolute() {
+            name.push_name(self.reading.origin).map_err(|cause| {
+                error(self.at, format!("{} below {}: {cause}", self.shown(), self.reading.origin), None)
+            })?;
+        }
+        Ok(name)
+    }
+
+    /// Whether a dot ends it that is not escaped.
+    fn is_absolute(&self) -> bool {
+        match self.text {
+            [before @ .., b'.'] => before.iter().rev().take_while(|octet| **octet == b'\\').count() % 2 == 0,
+            _ => false,
+        }
     }
 
     fn number<T: TryFrom<u64>>(&self, most: u64) -> Result<T, RecordError> {
@@ -255,16 +317,22 @@ struct Words<'t> {
     at: usize,
     /// Where the parenthesis stands that is open.
     open: Option<usize>,
+    reading: Reading<'t>,
 }
 
 impl<'t> Words<'t> {
-    fn new(text: &'t [u8]) -> Words<'t> {
-        Words { text, at: 0, open: None }
+    fn new(text: &'t [u8], reading: Reading<'t>) -> Words<'t> {
+        Words { text, at: 0, open: None, reading }
     }
 
-    /// Reads what is left, which is ignored but for a parenthesis that is never closed: an error, as in Unbound.
+    /// Reads what is left, which is ignored but for a parenthesis that is never closed: an error, as in Unbound. Read
+    /// strictly, nothing may be left.
     fn finish(mut self) -> Result<(), RecordError> {
-        while self.next().is_some() {}
+        while let Some(word) = self.next() {
+            if self.reading.strict {
+                return Err(error(word.at, format!("{} stands behind the data", word.shown()), None));
+            }
+        }
         match self.open {
             Some(at) => Err(error(at, "the parenthesis is never closed", None)),
             None => Ok(()),
@@ -294,11 +362,11 @@ impl<'t> Words<'t> {
         if *self.text.get(start)? == b'"' {
             let end = self.run(start + 1, |octet| octet == b'"');
             self.at = end + 1; // one behind the end if the quote is missing, which Unbound allows
-            return Some(Word { at: start, text: self.text.get(start + 1..end)?, quoted: true });
+            return Some(Word { at: start, text: self.text.get(start + 1..end)?, quoted: true, reading: self.reading });
         }
         let end = self.run(start, |octet| is_blank(octet) || octet == b';');
         self.at = end;
-        Some(Word { at: start, text: self.text.get(start..end)?, quoted: false })
+        Some(Word { at: start, text: self.text.get(start..end)?, quoted: false, reading: self.reading })
     }
 
     /// A word in which quotes hold blanks together: `alpn="h2,h3"`.
@@ -312,7 +380,7 @@ impl<'t> Words<'t> {
             !inside && (is_blank(octet) || octet == b';')
         });
         self.at = end;
-        Some(Word { at: start, text: self.text.get(start..end)?, quoted: false })
+        Some(Word { at: start, text: self.text.get(start..end)?, quoted: false, reading: self.reading })
     }
 
     /// The offset of the first octet from `start` that ends a word, escaped ones passed over; the end of the text.
@@ -359,6 +427,10 @@ impl<'t> Words<'t> {
                     "the SOA record has no data",
                     Some("primary, mailbox, serial, refresh, retry, expire, minimum"),
                 )),
+                // A list of prefixes may be empty (RFC 3123 4).
+                _ if self.reading.strict && rtype != Rtype::APL => {
+                    Err(error(start, format!("the {rtype} record has no data"), None))
+                }
                 _ => Ok(Vec::new()),
             };
         };
@@ -400,7 +472,7 @@ impl<'t> Words<'t> {
             return Err(error(first.at, format!("the data have more than {octets} octets"), None));
         }
         *out = first.hex(&digits)?;
-        if !out.is_empty() && !fits(rtype, out) {
+        if (self.reading.strict || !out.is_empty()) && !fits(rtype, out) {
             return Err(error(first.at, format!("the data are not those of {rtype}"), None));
         }
         Ok(())
@@ -697,7 +769,7 @@ impl<'t> Words<'t> {
             let value = value.map(|value| {
                 let inner = value.strip_prefix(b"\"").map(|v| v.strip_suffix(b"\"").unwrap_or(v)).unwrap_or(value);
                 let at = word.at + word.text.len() - value.len();
-                Word { at, text: inner, quoted: false }
+                Word { at, text: inner, quoted: false, reading: self.reading }
             });
             all.push((key, param_value(&word, key, value)?, word));
         }
