@@ -48,6 +48,16 @@ class Scan:
         """Keyword to count, then file index, line and column of the first."""
     def texts(self) -> list[tuple[str, bytes]]:
         """The files by their whole paths, in the order they were opened; the path of a text in memory is empty."""
+    def local_data(
+        self, after: int, limit: int, name: str | None, under: bool
+    ) -> list[tuple[int, str, str, str, int | None, str, int, int]]:
+        """Bulk statements from number `after` on, in the order of the file, at most `limit`; with `name` those about it,
+        with `under` also those about names below it (a walk through all of them).
+
+        Number, option, name (absolute, lower case), type of the zone or of the record, TTL in seconds or None for a zone,
+        data in presentation form or empty for a zone, file index, line. The next page begins at the last number plus one.
+        What the compiler would refuse is passed over. Raises ValueError if `name` is none.
+        """
     def line(self, file: int, line: int) -> str:
         """The source line, for the caret."""
 

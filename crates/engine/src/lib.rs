@@ -17,6 +17,7 @@ mod listening;
 pub mod lookup;
 mod querylog;
 mod recheck;
+pub mod standing;
 pub mod surroundings;
 mod trust;
 pub mod upstreams;

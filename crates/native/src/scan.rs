@@ -1,6 +1,6 @@
 //! A scanned configuration, as Python sees it.
 //!
-//! Owns the conversion of `conf`'s values to tuples. The bulk statements are counted here and never converted.
+//! Owns the conversion of `conf`'s values to tuples. The bulk statements are counted here and converted by the page.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use conf::source::{Memory, Remembered};
-use pyo3::exceptions::PyOSError;
+use engine::standing::{ByName, Which};
+use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -18,9 +19,18 @@ pub(crate) type Message = (&'static str, u32, u32, u32, u32, String, Option<Stri
 /// Clause number, clause, keyword, values, file index, line, column of the keyword, column of the first value.
 type Statement = (u32, &'static str, &'static str, Py<pyo3::types::PyTuple>, u32, u32, u32, u32);
 
+/// Number, option, name, type, TTL, data, file index, line.
+type Standing = (usize, &'static str, String, String, Option<u32>, String, u32, u32);
+
 /// One reading of a configuration. Immutable.
 #[pyclass(frozen, module = "runbound._native")]
-pub(crate) struct Scan(pub(crate) Arc<conf::Scan>);
+pub(crate) struct Scan(pub(crate) Arc<conf::Scan>, Arc<ByName>);
+
+impl Scan {
+    fn new(scan: conf::Scan) -> Self {
+        Self(Arc::new(scan), Arc::default())
+    }
+}
 
 /// One message as the tuple of `_native.pyi`.
 pub(crate) fn message(m: &conf::Message) -> Message {
@@ -68,6 +78,28 @@ impl Scan {
         counts
     }
 
+    #[pyo3(signature = (after, limit, name, under))]
+    fn local_data(
+        &self,
+        py: Python<'_>,
+        after: usize,
+        limit: usize,
+        name: Option<&str>,
+        under: bool,
+    ) -> PyResult<Vec<Standing>> {
+        let which = match (name, under) {
+            (None, _) => Which::All,
+            (Some(name), false) => Which::Of(name),
+            (Some(name), true) => Which::Under(name),
+        };
+        let found = py.detach(|| self.1.find(&self.0, which, after, limit));
+        let found = found.map_err(|failure| PyValueError::new_err(failure.to_string()))?;
+        Ok(found
+            .into_iter()
+            .map(|s| (s.index, s.keyword, s.name, s.kind, s.ttl, s.value, s.at.file, s.at.line))
+            .collect())
+    }
+
     fn texts<'py>(&self, py: Python<'py>) -> Vec<(OsString, Bound<'py, PyBytes>)> {
         let of = |file: &conf::File| (file.path.clone().into_os_string(), PyBytes::new(py, file.text()));
         self.0.files.iter().map(of).collect()
@@ -100,7 +132,7 @@ pub(crate) fn scan_remembered(
 
 fn scanned(py: Python<'_>, read: std::io::Result<conf::Scan>, path: PathBuf) -> PyResult<Scan> {
     match read {
-        Ok(scan) => Ok(Scan(Arc::new(scan))),
+        Ok(scan) => Ok(Scan::new(scan)),
         // With number and file name, as Python's own open() would raise it.
         Err(error) => match error.raw_os_error() {
             Some(number) => {
@@ -115,5 +147,5 @@ fn scanned(py: Python<'_>, read: std::io::Result<conf::Scan>, path: PathBuf) -> 
 /// The same for text in memory.
 #[pyfunction]
 pub(crate) fn scan_text(py: Python<'_>, text: Vec<u8>, name: &str, cwd: PathBuf) -> Scan {
-    Scan(Arc::new(py.detach(|| conf::scan_text(text, name, &cwd))))
+    Scan::new(py.detach(|| conf::scan_text(text, name, &cwd)))
 }
