@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from typing import Final
 
 import apsw
@@ -176,10 +177,10 @@ class Store:
             self.applied([self.newest])
         return number
 
-    def record(self, *events: Event, wait: bool = False) -> None:
+    def record(self, *events: Event, wait: bool = False) -> "Future[None]":
         """Appends audit entries that belong to no change. With `wait`, they are on the disk afterwards.
 
-        Without, an error is told by the next call that waits for the disk.
+        Without, whoever wants to know asks the result, and nobody has to.
         """
 
         def append(tx: Tx) -> None:
@@ -189,10 +190,11 @@ class Store:
         future = self._writer.submit(append)
         if wait:
             future.result()
+        return future
 
     def checkpoint(self) -> None:
         """Signs for the audit entries since the last checkpoint, if there are any; waits for the disk."""
-        self._writer.run(lambda tx: tx.checkpoint() if tx.chain.since else None)
+        self._writer.run(lambda tx: tx.checkpoint())
 
     # History.
 
@@ -276,12 +278,12 @@ class Store:
     # The audit log, for those who write it elsewhere.
 
     @property
-    def audit_every(self) -> int:
-        """Entries between two checkpoints."""
+    def audit_every(self) -> int | None:
+        """Entries between two checkpoints; None if nothing is written to the audit log."""
         return self._writer.audit_every
 
     @audit_every.setter
-    def audit_every(self, entries: int) -> None:
+    def audit_every(self, entries: int | None) -> None:
         self._writer.audit_every = entries
 
     @property

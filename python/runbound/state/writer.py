@@ -38,18 +38,21 @@ class Tx:
         self.chain = chain
         self.now = 0
         """Unix time of the job, microseconds."""
-        self.audit_every = trail.DEFAULT_EVERY
+        self.audit_every: int | None = trail.DEFAULT_EVERY
 
     def event(self, event: Event, time_us: int | None = None) -> None:
-        """Appends to the audit log."""
+        """Appends to the audit log, if there is one."""
+        if self.audit_every is None:
+            return
         now = self.now if time_us is None else time_us
         self._line(self.chain.append(now, event))
         if self.chain.since >= self.audit_every:
             self.checkpoint()
 
     def checkpoint(self) -> None:
-        """Signs for the entries since the last checkpoint."""
-        self._line(self.chain.checkpoint(self.now))
+        """Signs for the entries since the last checkpoint, if there are any."""
+        if self.chain.since and self.audit_every is not None:
+            self._line(self.chain.checkpoint(self.now))
 
     def _line(self, line: str) -> None:
         self.db.execute("INSERT INTO audit (seq, line) VALUES (?, ?)", (self.chain.seq, line))
@@ -79,7 +82,7 @@ class Writer:
         self.head = head
         """As it stands on the disk."""
         self.chain = chain
-        self.audit_every = trail.DEFAULT_EVERY
+        self.audit_every: int | None = trail.DEFAULT_EVERY
         self.committed = threading.Condition()
         """Told after every transaction."""
         self._path = path
