@@ -148,9 +148,11 @@ class AnchorFile:
         self._fd = fd
 
     @classmethod
-    def open(cls, path: str, owner: tuple[int, int] | None = None, *, create: bool = False) -> "AnchorFile":
+    def open(
+        cls, path: str, owner: tuple[int, int] | None = None, *, create: bool = False, read_only: bool = False
+    ) -> "AnchorFile":
         """Raises OSError; FileNotFoundError if there is none and none is to be made."""
-        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if create else 0)
+        flags = (os.O_RDONLY if read_only else os.O_RDWR) | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if create else 0)
         fd = os.open(path, flags, FILE_MODE)
         if owner is not None:
             os.fchown(fd, *owner)

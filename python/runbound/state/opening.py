@@ -7,6 +7,7 @@ blocks are summed when they are loaded (`Store.rows`). It must never repair anyt
 """
 
 import os
+from collections.abc import Sequence
 from typing import Final
 
 import apsw
@@ -24,8 +25,8 @@ from runbound.state.database import (
     value,
 )
 from runbound.state.directory import StateUnusableError
-from runbound.state.head import ANCHOR_NAME, AnchorFile, Head, Key, Sealer, newest
-from runbound.state.table import Codec, Table
+from runbound.state.head import ANCHOR_NAME, Anchor, AnchorFile, Head, Key, Sealer, newest
+from runbound.state.table import SHORT, Codec, Table
 from runbound.state.writer import Writer
 
 LARGE_KINDS: Final = ("record", "block")
@@ -49,6 +50,15 @@ class Codes(msgspec.Struct, frozen=True):
     journal: Key
     uses: Key
     sealer: Sealer
+
+    def use(self, number: int, time: int) -> bytes:
+        """The code of when an entry was used last."""
+        return self.uses.mac(b"%d %d" % (number, time))[:SHORT]
+
+    def check_use(self, number: int, time: int, mac: bytes, path: str) -> None:
+        """Raises StateTamperedError."""
+        if self.use(number, time) != mac:
+            raise StateTamperedError(f"the last use of entry {number} was changed", path)
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -123,9 +133,10 @@ def _existing(path: str, beside: str, codes: Codes) -> tuple[apsw.Connection, An
         except FileNotFoundError:
             raise StateTamperedError("the anchor of the state is missing", beside) from None
         try:
-            _check_name(anchor, beside, codes)
+            anchors = anchor.read()
+            check_name(anchors, beside, codes)
             head = read_head(db, codes, path)
-            check_anchor(db, codes, head, anchor, path)
+            check_anchor(db, codes, head, anchors, beside, path)
         except BaseException:
             anchor.close()
             raise
@@ -135,9 +146,9 @@ def _existing(path: str, beside: str, codes: Codes) -> tuple[apsw.Connection, An
     return db, anchor, head
 
 
-def _check_name(anchor: AnchorFile, beside: str, codes: Codes) -> None:
+def check_name(anchors: Sequence[Anchor], beside: str, codes: Codes) -> None:
     """Tells a key that is another from a state that was changed."""
-    found = newest(anchor.read())
+    found = newest(anchors)
     if found is None or found.key == codes.sealer.name:
         return
     if found.key == PUBLIC:
@@ -158,11 +169,13 @@ def read_head(db: apsw.Connection, codes: Codes, path: str) -> Head:
     return codes.sealer.open(body, mac, path)
 
 
-def check_anchor(db: apsw.Connection, codes: Codes, head: Head, file: AnchorFile, path: str) -> None:
+def check_anchor(
+    db: apsw.Connection, codes: Codes, head: Head, anchors: Sequence[Anchor], beside: str, path: str
+) -> None:
     """The anchor may lag behind the database, for a crash may come between them; never the other way round."""
-    anchor = newest([found for found in file.read() if codes.sealer.genuine(found)])
+    anchor = newest([found for found in anchors if codes.sealer.genuine(found)])
     if anchor is None:
-        raise StateTamperedError("the anchor of the state was changed or cut", file.path)
+        raise StateTamperedError("the anchor of the state was changed or cut", beside)
     if anchor.epoch > head.epoch:
         raise StateTamperedError(
             f"it was rolled back: it ends at revision {head.revision} (transaction {head.epoch}), "
@@ -196,19 +209,26 @@ def check_journal(db: apsw.Connection, codes: Codes, head: Head, path: str) -> d
 
 def check_audit(db: apsw.Connection, keys: StoreKeys, head: Head, path: str) -> trail.Chain:
     """Proves the audit log from its last checkpoint on. The chain to go on with."""
+    # By the text alone: what was changed may be no JSON any more.
+    written = """'{"seq":' || seq || ',"time":"___________________________","event":"checkpoint",%'"""
     start = value(
         db,
-        "SELECT max(seq) FROM (SELECT seq FROM audit WHERE seq > ? AND line ->> 'event' = ?)",
-        (head.audit_seq - 2 * trail.DEFAULT_EVERY, trail.CHECKPOINT),
+        f"SELECT max(seq) FROM (SELECT seq, line FROM audit WHERE seq > ?) WHERE line LIKE {written}",  # noqa: S608
+        (head.audit_seq - 2 * trail.DEFAULT_EVERY,),
     )
     lines = db.execute("SELECT line FROM audit WHERE seq >= ? ORDER BY seq", (start or 0,))
     try:
         chain = trail.Chain.resume(keys.audit, (line.encode() for (line,) in lines))
     except trail.BrokenTrailError as error:
         raise StateTamperedError(error.what, path) from error
+    check_audit_end(chain, head, path)
+    return chain
+
+
+def check_audit_end(chain: trail.Chain, head: Head, path: str) -> None:
+    """The audit log must end where the head says."""
     if (chain.seq, chain.head) != (head.audit_seq, head.audit_link):
         raise StateTamperedError(f"the audit log does not end at entry {head.audit_seq} as the head says", path)
-    return chain
 
 
 def check_kind(db: apsw.Connection, table: Table, head: Head, kind: str) -> None:

@@ -264,11 +264,7 @@ class Store:
             found = db.execute("SELECT body FROM views WHERE digest = ?", (digest,)).fetchone()
         if found is None:
             raise LookupError(f"there is no view {digest}")
-        with contextlib.suppress(zlib.error, msgspec.MsgspecError):
-            body = zlib.decompressobj().decompress(found[0], MAX_VIEW)
-            if hashlib.sha256(body).hexdigest() == digest:
-                return msgspec.msgpack.decode(body, type=View)
-        raise StateTamperedError(f"the configuration files kept as {digest[:16]} were changed", self.path)
+        return check_view(digest, found[0], self.path)
 
     @property
     def head_view(self) -> str:
@@ -308,7 +304,7 @@ class Store:
 
     def touch(self, id: int, time: int) -> None:  # noqa: A002
         """Notes when an entry was used, Unix time in seconds. Does not wait for the disk."""
-        mac = self._codes.uses.mac(b"%d %d" % (id, time))[:16]
+        mac = self._codes.use(id, time)
         self._writer.submit(
             lambda tx: (
                 tx.db.execute("INSERT OR REPLACE INTO uses (id, time, mac) VALUES (?, ?, ?)", (id, time, mac)) and None
@@ -321,8 +317,7 @@ class Store:
         with self._readers.one() as db:
             for number in ids:
                 for time, mac in db.execute("SELECT time, mac FROM uses WHERE id = ?", (number,)):
-                    if self._codes.uses.mac(b"%d %d" % (number, time))[:16] != mac:
-                        raise StateTamperedError(f"the last use of entry {number} was changed", self.path)
+                    self._codes.check_use(number, time, mac, self.path)
                     found[number] = time
         return found
 
@@ -383,6 +378,15 @@ class _Previewed(Exception):  # noqa: N818  # no error: it makes the writer take
     def __init__(self, done: Committed) -> None:
         super().__init__()
         self.done = done
+
+
+def check_view(digest: str, body: bytes, path: str) -> View:
+    """The view kept in `body`. Raises StateTamperedError if it is not that of the digest."""
+    with contextlib.suppress(zlib.error, msgspec.MsgspecError):
+        octets = zlib.decompressobj().decompress(body, MAX_VIEW)
+        if hashlib.sha256(octets).hexdigest() == digest:
+            return msgspec.msgpack.decode(octets, type=View)
+    raise StateTamperedError(f"the configuration files kept as {digest[:16]} were changed", path)
 
 
 def _entry(row: Row | None) -> StoredEntry | None:
