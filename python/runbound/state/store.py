@@ -259,11 +259,11 @@ class Store:
         return digest
 
     def view(self, digest: str) -> View:
-        """What `keep_view` kept. Raises StateTamperedError, LookupError."""
+        """What `keep_view` kept, by a digest that it or a revision gave. Raises StateTamperedError."""
         with self._readers.one() as db:
             found = db.execute("SELECT body FROM views WHERE digest = ?", (digest,)).fetchone()
         if found is None:
-            raise LookupError(f"there is no view {digest}")
+            raise StateTamperedError(f"the configuration files kept as {digest[:16]} are missing", self.path)
         return check_view(digest, found[0], self.path)
 
     @property

@@ -102,20 +102,24 @@ def _checks(
     for kind in head.sets:
         yield lambda kind=kind: opening.check_kind(db, table, head, kind)  # type: ignore[misc]
     yield lambda: _ids(db, head, path)
-    yield lambda: _views(db, head, path)
+    yield lambda: _views(db, path)
     yield lambda: _uses(db, codes, path)
     yield lambda: _audit(db, keys, head, path)
 
 
 def _parts(db: apsw.Connection, codes: Codes, head: Head, path: str) -> None:
     """What each revision changed is there, whole, and nothing else."""
-    known = 0
+    known, views = 0, {head.view} - {""}
     for row in journal.walk(db, codes.journal, head, path, head.first, head.revision):
         for number in range(len(row.parts)):
             journal.read_part(db, row, number, path)
         known += len(row.parts)
+        views |= {row.view} - {""}
     if value(db, "SELECT count(*) FROM parts") != known:
         raise StateTamperedError("the journal has parts that none of its revisions knows", path)
+    missing = views - {digest for (digest,) in db.execute("SELECT digest FROM views")}
+    if missing:
+        raise StateTamperedError(f"the configuration files kept as {min(missing)[:16]} are missing", path)
 
 
 def _ids(db: apsw.Connection, head: Head, path: str) -> None:
@@ -124,11 +128,9 @@ def _ids(db: apsw.Connection, head: Head, path: str) -> None:
         raise StateTamperedError(f"entry {last} has an id that was never given out", path)
 
 
-def _views(db: apsw.Connection, head: Head, path: str) -> None:
+def _views(db: apsw.Connection, path: str) -> None:
     for digest, body in db.execute("SELECT digest, body FROM views"):
         check_view(digest, body, path)
-    if head.view and value(db, "SELECT 1 FROM views WHERE digest = ?", (head.view,)) is None:
-        raise StateTamperedError("the configuration files in force were not kept", path)
 
 
 def _uses(db: apsw.Connection, codes: Codes, path: str) -> None:

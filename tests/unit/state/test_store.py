@@ -2,6 +2,7 @@
 
 import pytest
 
+from runbound.state.database import StateTamperedError
 from runbound.state.entries import Edit, Event, Note, Pending, canonical
 from runbound.state.store import Store
 from support.stores import Opener, keys
@@ -184,7 +185,7 @@ def test_views_and_uses(opener: Opener) -> None:
     assert store.head_view == digest
     assert store.view(digest) == files
     assert store.journal(before=None, limit=1)[0].view == digest
-    with pytest.raises(LookupError):
+    with pytest.raises(StateTamperedError, match="are missing"):
         store.view("0" * 64)
     store.touch(7, 1000)
     store.touch(7, 2000)

@@ -153,6 +153,7 @@ CHANGES = {
     "parts.part": ("UPDATE parts SET part = 99 WHERE rev = 2 AND part = 0", "revision 2, part 0"),
     "parts.rev": ("UPDATE parts SET rev = 99 WHERE rev = 1", "revision 1, part 0"),
     "parts less": ("DELETE FROM parts WHERE rev = 1", "revision 1, part 0"),
+    "views less": ("DELETE FROM views", "are missing"),
     "views.body": ("UPDATE views SET body = zeroblob(9)", "the configuration files kept as"),
     "uses.time": ("UPDATE uses SET time = 999", "the last use of entry 1"),
     "uses.id": ("UPDATE uses SET id = 2", "the last use of entry 2"),
