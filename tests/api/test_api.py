@@ -11,7 +11,7 @@ from runbound.api.gate import HEADERS
 from runbound.api.limits import Bounds, RateLimit
 from runbound.api.problems import CODES, MEDIA_TYPE
 from runbound.errors import RunboundError
-from runbound.ops.change import Candidate
+from runbound.ops.candidate import Candidate
 from support.api import KEY, Api
 from support.control import server_config, wrong
 

@@ -14,9 +14,9 @@ def test_the_history_tells_who_and_why(api: Api) -> None:
         api.changes.edit(Change(name, f"for {name}"), partial(lambda found, _view: found, plan))
     items = api.client.get("/api/v1/config/history?limit=2", headers=api.key).json()["items"]
     assert [(item["revision"], item["actor"], item["reason"]) for item in items] == [
-        (3, "cid", "for cid"),
-        (2, "bob", "for bob"),
+        (4, "cid", "for cid"),
+        (3, "bob", "for bob"),
     ]
     assert items[0]["summary"] == {"user": {"added": 1}}
-    older = api.client.get("/api/v1/config/history?before=2", headers=api.key).json()["items"]
-    assert [item["revision"] for item in older] == [1]
+    older = api.client.get("/api/v1/config/history?before=3", headers=api.key).json()["items"]
+    assert [item["revision"] for item in older] == [2, 1]

@@ -1,10 +1,13 @@
 """The application over a fake engine, called through starlette's test client. Owns no test."""
 
+import contextlib
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import msgspec
 from starlette.testclient import TestClient
@@ -14,10 +17,13 @@ from runbound.api.app import build
 from runbound.api.context import Context
 from runbound.api.places import Places
 from runbound.ops.actions import Actions
-from runbound.ops.change import Changes, Running
+from runbound.ops.candidate import Running
+from runbound.ops.change import Changes
 from runbound.ops.logging import ControlLog
-from support.control import FakeEngine, FakeSource, document, entry, server_config
-from support.state import FakeStore
+from runbound.state.entries import Note, Pending
+from runbound.state.store import Store
+from support.control import FakeEngine, FakeSource, entry, server_config
+from support.stores import Opener
 
 KEY = "0123456789abcdef0123456789abcdef"
 
@@ -42,7 +48,7 @@ class Api(msgspec.Struct):
     now: list[float]
     context: Context
     dumps: Places
-    store: FakeStore
+    store: Store
     trail: FakeTrail
 
     @property
@@ -72,16 +78,22 @@ def listening(api: Api) -> Iterator[tuple[int, threading.Event]]:
 
 @contextmanager
 def open_api() -> Iterator[Api]:
-    """The application of one test."""
+    """The application of one test, with a state of its own."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.closing(Opener(Path(folder))) as opener:
+        yield from _api(opener())
+
+
+def _api(store: Store) -> Iterator[Api]:
     engine = FakeEngine()
     config = server_config(
         verbosity=2, api_key=KEY, cookie_secret="c" * 32, access_control=(entry("10.0.0.0/8", "allow"),)
     )
     source = FakeSource(config)
+    store.commit([Pending(Note("runbound", "start of service", "start"))])
+    store.applied([1])
     log = ControlLog(engine.log)
-    store = FakeStore()
     trail = FakeTrail()
-    changes = Changes(engine, Running(1, config, time.time()), source.load, document, log, store)
+    changes = Changes(engine, Running(1, config, time.time()), source, log, store)
     now = [0.0]
     actions = Actions(engine, lambda: changes.running.config, log, lambda: now[0])
     context = Context(engine, changes, actions, log, time.monotonic(), "node-1", source.path, trail)

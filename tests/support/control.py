@@ -14,13 +14,15 @@ import msgspec
 from runbound.config.diagnostics import Diagnostic
 from runbound.config.model import Config, Entry, Position
 from runbound.engine import EngineError
-from runbound.ops.change import Candidate
+from runbound.ops.candidate import Candidate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from ipaddress import IPv4Address, IPv6Address
 
+    from runbound.config.layers import Above
     from runbound.engine import Scan
+    from runbound.ops.candidate import Files
 
 WHERE = Position("test.conf", 1, 1)
 
@@ -274,10 +276,19 @@ class FakeSource:
     def __init__(self, config: Config, path: str = "/nonexistent/test.conf") -> None:
         self.path = path
         self.next: Candidate | Exception = Candidate(config, ())
+        self.above: Above | None = None
+        self.remembered: list[tuple[str, bytes]] = []
 
-    def load(self) -> Candidate:
+    def read(self) -> None:
         if isinstance(self.next, Exception):
             raise self.next
+
+    def remember(self, files: Files) -> None:
+        self.remembered = list(files)
+
+    def build(self, scan: Scan | None, above: Above | None = None) -> Candidate:
+        assert not isinstance(self.next, Exception)
+        self.above = above
         return self.next
 
     def document(self, config: Config, revision: int) -> bytes:

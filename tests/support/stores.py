@@ -1,4 +1,4 @@
-"""Real stores for tests: on a disk, with keys of the native floor. `state.FakeStore` is the one in memory."""
+"""Stores for tests: on a disk, with keys of the native floor."""
 
 from pathlib import Path
 

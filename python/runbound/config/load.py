@@ -13,7 +13,7 @@ import msgspec
 from runbound.config import check as whole
 from runbound.config.diagnostics import Diagnostic, has_errors
 from runbound.config.model import Config
-from runbound.config.parse import Message, Scan, parse
+from runbound.config.parse import Findings, Message, Scan, parse
 
 S = TypeVar("S", bound=Scan)
 
@@ -49,9 +49,15 @@ def examine(
     scan: S,
     main_file: str,
     check: Callable[[Config, S], Sequence[Message]] | None = None,
+    join: Callable[[Config, Findings], Config] | None = None,
 ) -> Loaded[S]:
-    """The same for a scan made elsewhere, of a text that stands in no file for example."""
+    """The same for a scan made elsewhere, of a text that stands in no file for example.
+
+    `join` may put together what was read before it is checked as a whole.
+    """
     config, findings = parse(scan)
+    if join is not None:
+        config = join(config, findings)
     whole.check(config, findings, main_file)
     if check is not None:
         # Rust expects a configuration that passed. With errors it gets an empty one, so that what stands in the scan

@@ -17,114 +17,39 @@ Records and blocks change no configuration: many such changes share one transact
 half a change, and never hold the lock while it waits for the network.
 """
 
+import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import Final, Literal, Protocol
+from collections.abc import Callable
+from typing import Any, Final, Protocol
 
 import msgspec
 
-from runbound.config import options
-from runbound.config.diagnostics import Diagnostic, has_errors
-from runbound.config.model import Config
+from runbound.config.diagnostics import Diagnostic
 from runbound.engine import EngineError, Scan
-from runbound.ops.effective import changed
+from runbound.errors import RunboundError
+from runbound.ops import overlay, revert, told
+from runbound.ops.candidate import Candidate, Changed, Running, Source, compare, small, tell, texts
 from runbound.ops.logging import ControlLog
-from runbound.ops.refusals import StateUnavailable
+from runbound.ops.nowhere import Nowhere
+from runbound.ops.outcome import Applied, Change, Edited, Rejected
+from runbound.ops.refusals import StateUnavailable, Unconfirmed
 from runbound.ops.view import Again, Altered, Diff, Kept, Plan, Scope, View, difference
-from runbound.state.entries import Committed, Event, Note, Pending, StoredEntry
+from runbound.state.entries import Edit, Note, Pending, StoredEntry, view_digest
 
-Effect = Literal["live", "restart"]
+__all__ = ["Applied", "Change", "Changes", "Edited", "Rejected"]
 
 MAX_BATCH: Final = 256
 """Changes that share a transaction: enough that its disk write is nobody's wait, few enough that the first of them does
 not wait long for the last."""
-DOCUMENT: Final = frozenset({"setting", "upstream", "base"})
+DOCUMENT: Final = (*overlay.LAID, revert.BASE[0])
 """Kinds that the configuration is built from."""
-ANSWERS: Final = frozenset({"record", "block"})
+ANSWERS: Final = ("record", "block")
 """Kinds that the engine is amended with."""
-
-
-def _nothing() -> None:
-    """Nobody wants to know."""
-
-
-class Change(msgspec.Struct, frozen=True):
-    """Who changes something, and why. Both end up in the log, the history and the audit trail.
-
-    `request` is what the audit trail says besides: method and path of a call. `written` is called once the change's
-    audit entry stands in the state.
-    """
-
-    actor: str
-    reason: str
-    request: dict[str, object] = {}
-    written: Callable[[], None] = _nothing
-
-
-class Changed(msgspec.Struct, frozen=True):
-    """One thing that changed, and whether it works already or waits for a restart."""
-
-    option: str
-    effect: Effect
-
-
-class Applied(msgspec.Struct, frozen=True):
-    """The change runs in every worker."""
-
-    revision: int
-    changes: tuple[Changed, ...]
-    warnings: tuple[Diagnostic, ...]
-
-
-class Edited(msgspec.Struct, frozen=True):
-    """What an edit did, or with `dry_run` would do."""
-
-    revision: int
-    """The new one; the one in force if nothing changed."""
-    entries: tuple[StoredEntry | None, ...] = ()
-    """One for each edit of the plan as it is now, None where it deleted. Of a dry run: as it was."""
-    diff: Diff = Diff({}, ())
-    dry_run: bool = False
-    changes: tuple[Changed, ...] = ()
-    """Options of the configuration that changed with it."""
-    warnings: tuple[Diagnostic, ...] = ()
-    confirm: str | None = None
-    """The token that keeps the change, where it reverts by itself."""
-
-    @property
-    def needs_restart(self) -> tuple[str, ...]:
-        """Options that changed and wait for a restart."""
-        return tuple(item.option for item in self.changes if item.effect == "restart")
-
-
-class Rejected(msgspec.Struct, frozen=True):
-    """Nothing changed; the diagnostics (errors first come as they stand in the file) say why."""
-
-    diagnostics: tuple[Diagnostic, ...]
-
-
-class Candidate(msgspec.Struct, frozen=True):
-    """A configuration that could run next: built and checked, nothing applied. Without errors it is fit to apply."""
-
-    config: Config
-    diagnostics: tuple[Diagnostic, ...]
-    scan: Scan | None = None
-
-    @property
-    def warnings(self) -> tuple[Diagnostic, ...]:
-        """What should be said when it is applied."""
-        return tuple(finding for finding in self.diagnostics if finding.severity == "warning")
-
-
-class Running(msgspec.Struct, frozen=True):
-    """What the workers run: the revision, its configuration, and since when (Unix time in seconds)."""
-
-    revision: int
-    config: Config
-    since: float
-    scan: Scan | None = None
+ALONE: Final = ("unconfirmed", "negative-anchor")
+"""Kinds with an effect of their own behind the commit: such a change shares its transaction with nobody."""
+NO_STATE: Final = "name a folder with state-dir:"
 
 
 class DataPlane(Protocol):
@@ -136,10 +61,13 @@ class DataPlane(Protocol):
 class _Asked:
     """An edit that waits for its turn, and what came of it."""
 
-    def __init__(self, change: Change, plan: Callable[[View], Plan], *, dry_run: bool) -> None:
+    def __init__(
+        self, change: Change, plan: Callable[[View], Plan], *, dry_run: bool = False, wait: revert.Wait | None = None
+    ) -> None:
         self.change = change
         self.plan = plan
         self.dry_run = dry_run
+        self.wait = wait
         self.result: Edited | Rejected | None = None
         self.error: BaseException | None = None
 
@@ -152,12 +80,24 @@ class _Ready(msgspec.Struct):
     """An edit that has been planned and may be committed."""
 
     asked: _Asked
+    plan: Plan
     entries: list[StoredEntry | None]
     """For each edit of the plan what is there already, None for those that change something."""
     altered: list[tuple[int, Altered]]
     """Position in the plan, and what it changes."""
     diff: Diff
-    alone: bool
+    candidate: Candidate | None = None
+    """The next configuration, where the edit changes it."""
+    changes: tuple[Changed, ...] = ()
+
+    @property
+    def alone(self) -> bool:
+        """Whether it may share its transaction with nobody."""
+        return self.candidate is not None or self.asked.wait is not None or self.touches(*ALONE)
+
+    def touches(self, *kinds: str) -> bool:
+        """Whether it changes an entry of one of these kinds."""
+        return any(item.edit.kind in kinds for _, item in self.altered)
 
 
 class Changes:
@@ -167,22 +107,23 @@ class Changes:
         self,
         engine: DataPlane,
         started: Running,
-        load: Callable[[], Candidate],
-        document: Callable[[Config, int], bytes],
+        source: Source,
         log: ControlLog,
         store: Kept | StateUnavailable | None = None,
     ) -> None:
-        """`started` is what the process began with; `load` reads the operator's file again, as it did at start.
+        """`started` is what the process began with, `source` the operator's file.
 
         `store` is where changes are kept, or why there is none; then the file alone can change anything.
         """
         self._engine = engine
-        self._load = load
-        self._document = document
+        self._source = source
         self._log = log
-        self._store = store or StateUnavailable("there is no state directory", fix="name a folder with state-dir:")
+        if store is None or isinstance(store, StateUnavailable):
+            store = Nowhere(store or StateUnavailable("there is no state directory", fix=NO_STATE), started.revision)
+        self._store: Kept = store
         self._lock = threading.Lock()
         self._waiting: deque[_Asked] = deque()
+        self._timer: threading.Timer | None = None
         self._at_start = started.config
         self._running = started
 
@@ -194,9 +135,15 @@ class Changes:
     @property
     def store(self) -> Kept:
         """Where changes are kept, for reading. Raises StateUnavailable, which says why there is nothing."""
-        if isinstance(self._store, StateUnavailable):
-            raise self._store
+        if isinstance(self._store, Nowhere):
+            raise self._store.why
         return self._store
+
+    @property
+    def pinned(self) -> int | None:
+        """The revision whose view of the configuration file is in force instead of the file itself."""
+        base = self._store.get(*revert.BASE)
+        return None if base is None else int(base.doc["revision"])
 
     def edit(
         self,
@@ -215,7 +162,98 @@ class Changes:
         Raises StateUnavailable if there is nowhere to keep it.
         """
         self.store  # noqa: B018  # raises
-        asked = _Asked(change, plan, dry_run=dry_run)
+        wait = None if confirm_within is None or dry_run else revert.Wait.make(confirm_within)
+        return self._do(_Asked(change, plan, dry_run=dry_run, wait=wait))
+
+    def reload(
+        self, change: Change, *, dry_run: bool = False, confirm_within: int | None = None
+    ) -> Applied | Edited | Rejected:
+        """Reads the file again and applies what it says, beneath what the API changed. A broken file changes nothing.
+
+        Raises RunboundError if it cannot be read. The result is Edited for a dry run or one that is to be confirmed.
+        """
+
+        def plan(view: View) -> Plan:
+            edits = (Edit(*revert.BASE, None),) if view.get(*revert.BASE) else ()
+            return Plan(edits, files=True, scan=self._source.read(), op="reload", always=True)
+
+        if dry_run or confirm_within is not None:
+            return self.edit(change, plan, dry_run=dry_run, confirm_within=confirm_within)
+        done = self._do(_Asked(change, plan))
+        return done if isinstance(done, Rejected) else Applied(done.revision, done.changes, done.warnings)
+
+    def rollback(
+        self, change: Change, revision: int, *, dry_run: bool = False, confirm_within: int | None = None
+    ) -> Edited | Rejected:
+        """Leads back to what was configured after that revision: the entries, and the file as it was then.
+
+        The file itself is not written: its view of that time is pinned until the next reload, or until somebody edits
+        the file. Users are not rolled back. Raises NoSuchRevision.
+        """
+
+        def plan(view: View) -> Plan:
+            then, edits = revert.lead(self._store, revision)
+            if not then.view or then.view == self._running.view:
+                return Plan(tuple(edits), op="rollback", always=True)
+            edits += self._pin(view, revision, then.view)
+            return Plan(tuple(edits), op="rollback", always=True, **self._files(then.view))
+
+        return self.edit(change, plan, dry_run=dry_run, confirm_within=confirm_within)
+
+    def confirm(self, change: Change, token: str) -> Edited | Rejected:
+        """Keeps the change that waits under this token. Raises NothingToConfirm."""
+
+        def plan(view: View) -> Plan:
+            revert.waiting(view.get(*revert.UNCONFIRMED), token)
+            return Plan((Edit(*revert.UNCONFIRMED, None),), op="confirm")
+
+        return self.edit(change, plan)
+
+    def take_back(self, change: Change, token: str | None = None) -> Edited | Rejected:
+        """Undoes the change that waits, under that token if one is given, where nobody has changed its entries since.
+
+        Raises NothingToConfirm.
+        """
+
+        def plan(view: View) -> Plan:
+            entry = revert.waiting(view.get(*revert.UNCONFIRMED), token)
+            edits = [Edit(*revert.UNCONFIRMED, None), *revert.undo(view, self._store.change_of(entry.revision))]
+            now, before = self._store.journal(before=entry.revision + 1, limit=2)
+            if now.view == before.view or now.view != self._running.view:
+                return Plan(tuple(edits), op="revert")
+            edits += self._pin(view, before.number, before.view)
+            return Plan(tuple(edits), op="revert", **self._files(before.view))
+
+        return self.edit(change, plan)
+
+    def watch(self) -> None:
+        """Takes the change that waits back when its time is over. Call it when one may have begun to wait."""
+        entry = self._store.get(*revert.UNCONFIRMED)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if entry is not None:
+            self._timer = threading.Timer(max(entry.doc["until"] - time.time(), 0), self._expired)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def close(self) -> None:
+        """Forgets the change that waits; the next start takes it back."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    # Inside.
+
+    def _expired(self) -> None:
+        try:
+            result = self.take_back(Change("runbound", "nobody confirmed it in time"))
+            if isinstance(result, Edited):
+                self._log.warning("a change was taken back, nobody confirmed it in time", revision=result.revision)
+        except RunboundError as error:
+            self._log.error("an unconfirmed change could not be taken back", error=str(error))
+
+    def _do(self, asked: _Asked) -> Edited | Rejected:
+        """Waits until the edit had its turn; whoever gets the lock does what waits."""
         self._waiting.append(asked)
         while not asked.done:
             with self._lock:
@@ -258,74 +296,108 @@ class Changes:
 
     def _planned(self, asked: _Asked, scope: Scope) -> _Ready | None:
         """Steps 2 to 4 for one edit; None if it is answered already."""
-        store = self.store
-        view = View(store, scope, self._running.config, lambda: self._running.scan)
+        view = View(self._store, scope, self._running.config, self._scan)
         plan = asked.plan(view)
+        if asked.wait is not None:
+            if view.get(*revert.UNCONFIRMED) is not None:
+                raise Unconfirmed("another change waits for its confirmation", fix="confirm it, or wait for its end")
+            plan = msgspec.structs.replace(plan, edits=(*plan.edits, asked.wait.edit(time.time())))
         entries: list[StoredEntry | None] = []
         altered: list[tuple[int, Altered]] = []
         for position, edit in enumerate(plan.edits):
             before = view.get(edit.kind, edit.key) if edit.id is None else view.by_id(edit.kind, edit.id)
             same = before is not None and edit.doc is not None and msgspec.json.decode(edit.doc) == before.doc
+            same = same and before is not None and before.key == edit.key
             entries.append(before if same or asked.dry_run else None)
             if not same and (before is not None or edit.doc is not None):
                 altered.append((position, Altered(edit, before)))
-        diff = difference(item for _, item in altered)
-        if asked.dry_run or not altered:
-            asked.result = Edited(store.revision, tuple(entries), diff, asked.dry_run)
+        ready = _Ready(asked, plan, entries, altered, difference(item for _, item in altered))
+        if plan.files or ready.touches(*DOCUMENT):
+            candidate = self._built(ready, view)
+            if not candidate.ok:
+                asked.result = self._rejected(asked.change, candidate.diagnostics)
+                return None
+            ready.candidate = candidate
+            ready.changes = compare(self._at_start, self._running.config, candidate.config)
+        if asked.dry_run or not (altered or plan.always or ready.candidate):
+            asked.result = self._edited(ready, self._running.revision)
             return None
-        alone = any(item.edit.kind in DOCUMENT for _, item in altered)
-        return _Ready(asked, entries, altered, diff, alone)
+        return ready
+
+    def _built(self, ready: _Ready, view: View) -> Candidate:
+        """The configuration as it would be with these edits."""
+        laid = [entry for kind in overlay.LAID for entry in view.all(kind)]
+        entries = overlay.after(laid, (item.edit for _, item in ready.altered))
+        scan = ready.plan.scan if ready.plan.files else self._scan()
+        return self._source.build(scan, overlay.above(entries))
 
     def _commit(self, ready: list[_Ready]) -> None:
         """Steps 5 to 7 for a batch."""
-        store = self.store
-        committed = store.commit([self._pending(planned) for planned in ready])
+        committed = self._store.commit([self._pending(planned) for planned in ready])
         revisions = [done.revision for done in committed]
         for planned in ready:
             planned.asked.change.written()
-        store.applied(revisions)
-        self._running = msgspec.structs.replace(self._running, revision=revisions[-1])
+        try:
+            self._take(ready, revisions[-1])
+        except EngineError as error:
+            for number in reversed(revisions):
+                self._store.failed(number, str(error))
+            for planned in ready:
+                planned.asked.result = self._rejected(planned.asked.change, (told.refused(error),))
+            return
+        self._store.applied(revisions)
         for planned, done in zip(ready, committed, strict=True):
-            planned.asked.result = self._edited(planned, done)
+            for (position, _), entry in zip(planned.altered, done.entries, strict=True):
+                planned.entries[position] = entry
+            planned.asked.result = self._edited(planned, done.revision)
+            self._say(planned, done.revision)
+        if any(planned.touches(revert.UNCONFIRMED[0]) for planned in ready):
+            self.watch()
+
+    def _take(self, ready: list[_Ready], revision: int) -> None:
+        """Step 6: hands the engine what is new. Raises EngineError, and then nothing has changed there."""
+        first = ready[0]
+        if first.candidate is None:
+            self._running = msgspec.structs.replace(self._running, revision=revision)
+            return
+        config, scan = first.candidate.config, first.candidate.scan
+        reported = self._engine.apply(self._source.document(config, revision), scan)
+        first.changes = compare(self._at_start, self._running.config, config, reported)
+        self._running = Running(revision, config, time.time(), small(scan), self._store.head_view)
+        self._log.verbosity = config.server.verbosity
 
     def _pending(self, planned: _Ready) -> Pending:
+        change, plan = planned.asked.change, planned.plan
+        altered = [item for _, item in planned.altered]
+        view = plan.view
+        if plan.files and view is None:
+            view = self._store.keep_view(texts(plan.scan))
+        events = plan.events or told.events(change.actor, change.reason, change.request, plan.op, altered)
+        note = Note(change.actor, change.reason, plan.op)
+        return Pending(note, tuple(item.edit for item in altered), events, view or None)
+
+    def _edited(self, planned: _Ready, revision: int) -> Edited:
+        asked = planned.asked
+        return Edited(
+            revision,
+            tuple(planned.entries),
+            planned.diff,
+            asked.dry_run,
+            planned.changes,
+            planned.candidate.warnings if planned.candidate else (),
+            asked.wait.token if asked.wait else None,
+            self.pinned,
+        )
+
+    def _say(self, planned: _Ready, revision: int) -> None:
+        """Writes down what was done. Of changes that come by the thousand the journal and the audit log tell enough."""
         change = planned.asked.change
-        event = Event("change", change.actor, {**change.request, "reason": change.reason})
-        edits = tuple(item.edit for _, item in planned.altered)
-        return Pending(Note(change.actor, change.reason, "edit"), edits, (event,))
-
-    def _edited(self, planned: _Ready, done: Committed) -> Edited:
-        entries = list(planned.entries)
-        for (position, _), entry in zip(planned.altered, done.entries, strict=True):
-            entries[position] = entry
-        return Edited(done.revision, tuple(entries), planned.diff)
-
-    def reload(self, change: Change) -> Applied | Rejected:
-        """Reads the file again and applies what it says. A broken file changes nothing."""
-        return self.commit(change, lambda _running: self._load())
-
-    def commit(self, change: Change, build: Callable[[Running], Candidate]) -> Applied | Rejected:
-        """Takes one change through the steps above.
-
-        A candidate with errors, or one that the engine refuses, is Rejected. Raises RunboundError when `build` could
-        not even begin (the file cannot be read).
-        """
-        with self._lock:
-            before = self._running
-            candidate = build(before)
-            if has_errors(candidate.diagnostics):
-                return self._rejected(change, candidate.diagnostics)
-            revision = before.revision + 1
-            try:
-                reported = self._engine.apply(self._document(candidate.config, revision), candidate.scan)
-            except EngineError as error:
-                return self._rejected(change, (*candidate.diagnostics, Diagnostic("error", "", 0, 0, 0, str(error))))
-            self._running = Running(revision, candidate.config, time.time(), candidate.scan)
-            self._log.verbosity = candidate.config.server.verbosity
-            changes = self._changes(before.config, candidate.config, reported)
-        tell(self._log, candidate.warnings)
+        if planned.candidate is None:
+            self._log.debug("change applied", revision=revision, actor=change.actor, reason=change.reason)
+            return
+        tell(self._log, planned.candidate.warnings)
         fields = {
-            title: ", ".join(item.option for item in changes if item.effect == effect)
+            title: ", ".join(item.option for item in planned.changes if item.effect == effect)
             for title, effect in (("changed", "live"), ("needs_restart", "restart"))
         }
         self._log.info(
@@ -335,41 +407,28 @@ class Changes:
             reason=change.reason,
             **{title: names for title, names in fields.items() if names},
         )
-        return Applied(revision, changes, candidate.warnings)
 
     def _rejected(self, change: Change, diagnostics: tuple[Diagnostic, ...]) -> Rejected:
         tell(self._log, diagnostics)
         self._log.error("change refused, nothing changed", actor=change.actor, reason=change.reason)
         return Rejected(diagnostics)
 
-    def _changes(self, before: Config, after: Config, reported: Iterable[tuple[str, str]]) -> tuple[Changed, ...]:
-        """What changed, by the model and by the engine's own report (which alone knows the bulk statements).
+    def _scan(self) -> Scan | None:
+        """The configuration file in force, as it was read."""
+        running = self._running
+        return running.scan if running.scan is not None or not running.view else self._remember(running.view)
 
-        An option that is read at start only is compared with what the process started with, so that it is named until
-        somebody restarts, and no longer once it is back where it was.
-        """
-        found: dict[str, Effect] = {}
-        for setting in changed(before, after):
-            if not needs_restart(setting.clause, setting.option):
-                found[setting.title] = "live"
-        for setting in changed(self._at_start, after):
-            if needs_restart(setting.clause, setting.option):
-                found[setting.title] = "restart"
-        for option, effect in reported:
-            if effect == "restart" or option not in found:
-                found[option] = "restart" if effect == "restart" else "live"
-        return tuple(Changed(option, effect) for option, effect in found.items())
+    def _remember(self, view: str) -> Scan | None:
+        return self._source.remember(self._store.view(view))
 
+    def _files(self, view: str) -> dict[str, Any]:
+        """What a plan says to have these files beneath the layer."""
+        return {"files": True, "scan": self._remember(view), "view": view}
 
-def tell(log: ControlLog, diagnostics: Iterable[Diagnostic]) -> None:
-    """Writes errors and warnings to the log, a line each: place and text; the level says how bad it is."""
-    for finding in diagnostics:
-        if finding.severity != "note":
-            where = f"{finding.where}: " if finding.where else ""
-            (log.error if finding.severity == "error" else log.warning)(f"{where}{finding.text}")
-
-
-def needs_restart(clause: str, option: str) -> bool:
-    """Whether the option is read once, when the process starts. The options table says so."""
-    known = options.find(clause, option)
-    return known is not None and known.live == "restart"
+    def _pin(self, view: View, revision: int, digest: str) -> list[Edit]:
+        """The edit that holds that view of the file in place of the file as it is."""
+        over = ""
+        with contextlib.suppress(RunboundError):  # a file that cannot be read differs from every view
+            over = view_digest(texts(self._source.read()))
+        edit = revert.pin(revision, digest, over)
+        return [edit] if edit.doc is not None or view.get(*revert.BASE) is not None else []

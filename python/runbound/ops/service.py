@@ -6,9 +6,11 @@ The order of a start is fixed, and each step is where it is for a reason:
 2. open the log, so that everything after this is written where the operator looks;
 3. block the signals in this thread before any other exists, so that every thread inherits the mask and the main thread
    alone receives them;
-4. open everything that needs rights: DNS sockets (or the service manager's), API sockets, state directory, pidfile;
-5. drop privileges; 6. start the workers: from here on DNS is answered;
-7. tell systemd, write the pidfile, and only then start the companion (the API), which loads in a thread of its own.
+4. open the state, prove it, and lay over the file what was changed by API: a state that is not as it was written stops
+   the start, none at all does not;
+5. open everything else that needs rights: DNS sockets (or the service manager's), API sockets, pidfile;
+6. drop privileges; 7. start the workers: from here on DNS is answered;
+8. tell systemd, write the pidfile, and only then start the companion (the API), which loads in a thread of its own.
 
 The main thread then waits for signals and does nothing else: no query passes here. SIGHUP reloads through
 `ops.change`, SIGUSR1 opens the log anew, SIGTERM and SIGINT drain and end with exit code 0 (a second one cuts the
@@ -19,24 +21,30 @@ import contextlib
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
 from runbound import __version__
 from runbound.config import options, paths
-from runbound.config.diagnostics import has_errors
 from runbound.config.model import Config
 from runbound.engine import EngineError, Scan, drop_privileges
 from runbound.errors import ConfigError, RunboundError
 from runbound.ops import privileges
-from runbound.ops.change import Applied, Candidate, Change, Changes, Running, tell
+from runbound.ops.beginning import Beginning
+from runbound.ops.candidate import Source, tell
+from runbound.ops.change import Applied, Change, Changes
 from runbound.ops.logging import ControlLog
 from runbound.ops.notify import Notifier, inherited_sockets
+from runbound.ops.nowhere import Nowhere
 from runbound.ops.pidfile import PidFile
-from runbound.state.directory import StateDirectory, StateUnusableError, locate
+from runbound.ops.refusals import StateUnavailable
+from runbound.ops.view import Kept
+from runbound.state.directory import DATABASE_NAME, StateDirectory, StateUnusableError, locate
+
+if TYPE_CHECKING:
+    from runbound.state.store import Store
 
 options.honour("server", "directory", "chroot", "drain-timeout", "use-systemd", "do-daemonize", "num-threads")
 
@@ -64,20 +72,6 @@ class Engine(Protocol):
     def reopen_log(self) -> None: ...
     def drain(self, seconds: float) -> None: ...
     def stop(self) -> None: ...
-
-
-class Source(Protocol):
-    """Where the configuration comes from: read at start, and again at every reload."""
-
-    @property
-    def path(self) -> str:
-        """Absolute path of the main file."""
-
-    def load(self) -> Candidate:
-        """Reads and checks. Raises RunboundError if the file cannot be read at all."""
-
-    def document(self, config: Config, revision: int) -> bytes:
-        """What the engine is handed for it."""
 
 
 class Opening(msgspec.Struct, frozen=True):
@@ -131,6 +125,7 @@ class Service:
         self._want_pidfile = pidfile
         self._pidfile: PidFile | None = None
         self._state: StateDirectory | None = None
+        self._store: Store | None = None
         self._changes: Changes | None = None
 
     @property
@@ -158,31 +153,35 @@ class Service:
         return 0
 
     def start(self) -> None:
-        """Steps 1 to 7 of the start."""
-        candidate = self.source.load()
-        if has_errors(candidate.diagnostics):
-            raise ConfigError(candidate.diagnostics, where=self.source.path)
-        config = candidate.config
-        server = config.server
-        document = self.source.document(config, 1)
+        """Steps 1 to 8 of the start."""
+        scan = self.source.read()
+        alone = self.source.build(scan)
+        if not alone.ok:
+            raise ConfigError(alone.diagnostics, where=self.source.path)
         try:
-            self._enter(config)
-            self.log.verbosity = server.verbosity
-            self.engine.open_log(document)
-            tell(self.log, candidate.warnings)
-            plan = privileges.plan(*_username(config))
+            self._enter(alone.config)
+            self.log.verbosity = alone.config.server.verbosity
+            self.engine.open_log(self.source.document(alone.config, 1))
+            plan = privileges.plan(*_username(alone.config))
             if plan.note:
                 self.log.warning(plan.note)
             owner = (plan.account.uid, plan.account.gid) if plan.account else None
+            store = self._open_store(alone.config, owner)
+            begun = Beginning(self.source, store, scan, self.log)
+            config = begun.candidate.config
+            document = self.source.document(config, 1)
+            if config != alone.config:
+                self.log.verbosity = config.server.verbosity
+                self.engine.open_log(document)
+            tell(self.log, begun.candidate.warnings)
             self._open(config, document, owner)
             if plan.account is not None:
                 drop_privileges(plan.account.uid, plan.account.gid, plan.account.groups)
-            self.engine.start(document, candidate.scan)
+            running = begun.settle(self.engine)
         except EngineError as error:
             raise RunboundError(str(error)) from error
-        self._changes = Changes(
-            self.engine, Running(1, config, time.time()), self.source.load, self.source.document, self.log
-        )
+        self._changes = Changes(self.engine, running, self.source, self.log, store)
+        self._changes.watch()
         self.notifier.ready(f"answering on {', '.join(self.engine.listening())}")
         if self._pidfile is not None:
             self._pidfile.write()
@@ -221,7 +220,6 @@ class Service:
         server = config.server
         if owner is not None and server.logfile and not server.use_syslog:
             _give(self._path(config, server.logfile), owner)
-        self._open_state(config, owner)
         if self._companion is not None and self._companion.wanted(config):
             self._companion.open(Opening(config, owner, self._state, self.log, lambda name: self._path(config, name)))
         if self._want_pidfile and server.pidfile:
@@ -236,23 +234,39 @@ class Service:
                     self.log.warning(self._pidfile.warning)
         self.engine.bind(document, inherited_sockets())
 
+    def _open_store(self, config: Config, owner: tuple[int, int] | None) -> Kept:
+        """The store in the state directory, or what stands in for it and says why there is none.
+
+        Raises StateTamperedError if it is not as it was written: then nothing is served.
+        """
+        try:
+            self._open_state(config, owner)
+            if self._state is None:
+                return Nowhere(StateUnavailable("there is no state directory", fix="name a folder with state-dir:"))
+            from runbound import engine
+            from runbound.ops import keys
+            from runbound.state.store import Store
+
+            self._store = Store.open(self._state.path, keys.store_keys(config, self._state), engine, owner)
+        except StateUnusableError as error:
+            if config.given("server", "state-dir"):
+                raise
+            self.log.warning(error.what, help=error.fix)
+            return Nowhere(StateUnavailable(error.what, fix=error.fix))
+        return self._store
+
     def _open_state(self, config: Config, owner: tuple[int, int] | None) -> None:
-        """The state directory, where something needs it.
+        """The state directory, where something needs it: the API, or what was changed by it before.
 
         One that the file names must be usable. One that we chose ourselves and cannot have (a read-only /etc, say)
         costs what is kept there, not the resolver, unless another process holds it: that is a second start by
         mistake.
         """
         named = bool(config.given("server", "state-dir"))
-        if not named and (self._companion is None or not self._companion.wanted(config)):
-            return
         path = locate(config.server.state_dir, paths.working_directory(config, self.source.path))
-        try:
+        wanted = self._companion is not None and self._companion.wanted(config)
+        if named or wanted or os.path.exists(os.path.join(path, DATABASE_NAME)):
             self._state = StateDirectory.open(path, owner)
-        except StateUnusableError as error:
-            if named:
-                raise
-            self.log.warning(error.what, help=error.fix)
 
     def _serve(self) -> None:
         """Waits for signals until one asks to stop."""
@@ -295,8 +309,11 @@ class Service:
         if self._companion is not None:
             self._companion.close(COMPANION_STOP_SECONDS)
         if self._changes is not None:
+            self._changes.close()
             self.log.notice("service stopped")
             self.engine.stop()
+        if self._store is not None:
+            self._store.close()
         if self._pidfile is not None:
             self._pidfile.remove()
         if self._state is not None:

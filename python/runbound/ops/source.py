@@ -12,13 +12,14 @@ import msgspec
 
 from runbound.config import paths, start
 from runbound.config.diagnostics import Diagnostic
-from runbound.config.load import load
+from runbound.config.layers import ABOVE, NOTHING, Above, Layers, join
+from runbound.config.load import examine
 from runbound.config.model import Config, Entry
 from runbound.config.parse import Findings, Message
-from runbound.engine import Scan, check, scan
+from runbound.engine import Scan, check, scan, scan_remembered, scan_text
 from runbound.engine.compile import compile_document
 from runbound.errors import EXIT_CONFIG, RunboundError
-from runbound.ops.change import Candidate
+from runbound.ops.candidate import Candidate, Files
 
 MAX_VERBOSITY = 5
 TEST_SWITCHES: Final = "RUNBOUND_TEST_SWITCHES"
@@ -35,25 +36,45 @@ class FileSource:
         self._extra_verbosity = extra_verbosity
         self._allow_missing = allow_missing
 
-    def load(self) -> Candidate:
-        """Reads and checks the file. Raises RunboundError if it cannot be read at all."""
+    def read(self) -> Scan:
+        """Reads the file and what it includes. Raises RunboundError if it cannot be read at all."""
         try:
-            loaded = load(self.name, self._folder, scan, checker(self.path))
+            return scan(self.name, self._folder)
         except OSError as error:
             unreadable = RunboundError(f"cannot read it: {reason(error)}", self.name)
             unreadable.exit_code = EXIT_CONFIG
             raise unreadable from error
+
+    def remember(self, files: Files) -> Scan:
+        """The same with the files as they once were."""
+        return scan_remembered(self.name, self._folder, files)
+
+    def build(self, scan: Scan | None, above: Above = NOTHING) -> Candidate:
+        """Checks what was read, with this layer over it."""
+        assert scan is not None
+        checks = checker(self.path)
+        layers = Layers(scan, scan_text(above.text, ABOVE, self._folder), above.replaced)
+        loaded = examine(
+            layers,
+            os.path.join(self._folder, self.name),
+            lambda config, _layers: checks(config, scan),
+            lambda config, findings: join(config, findings, above.servers),
+        )
         config = loaded.config
         found = loaded.diagnostics
         if loaded.ok:
-            missing = start.refusals(config, loaded.scan)
+            missing = start.refusals(config, layers)
             if self._allow_missing:
                 missing = tuple(msgspec.structs.replace(item, severity="warning", hint=None) for item in missing)
-            found = (*found, *missing, *start.warnings(config, loaded.scan), *_test_switches(config, loaded.scan))
+            found = (*found, *missing, *start.warnings(config, layers), *_test_switches(config, layers))
         if self._extra_verbosity:
             verbosity = min(config.server.verbosity + self._extra_verbosity, MAX_VERBOSITY)
             config = msgspec.structs.replace(config, server=msgspec.structs.replace(config.server, verbosity=verbosity))
-        return Candidate(config, found, loaded.scan)
+        return Candidate(config, found, scan)
+
+    def load(self) -> Candidate:
+        """The file alone, read and checked. Raises RunboundError if it cannot be read at all."""
+        return self.build(self.read())
 
     def document(self, config: Config, revision: int) -> bytes:
         """The engine's document of a configuration that this source gave, with the names of files made whole."""
@@ -82,7 +103,7 @@ def _whole(config: Config, main_file: str) -> Config:
     )
 
 
-def _test_switches(config: Config, scanned: Scan) -> tuple[Diagnostic, ...]:
+def _test_switches(config: Config, scanned: Layers) -> tuple[Diagnostic, ...]:
     """An error for each switch with which forged answers pass, unless the environment says that this is a test."""
     findings = Findings(scanned)
     if os.environ.get(TEST_SWITCHES) != "1":

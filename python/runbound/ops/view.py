@@ -11,6 +11,7 @@ import msgspec
 
 from runbound.config.model import Config
 from runbound.engine import Scan
+from runbound.ops.candidate import Files
 from runbound.state.entries import Committed, Edit, Event, Pending, Revision, StoredEntry
 
 MAX_DIFF_LINES: Final = 100
@@ -48,11 +49,21 @@ class Kept(Protocol):
     ) -> list[StoredEntry]: ...
     def commit(self, batch: Sequence[Pending]) -> list[Committed]: ...
     def applied(self, revisions: Sequence[int]) -> None: ...
-    def failed(self, revision: int, why: str, events: Sequence[Event] = ()) -> None: ...
+    def failed(self, revision: int, why: str, events: Sequence[Event] = ()) -> int: ...
     def touch(self, id: int, at: int) -> None: ...  # noqa: A002
     def last_used(self, ids: Sequence[int]) -> dict[int, int]: ...
     def journal(self, *, before: int | None, limit: int) -> list[Revision]: ...
     def change_of(self, revision: int) -> Iterable[tuple[StoredEntry | None, StoredEntry | None]]: ...
+    def at(self, revision: int, kinds: Iterable[str]) -> Iterable[Edit]: ...
+    def keep_view(self, files: Files) -> str: ...
+    def view(self, digest: str) -> Files: ...
+    @property
+    def head_view(self) -> str: ...
+    def rows(self, kind: str) -> Iterable[bytes]: ...
+    @property
+    def newest(self) -> int: ...
+    @property
+    def pending(self) -> list[Revision]: ...
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -61,6 +72,17 @@ class Plan(msgspec.Struct, frozen=True):
     edits: tuple[Edit, ...] = ()
     bulk: Bulk | None = None
     mode: Mode = "add"
+    events: tuple[Event, ...] = ()
+    """Audit entries in place of those that are made of the edits."""
+    op: str = "edit"
+    """What the history calls it."""
+    always: bool = False
+    """A revision even if nothing changes."""
+    files: bool = False
+    """`scan` is what stands beneath the layer from now on."""
+    scan: Scan | None = None
+    view: str | None = None
+    """The digest of those files, if it is known."""
 
 
 class Again(Exception):  # noqa: N818  # no error: the plan looks at what another change of its batch writes
@@ -152,6 +174,13 @@ class Altered(msgspec.Struct, frozen=True):
         return (self.edit.doc is not None) - (self.before is not None)
 
     @property
+    def doc(self) -> dict[str, Any]:
+        """The document as it will be, or as it was before it goes."""
+        if self.edit.doc is not None:
+            return dict(msgspec.json.decode(self.edit.doc))
+        return self.before.doc if self.before is not None else {}
+
+    @property
     def word(self) -> str:
         """What happens to it, as the summary counts it."""
         return {1: "added", 0: "changed", -1: "removed"}[self.growth]
@@ -183,6 +212,7 @@ def difference(altered: Iterable[Altered]) -> Diff:
 
 
 _SHOWN: Final = {
+    "setting": ("option", "values"),
     "record": ("name", "ttl", "type", "value"),
     "block": ("name", "action", "target"),
     "upstream": ("zone", "address", "port", "transport", "tls_name"),
@@ -198,10 +228,15 @@ def line(kind: str, doc: dict[str, Any]) -> str:
     """A document on one line."""
     if kind == "setting":
         return f"{doc['option']}: {', '.join(map(str, doc['values']))}"
-    parts = [doc[member] for member in _SHOWN.get(kind, ()) if doc.get(member) not in (None, [], "")]
+    parts = [value for value in shown(kind, doc).values() if value not in (None, [], "")]
     words = [" ".join(map(str, part)) if isinstance(part, list) else str(part) for part in parts]
     words += [word for member, word in (("enabled", "(disabled)"), ("disabled", "(disabled)")) if _off(doc, member)]
     return " ".join([kind, *words])
+
+
+def shown(kind: str, doc: dict[str, Any]) -> dict[str, Any]:
+    """The members of a document that people may see everywhere."""
+    return {member: doc[member] for member in _SHOWN.get(kind, ()) if member in doc}
 
 
 def _off(doc: dict[str, Any], member: str) -> bool:

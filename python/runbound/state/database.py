@@ -15,7 +15,6 @@ import apsw
 from runbound.errors import RunboundError
 from runbound.state.directory import StateUnusableError
 
-DATABASE_NAME: Final = "state.db"
 FILE_MODE: Final = 0o600
 APPLICATION_ID: Final = 0x52554E42
 """`RUNB` in the file's header, so that `file` and we know whose it is."""

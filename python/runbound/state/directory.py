@@ -22,6 +22,7 @@ DIRECTORY_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
 LOCK_NAME: Final = "lock"
 API_KEY_NAME: Final = "api.key"
+DATABASE_NAME: Final = "state.db"
 API_KEY_BYTES: Final = 32
 """Octets of randomness in a generated key; 43 characters when written."""
 MAX_KEY_FILE: Final = 4096

@@ -3,6 +3,8 @@
 Owns plain records alone. They must never know how they are kept: that is the store's.
 """
 
+import hashlib
+from collections.abc import Iterable
 from typing import Any, Final, Literal, Protocol
 
 import msgspec
@@ -87,7 +89,9 @@ class TooManyError(RunboundError):
 
 
 class Pending(msgspec.Struct, frozen=True):
-    """A change on its way into the journal; it becomes one revision. It has edits, a bulk or back_to, or none."""
+    """A change on its way into the journal; it becomes one revision.
+
+    Edits come behind a bulk or the way back, and touch other kinds than it."""
 
     note: Note
     edits: tuple[Edit, ...] = ()
@@ -134,3 +138,8 @@ def canonical(doc: dict[str, Any]) -> str:
     """The one text of a document: keys sorted, no spaces, members that are None left out."""
     kept = {name: value for name, value in doc.items() if value is not None}
     return msgspec.json.encode(kept, order="sorted").decode()
+
+
+def view_digest(files: Iterable[tuple[str, bytes]]) -> str:
+    """The name of a view of the configuration files: equal for equal paths and texts in the same order."""
+    return hashlib.sha256(msgspec.msgpack.encode(tuple(files))).hexdigest()

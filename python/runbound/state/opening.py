@@ -15,7 +15,6 @@ import msgspec
 
 from runbound.state import journal, trail
 from runbound.state.database import (
-    DATABASE_NAME,
     RECOVER,
     StateTamperedError,
     check_schema,
@@ -24,7 +23,7 @@ from runbound.state.database import (
     reading,
     value,
 )
-from runbound.state.directory import StateUnusableError
+from runbound.state.directory import DATABASE_NAME, StateUnusableError
 from runbound.state.head import ANCHOR_NAME, Anchor, AnchorFile, Head, Key, Sealer, newest
 from runbound.state.table import SHORT, Codec, Table
 from runbound.state.writer import Writer

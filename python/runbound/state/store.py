@@ -246,7 +246,7 @@ class Store:
     def keep_view(self, files: Iterable[tuple[str, bytes]]) -> str:
         """Keeps what the configuration files said; the digest is what a `Pending.view` names."""
         body = msgspec.msgpack.encode(tuple(files))
-        digest = hashlib.sha256(body).hexdigest()
+        digest = hashlib.sha256(body).hexdigest()  # as `view_digest`
         with self._readers.one() as db:
             known = db.execute("SELECT 1 FROM views WHERE digest = ?", (digest,)).fetchone()
         if known is None:
@@ -333,7 +333,7 @@ class Store:
 
     def _commit(self, tx: Tx, pending: Pending) -> Committed:
         number = tx.head.revision + 1
-        entries: tuple[StoredEntry | None, ...] = ()
+        tally = bulk.Tally(tx, number)
         if pending.bulk is not None:
             tally = bulk.carry_out(tx, self._table, pending.bulk, pending.mode, pending.under, number)
             count = tx.head.sets.get(pending.bulk.kind, (0, 0))[0]
@@ -345,12 +345,10 @@ class Store:
             since = range(tx.head.revision, pending.back_to, -1)
             later = (part for revision in since for part in self._parts(tx, revision))
             tally = bulk.back_to(tx, self._table, later, pending.back_kinds, number)
-        else:
-            tally = bulk.Tally(tx, number)
-            changes = [self._table.edit(tx, edit, number) for edit in pending.edits]
-            entries = tuple(_entry(after) for _before, after in changes)
-            for part in parts_of(changes):
-                tally.count(part)
+        changes = [self._table.edit(tx, edit, number) for edit in pending.edits]
+        entries = tuple(_entry(after) for _before, after in changes)
+        for part in parts_of(changes):
+            tally.count(part)
         self._write(tx, number, pending.note, tally, pending.view or tx.head.view)
         for event in pending.events:
             tx.event(_with_revision(event, number))

@@ -13,8 +13,8 @@ import msgspec
 
 from runbound.errors import RunboundError
 from runbound.state import journal, opening, trail
-from runbound.state.database import DATABASE_NAME, StateTamperedError, check_schema, connect, reading, value
-from runbound.state.directory import StateUnusableError
+from runbound.state.database import StateTamperedError, check_schema, connect, reading, value
+from runbound.state.directory import DATABASE_NAME, StateUnusableError
 from runbound.state.head import ANCHOR_NAME, AnchorFile, Head
 from runbound.state.opening import Codes, StoreKeys
 from runbound.state.store import check_view

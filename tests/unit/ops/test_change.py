@@ -8,9 +8,10 @@ import pytest
 
 from runbound.config.model import Config, ForwardZone
 from runbound.errors import RunboundError
-from runbound.ops.change import Applied, Candidate, Change, Changed, Changes, Rejected, Running
+from runbound.ops.candidate import Candidate, Changed, Running
+from runbound.ops.change import Applied, Change, Changes, Rejected
 from runbound.ops.logging import ControlLog
-from support.control import FakeEngine, FakeSource, document, entry, server_config, wrong
+from support.control import FakeEngine, FakeSource, entry, server_config, wrong
 
 BY_TEST = Change("test", "to see")
 
@@ -18,7 +19,7 @@ BY_TEST = Change("test", "to see")
 def make(config: Config) -> tuple[FakeEngine, FakeSource, Changes]:
     engine = FakeEngine()
     source = FakeSource(config)
-    return engine, source, Changes(engine, Running(1, config, 0.0), source.load, document, ControlLog(engine.log))
+    return engine, source, Changes(engine, Running(1, config, 0.0), source, ControlLog(engine.log))
 
 
 def test_a_reload_says_what_changed_and_how() -> None:

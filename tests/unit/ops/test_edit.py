@@ -1,25 +1,38 @@
 """Edits of the state: plans, groups, and what each caller learns."""
 
+import contextlib
+import json
 import threading
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from runbound.ops.change import Change, Changes, Edited, Running
+from runbound.ops.candidate import Running
+from runbound.ops.change import Change, Changes, Edited
 from runbound.ops.logging import ControlLog
 from runbound.ops.refusals import Conflict, StateUnavailable
 from runbound.ops.view import Plan, View
 from runbound.state.entries import Edit, canonical
-from support.control import FakeEngine, FakeSource, document, server_config
-from support.state import FakeStore
+from runbound.state.store import Store
+from support.control import FakeEngine, FakeSource, server_config
+from support.stores import Opener
 
 BY_TEST = Change("test", "to see", {"method": "POST", "path": "/users"})
 
 
-def make(store: FakeStore | StateUnavailable | None) -> tuple[FakeEngine, Changes]:
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """A state of this test."""
+    with contextlib.closing(Opener(tmp_path)) as opener:
+        yield opener()
+
+
+def make(store: Store | StateUnavailable | None) -> tuple[FakeEngine, Changes]:
     engine = FakeEngine()
     config = server_config()
     source = FakeSource(config)
-    changes = Changes(engine, Running(1, config, 0.0), source.load, document, ControlLog(engine.log), store)
+    changes = Changes(engine, Running(1, config, 0.0), source, ControlLog(engine.log), store)
     return engine, changes
 
 
@@ -33,8 +46,7 @@ def edit(changes: Changes, *edits: Edit, dry_run: bool = False) -> Edited:
     return result
 
 
-def test_an_edit_is_a_revision_with_who_and_why() -> None:
-    store = FakeStore()
+def test_an_edit_is_a_revision_with_who_and_why(store: Store) -> None:
     _, changes = make(store)
     result = edit(changes, put("ann", role="read"))
     (entry,) = result.entries
@@ -44,11 +56,20 @@ def test_an_edit_is_a_revision_with_who_and_why() -> None:
     assert result.diff.summary == {"user": {"added": 1}}
     (revision,) = store.journal(before=None, limit=10)
     assert (revision.number, revision.actor, revision.reason, revision.status) == (1, "test", "to see", "applied")
-    assert store.events[0].fields["path"] == "/users"
+    ((_, line),) = store.audit_after(0, 10)
+    event = json.loads(line)
+    assert (event["event"], event["actor"]) == ("user.add", "test")
+    assert event["fields"] == {
+        "method": "POST",
+        "path": "/users",
+        "reason": "to see",
+        "revision": 1,
+        "name": "ann",
+        "role": "read",
+    }
 
 
-def test_what_changes_nothing_is_no_revision() -> None:
-    store = FakeStore()
+def test_what_changes_nothing_is_no_revision(store: Store) -> None:
     _, changes = make(store)
     first = edit(changes, put("ann"))
     again = edit(changes, put("ann"))
@@ -58,8 +79,7 @@ def test_what_changes_nothing_is_no_revision() -> None:
     assert edit(changes, Edit("user", b"nobody", None)).revision == first.revision
 
 
-def test_a_dry_run_says_what_would_change_and_changes_nothing() -> None:
-    store = FakeStore()
+def test_a_dry_run_says_what_would_change_and_changes_nothing(store: Store) -> None:
     _, changes = make(store)
     edit(changes, put("ann"))
     result = edit(changes, put("ann", role="admin"), Edit("user", b"nobody", None), dry_run=True)
@@ -71,8 +91,7 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing() -> None:
     assert store.revision == 1
 
 
-def test_what_a_plan_raises_reaches_its_caller_alone() -> None:
-    store = FakeStore()
+def test_what_a_plan_raises_reaches_its_caller_alone(store: Store) -> None:
     _, changes = make(store)
 
     def refuse(view: View) -> Plan:
@@ -89,8 +108,7 @@ def test_without_a_state_nothing_can_be_changed() -> None:
         edit(changes, put("ann"))
 
 
-def test_many_at_once_share_transactions_and_each_learns_its_own() -> None:
-    store = FakeStore()
+def test_many_at_once_share_transactions_and_each_learns_its_own(store: Store) -> None:
     _, changes = make(store)
     gate = threading.Event()
     results: dict[str, object] = {}
@@ -125,4 +143,4 @@ def test_many_at_once_share_transactions_and_each_learns_its_own() -> None:
         *("ann", "bob", "cid", "dan")
     ]
     assert {result.revision for result in made} == {1, 2, 3, 4}
-    assert store.batches[0] == 4
+    assert store.revision == 4

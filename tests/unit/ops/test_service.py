@@ -14,7 +14,7 @@ import pytest
 from runbound.api.companion import Api
 from runbound.config.model import Config
 from runbound.errors import EXIT_CONFIG, ConfigError, RunboundError
-from runbound.ops.change import Candidate
+from runbound.ops.candidate import Candidate
 from runbound.ops.notify import Notifier
 from runbound.ops.service import SIGNALS, Service
 from support.control import FakeEngine, FakeSource, send, server_config, wrong

@@ -1,0 +1,117 @@
+"""The state at the start: what it says is laid over the file before the first answer.
+
+Owns the order: what a crash left behind is tried once, a change that nobody confirmed is taken back, a view of the file
+that a rollback pinned holds as long as the file is as it was then. What is read is proven by the store. It writes
+nothing before the process has become who it will be, but for a change left behind that cannot be had.
+"""
+
+import time
+from collections.abc import Iterable
+from typing import Final, Protocol
+
+from runbound.config.model import Config
+from runbound.engine import Scan
+from runbound.errors import ConfigError
+from runbound.ops import overlay, revert
+from runbound.ops.candidate import Candidate, Running, Source, small, texts
+from runbound.ops.logging import ControlLog
+from runbound.ops.told import events
+from runbound.ops.view import Kept, Scope, View
+from runbound.state.directory import StateUnusableError
+from runbound.state.entries import Edit, Note, Pending, StoredEntry, view_digest
+
+ANSWERS: Final = ("record", "block")
+"""Kinds that the engine loads."""
+
+
+class Startable(Protocol):
+    """The part of the engine that a start needs."""
+
+    def start(self, document: bytes, scan: Scan | None) -> None: ...
+
+
+class Beginning:
+    """One start from a state. First `candidate` says what will run; `settle`, with rights dropped, makes it so."""
+
+    def __init__(self, source: Source, store: Kept, scan: Scan | None, log: ControlLog) -> None:
+        """Raises ConfigError if file and state do not go together, StateTamperedError from the store."""
+        self._source = source
+        self._store = store
+        self._log = log
+        self._files = texts(scan)
+        self._edits: list[Edit] = []
+        """What is undone or unpinned with this start."""
+        self._op = "start"
+        self._scan = self._pinned(scan)
+        self._take_back()
+        self.candidate = self._build()
+        for revision in [row for row in reversed(store.pending) if row.status == "pending"]:
+            if self.candidate.ok:
+                break
+            why = next(finding.headline for finding in self.candidate.diagnostics if finding.severity == "error")
+            log.error("a change left behind cannot be had and is taken back", revision=revision.number, why=why)
+            store.failed(revision.number, why)
+            self._edits = [edit for edit in self._edits if edit.kind == revert.BASE[0]]
+            self._take_back()
+            self.candidate = self._build()
+        if not self.candidate.ok:
+            raise ConfigError(
+                self.candidate.diagnostics,
+                "the configuration has errors with what was changed by API",
+                source.path,
+                "what stands in API: is kept in the state; mend the file, or see runbound store --help",
+            )
+
+    def settle(self, engine: Startable) -> Running:
+        """Writes what this start changes, and starts the engine. Raises EngineError."""
+        store = self._store
+        view = view_digest(texts(self._scan))
+        try:
+            if self._edits or view != store.head_view:
+                self._commit(view)
+        except StateUnusableError as error:
+            self._log.error("the state cannot be written", error=error.what, help=error.fix)
+        revision = max(store.newest, 1)
+        config = self.candidate.config
+        engine.start(self._source.document(config, revision), self.candidate.scan)
+        store.applied([revision])
+        return Running(revision, config, time.time(), small(self.candidate.scan), store.head_view)
+
+    def _pinned(self, scan: Scan | None) -> Scan | None:
+        """The file, or what a rollback pinned in its place."""
+        base = self._store.get(*revert.BASE)
+        if base is None:
+            return scan
+        if base.doc["over"] != view_digest(self._files):
+            self._edits.append(Edit(*revert.BASE, None))
+            self._log.notice("the file was edited since the rollback, and holds again", to=base.doc["revision"])
+            return scan
+        self._log.warning(
+            "the configuration file is the one of an older revision; a reload takes the file as it is",
+            revision=base.doc["revision"],
+        )
+        return self._source.remember(self._store.view(base.doc["view"]))
+
+    def _take_back(self) -> None:
+        """Undoes a change that waited for its confirmation when the process ended."""
+        entry = self._store.get(*revert.UNCONFIRMED)
+        if entry is None:
+            return
+        view = View(self._store, Scope(), self._source.build(self._scan).config, lambda: self._scan)
+        self._edits += [Edit(*revert.UNCONFIRMED, None), *revert.undo(view, self._store.change_of(entry.revision))]
+        self._op = "revert"
+        self._log.warning("a change that nobody confirmed is taken back", revision=entry.revision)
+
+    def _build(self) -> Candidate:
+        return self._source.build(self._scan, overlay.above(overlay.after(self._laid(), self._edits)))
+
+    def _laid(self) -> Iterable[StoredEntry]:
+        view = View(self._store, Scope(), Config(), lambda: self._scan)
+        return [entry for kind in overlay.LAID for entry in view.all(kind)]
+
+    def _commit(self, view: str) -> None:
+        """The revision of this start."""
+        self._store.keep_view(texts(self._scan))
+        note = Note("runbound", "start of service", self._op)
+        told = events(note.actor, note.reason, {}, self._op, []) if self._op != "start" else ()
+        self._store.commit([Pending(note, tuple(self._edits), told, view)])

@@ -1,0 +1,96 @@
+"""The way back: the edits that undo one revision, or that lead to an older one, and the changes that wait to be kept.
+
+Owns what a rollback means for the configuration file (its view of that time is pinned, as long as the operator does not
+touch the file or reload it), and the entry that stands in the state while a change is not confirmed. It must never
+write: it says what to edit.
+"""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import msgspec
+
+from runbound.ops.refusals import NoSuchRevision, NothingToConfirm
+from runbound.ops.view import Kept, View
+from runbound.state.entries import CONFIGURATION, Edit, Revision, StoredEntry, canonical
+
+BASE: Final = ("base", b"file")
+"""Kind and key of the entry that pins a view of the configuration file."""
+UNCONFIRMED: Final = ("unconfirmed", b"change")
+"""Kind and key of the entry of a change that waits for its confirmation; the revision that wrote it is the change's."""
+TOKEN_OCTETS: Final = 16
+
+
+class Wait(msgspec.Struct, frozen=True):
+    """A change that is taken back unless somebody comes with the token in time."""
+
+    token: str
+    seconds: int
+
+    @classmethod
+    def make(cls, seconds: int) -> "Wait":
+        """With a new token."""
+        return cls(secrets.token_urlsafe(TOKEN_OCTETS), seconds)
+
+    def edit(self, now: float) -> Edit:
+        """What notes it in the state: the end, and the token's digest."""
+        return Edit(*UNCONFIRMED, canonical({"token": _digest(self.token), "until": int(now) + self.seconds}))
+
+
+def fits(entry: StoredEntry, token: str) -> bool:
+    """Whether this is the token of the change that waits."""
+    return hmac.compare_digest(str(entry.doc.get("token", "")), _digest(token))
+
+
+def waiting(entry: StoredEntry | None, token: str | None = None) -> StoredEntry:
+    """The change that waits, under that token if one is given. Raises NothingToConfirm."""
+    if entry is None or (token is not None and not fits(entry, token)):
+        raise NothingToConfirm("no change waits for this confirmation: it was confirmed, or has been taken back")
+    return entry
+
+
+def undo(view: View, changes: Iterable[tuple[StoredEntry | None, StoredEntry | None]]) -> Iterator[Edit]:
+    """The edits that take back what a revision did to entries that nobody has changed since."""
+    for before, after in changes:
+        there = after or before
+        assert there is not None
+        if there.kind in (BASE[0], UNCONFIRMED[0]):
+            continue
+        now = view.by_id(there.kind, there.id) if after is not None else view.get(there.kind, there.key)
+        if after is None:
+            if now is None:
+                yield _put(there, None)
+        elif now is not None and (now.key, now.doc) == (after.key, after.doc):
+            yield Edit(after.kind, after.key, None, after.id) if before is None else _put(before, after.id)
+
+
+def pin(revision: int, view: str, over: str) -> Edit:
+    """Holds a view of the configuration file in place of `over`, the file as it is now; the same view ends that."""
+    if view == over:
+        return Edit(*BASE, None)
+    return Edit(*BASE, canonical({"revision": revision, "view": view, "over": over}))
+
+
+def lead(store: Kept, revision: int) -> tuple[Revision, list[Edit]]:
+    """The revision, and the edits that lead from now to what was configured then. Raises NoSuchRevision.
+
+    Users stay as they are: a key that was taken away must not come back.
+    """
+    found = next(iter(store.journal(before=revision + 1, limit=1)), None)
+    if found is None or found.number != revision or found.status != "applied":
+        raise NoSuchRevision(f"there is no revision {revision} to go back to", fix="GET /config/history lists them")
+    try:
+        return found, list(store.at(revision, CONFIGURATION))
+    except LookupError as error:
+        raise NoSuchRevision(f"revision {revision} is too far back: {error}") from error
+
+
+def _put(entry: StoredEntry, number: int | None) -> Edit:
+    return Edit(entry.kind, entry.key, canonical(entry.doc), number)
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
