@@ -97,6 +97,6 @@ def _api(store: Store) -> Iterator[Api]:
     now = [0.0]
     actions = Actions(engine, lambda: changes.running.config, log, lambda: now[0])
     context = Context(engine, changes, actions, log, time.monotonic(), "node-1", source.path, trail)
-    app = build(context, Holder(KeyCheck(KEY)), lambda: now[0])
+    app = build(context, Holder(KeyCheck(KEY), keep=lambda _key: "/state/api.key"), lambda: now[0])
     with TestClient(app, raise_server_exceptions=False) as client:
         yield Api(client, engine, source, changes, now, context, app.state.dumps, store, trail)

@@ -1,0 +1,97 @@
+"""Who may call what: the table. A route that has no row here fails `test_access`, and so does a row without a route.
+
+Each row is written by hand, from what the call does: it is not read off the code, which is what it checks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from support.api import Api
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Least = Literal["open", "anybody", "read", "dns", "operator", "admin"]
+INSIDE, OUTSIDE = "nas.home.arpa.", "www.example."
+"""A name in the zone that the limited callers have, and one that is not."""
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One call."""
+
+    least: Least
+    """The least role; `anybody` with a key; `open` to strangers."""
+    body: dict[str, Any] | Callable[[str], dict[str, Any]] | None = None
+    """A good JSON body; made of a name where callers limited to zones may call."""
+    zoned: bool = False
+    """Whether callers limited to zones may call."""
+    named: bool = True
+    """Whether a call that `zoned` is about one name, and is refused with one outside of the zones."""
+    path: Callable[[Api, str], str] | None = None
+    """Makes what the call is about (of that name) and gives its path, if that is not the route's."""
+    query: str = ""
+    content: bytes | None = None
+    """A good body that is no JSON."""
+    endless: bool = False
+    """A stream: HEAD is asked instead."""
+    status: int = 200
+
+
+def user(api: Api, _name: str) -> str:
+    """Makes a user, and gives the id."""
+    name = f"made-{api.store.revision}"
+    made = api.client.post("/users", json={"name": name, "role": "read"}, headers=api.key)
+    return str(made.json()["id"])
+
+
+def excused(api: Api, name: str) -> str:
+    """Makes a negative trust anchor."""
+    api.client.post("/dnssec/negative-anchors", json={"name": name}, headers=api.key)
+    return name
+
+
+ACCESS: dict[str, Row] = {
+    "GET /health": Row("open"),
+    "GET /help": Row("open"),
+    "GET /stats": Row("read"),
+    "GET /stats/stream": Row("read", endless=True),
+    "GET /metrics": Row("read"),
+    "GET /system": Row("read"),
+    "GET /upstreams": Row("read"),
+    "GET /upstreams/{id}": Row("read", path=lambda api, _: "/upstreams/" + upstream(api)),
+    "GET /cache/stats": Row("read"),
+    "POST /cache/flush": Row("operator", {"what": "negative"}),
+    "GET /cache/dump": Row("operator"),
+    "POST /cache/load": Row("operator", content=b"START_RRSET_CACHE\nEND_RRSET_CACHE\nEOF\n"),
+    "POST /dns/lookup": Row("read", lambda name: {"name": name}, zoned=True),
+    "POST /dns/explain": Row("read", lambda name: {"name": name}, zoned=True),
+    "GET /dnssec": Row("read"),
+    "GET /dnssec/anchors": Row("read"),
+    "GET /dnssec/negative-anchors": Row("read"),
+    "POST /dnssec/negative-anchors": Row("operator", {"name": "example.com"}, status=201),
+    "DELETE /dnssec/negative-anchors/{name}": Row(
+        "operator", path=lambda api, name: f"/dnssec/negative-anchors/{excused(api, name)}", status=204
+    ),
+    "GET /config": Row("read"),
+    "GET /config/history": Row("read"),
+    "POST /reload": Row("operator"),
+    "GET /roles": Row("anybody", zoned=True, named=False),
+    "GET /users": Row("admin"),
+    "GET /users/me": Row("anybody", zoned=True, named=False),
+    "GET /users/{id}": Row("admin", path=lambda api, name: f"/users/{user(api, name)}"),
+    "POST /users": Row("admin", {"name": "new", "role": "read"}, query="?dry_run=1"),
+    "PATCH /users/{id}": Row("admin", {"disabled": True}, path=lambda api, name: f"/users/{user(api, name)}"),
+    "DELETE /users/{id}": Row("admin", path=lambda api, name: f"/users/{user(api, name)}", status=204),
+    "POST /users/{id}/rotate-key": Row("admin", {}, path=lambda api, name: f"/users/{user(api, name)}/rotate-key"),
+    "POST /rotate-key": Row("admin"),
+}
+"""Method and path of every route, without the prefix. Everybody may rotate the key that is their own: `test_users`."""
+
+
+def upstream(api: Api) -> str:
+    """The id of an upstream server."""
+    found: str = api.client.get("/upstreams", headers=api.key).json()["upstreams"][0]["id"]
+    return found

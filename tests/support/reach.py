@@ -1,0 +1,237 @@
+"""How to make every error happen that the API documents: a function for each code of `problems.CODES`.
+
+Owns the list alone; `test_reach` calls each one and looks whether it is that error. A code that nothing can reach is a
+promise that nobody keeps, so a code without a function here fails.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+from runbound.api import limits
+from runbound.api.apikey import Holder, KeyCheck
+from runbound.errors import RunboundError
+from runbound.ops import users
+from runbound.ops.change import Candidate
+from runbound.ops.refusals import StateUnavailable
+from support.api import KEY, Api, listening
+from support.control import server_config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Reached = tuple[int, str]
+"""Status and code."""
+REACH: dict[str, Callable[[Api], Reached]] = {}
+
+
+def reaches(code: str) -> Callable[[Callable[[Api], Reached]], Callable[[Api], Reached]]:
+    """Registers a function as the way to this code."""
+
+    def register(way: Callable[[Api], Reached]) -> Callable[[Api], Reached]:
+        assert code not in REACH, code
+        REACH[code] = way
+        return way
+
+    return register
+
+
+def told(answer: Any) -> Reached:
+    """What an answer says."""
+    return answer.status_code, answer.json()["code"]
+
+
+def user_key(api: Api, role: str, *zones: str) -> dict[str, str]:
+    """The header of a new user."""
+    body = {"name": f"user-{api.store.revision}", "role": role, "zones": list(zones)}
+    secret = api.client.post("/users", json=body, headers=api.key).json()["secret"]
+    return {"Authorization": f"Bearer {secret}"}
+
+
+@reaches("UNAUTHORIZED")
+def _(api: Api) -> Reached:
+    return told(api.client.get("/stats"))
+
+
+@reaches("FORBIDDEN")
+def _(api: Api) -> Reached:
+    return told(api.client.post("/reload", headers=user_key(api, "read")))
+
+
+@reaches("OUT_OF_ZONE")
+def _(api: Api) -> Reached:
+    asked = {"name": "www.example"}
+    return told(api.client.post("/dns/lookup", json=asked, headers=user_key(api, "read", "home.arpa")))
+
+
+@reaches("NOT_FOUND")
+def _(api: Api) -> Reached:
+    return told(api.client.get("/users/1", headers=api.key))
+
+
+@reaches("MALFORMED_REQUEST")
+def _(api: Api) -> Reached:
+    both = {"Content-Length": "2", "Transfer-Encoding": "chunked"}
+    return told(api.client.post("/reload", content=b"{}", headers={**api.key, **both}))
+
+
+@reaches("METHOD_NOT_ALLOWED")
+def _(api: Api) -> Reached:
+    return told(api.client.get("/reload", headers=api.key))
+
+
+@reaches("CONFLICT")
+def _(api: Api) -> Reached:
+    for _ in range(2):
+        answer = api.client.post("/users", json={"name": "anna", "role": "read"}, headers=api.key)
+    return told(answer)
+
+
+@reaches("KEY_IN_HSM")
+def _(api: Api) -> Reached:
+    api.client.app.state.api_key = Holder(KeyCheck(KEY), hsm=True)  # type: ignore[attr-defined]  # as build made it
+    return told(api.client.post("/rotate-key", headers=api.key))
+
+
+@reaches("TOO_MANY_USERS")
+def _(api: Api) -> Reached:
+    for number in range(users.MAX_USERS + 1):
+        api.now[0] += 1
+        answer = api.client.post("/users", json={"name": f"u{number}", "role": "read"}, headers=api.key)
+        if answer.status_code != 201:
+            break
+    return told(answer)
+
+
+@reaches("TOO_MANY_NEGATIVE_ANCHORS")
+def _(api: Api) -> Reached:
+    api.engine.full = True
+    return told(api.client.post("/dnssec/negative-anchors", json={"name": "example"}, headers=api.key))
+
+
+@reaches("LENGTH_REQUIRED")
+def _(api: Api) -> Reached:
+    return told(api.client.post("/cache/load", content=iter([b"START_RRSET_CACHE\n"]), headers=api.key))
+
+
+@reaches("PRECONDITION_FAILED")
+def _(api: Api) -> Reached:
+    made = api.client.post("/users", json={"name": "anna", "role": "read"}, headers=api.key).json()
+    headers = {**api.key, "If-Match": '"r0-0"'}
+    return told(api.client.patch(f"/users/{made['id']}", json={"comment": "x"}, headers=headers))
+
+
+@reaches("BODY_TOO_LARGE")
+def _(api: Api) -> Reached:
+    body = b" " * (limits.Bounds().body + 1)
+    return told(api.client.post("/reload", content=body, headers=api.key))
+
+
+@reaches("CONFIG_INVALID")
+def _(api: Api) -> Reached:
+    api.source.next = RunboundError("cannot read it", "x.conf")
+    return told(api.client.post("/reload", headers=api.key))
+
+
+@reaches("VALIDATION_FAILED")
+def _(api: Api) -> Reached:
+    return told(api.client.post("/dns/lookup", json={"name": "a..b"}, headers=api.key))
+
+
+@reaches("TOO_MANY_FAILURES")
+def _(api: Api) -> Reached:
+    for _ in range(limits.FREE_FAILURES + 1):
+        api.client.get("/stats", headers={"Authorization": "Bearer wrong"})
+    return told(api.client.get("/stats", headers=api.key))
+
+
+@reaches("RATE_LIMITED")
+def _(api: Api) -> Reached:
+    api.source.next = Candidate(server_config(api_rate_limit=1, api_rate_burst=1), ())
+    api.client.post("/reload", headers=api.key)
+    for _ in range(2):
+        answer = api.client.get("/stats", headers=api.key)
+    return told(answer)
+
+
+@reaches("CACHE_FLUSH_COOLDOWN")
+def _(api: Api) -> Reached:
+    for _ in range(2):
+        answer = api.client.post("/cache/flush", json={"what": "all"}, headers=api.key)
+    return told(answer)
+
+
+def full(api: Api, places: str, method: str, path: str, **more: Any) -> Reached:
+    """The answer when every place is taken."""
+    kept = getattr(api.client.app.state, places)  # type: ignore[attr-defined]  # as build made it
+    kept.taken = kept._limit
+    return told(api.client.request(method, path, headers=api.key, **more))
+
+
+@reaches("TOO_MANY_DUMPS")
+def _(api: Api) -> Reached:
+    return full(api, "dumps", "GET", "/cache/dump")
+
+
+@reaches("TOO_MANY_LOADS")
+def _(api: Api) -> Reached:
+    return full(api, "loads", "POST", "/cache/load", content=b"START_RRSET_CACHE\n")
+
+
+@reaches("TOO_MANY_LOOKUPS")
+def _(api: Api) -> Reached:
+    return full(api, "lookups", "POST", "/dns/lookup", json={"name": "example"})
+
+
+@reaches("TOO_MANY_STREAMS")
+def _(api: Api) -> Reached:
+    feed = api.client.app.state.feed  # type: ignore[attr-defined]  # as build made it
+    feed._places.taken = feed._places._limit
+    return told(api.client.get("/stats/stream", headers=api.key))
+
+
+@reaches("INTERNAL_ERROR")
+def _(api: Api) -> Reached:
+    api.engine.stats = None  # type: ignore[method-assign,assignment]  # a mistake of ours
+    return told(api.client.get("/stats", headers=api.key))
+
+
+@reaches("STATE_UNAVAILABLE")
+def _(api: Api) -> Reached:
+    api.changes._store = StateUnavailable("there is no state directory")
+    return told(api.client.get("/users", headers=api.key))
+
+
+@reaches("STOPPING")
+def _(api: Api) -> Reached:
+    api.engine.release.clear()
+    body = b'{"name": "a"}'
+    head = (
+        f"POST /dns/lookup HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    with listening(api) as (port, stop), socket.create_connection(("127.0.0.1", port), timeout=5) as client:
+        client.sendall(head.encode() + body)
+        while not api.engine.calls:
+            time.sleep(0.01)
+        stop.set()
+        answer = b""
+        while octets := client.recv(65536):
+            answer += octets
+        api.engine.release.set()
+    return int(answer.split(b" ", 2)[1]), "STOPPING" if b'"code":"STOPPING"' in answer else answer.decode()
+
+
+@reaches("LOOKUP_TIMEOUT")
+def _(api: Api) -> Reached:
+    api.engine.silent = True
+    return told(api.client.post("/dns/lookup", json={"name": "example"}, headers=api.key))
+
+
+AWAITED = {
+    *("IN_FILE", "LAST_UPSTREAM", "BULK_INVALID", "NOT_OFFERED", "TOO_MANY_BLOCKS", "TOO_MANY_RECORDS"),
+    *("TOO_MANY_BULKS", "NO_SUCH_REVISION", "CONFIRM_PENDING", "NOTHING_TO_CONFIRM", "OPTION_NOT_SETTABLE"),
+}
+"""Codes whose routes are not there yet."""
