@@ -51,11 +51,11 @@ class Scan:
     def local_data(
         self, after: int, limit: int, name: str | None, under: bool
     ) -> list[tuple[int, str, str, str, int | None, str, int, int]]:
-        """Bulk statements from number `after` on, in the order of the file, at most `limit`; with `name` those about it,
-        with `under` also those about names below it (a walk through all of them).
+        """Bulk statements from number `after` on, in the order of the file, at most `limit`.
 
-        Number, option, name (absolute, lower case), type of the zone or of the record, TTL in seconds or None for a zone,
-        data in presentation form or empty for a zone, file index, line. The next page begins at the last number plus one.
+        With `name` those about it, with `under` also those about names below it (a walk through all of them). Number,
+        option, name (absolute, lower case), type of the zone or of the record, TTL in seconds or None for a zone, data
+        in presentation form or empty for a zone, file index, line. The next page begins at the last number plus one.
         What the compiler would refuse is passed over. Raises ValueError if `name` is none.
         """
     def line(self, file: int, line: int) -> str:
