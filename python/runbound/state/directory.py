@@ -1,4 +1,4 @@
-"""The state directory: `state-dir:`, created 0700, locked by one process, home of the generated API key.
+"""The state directory: `state-dir:`, created 0700, locked by one process, home of the generated keys.
 
 It must never hand a secret to a log line or leave a file readable by others, and it must refuse a second process,
 naming the first: two writers of one journal would each be right and both be lost.
@@ -25,6 +25,9 @@ API_KEY_NAME: Final = "api.key"
 DATABASE_NAME: Final = "state.db"
 API_KEY_BYTES: Final = 32
 """Octets of randomness in a generated key; 43 characters when written."""
+AUDIT_KEY_NAME: Final = "audit.key"
+AUDIT_KEY_BYTES: Final = 32
+"""Octets of randomness in a generated key of the audit log: as many as the code it makes."""
 MAX_KEY_FILE: Final = 4096
 """Octets read of a key file: a key is one short line, anything longer is the wrong file."""
 
@@ -91,13 +94,15 @@ class StateDirectory:
 
         Raises StateUnusableError if the file cannot be read or written, or holds no key.
         """
-        path = os.path.join(self.path, API_KEY_NAME)
-        try:
-            with contextlib.suppress(FileNotFoundError):
-                return _read_key(path), path
-        except OSError as error:
-            raise StateUnusableError(f"state-dir: cannot use {path}: {error.strerror}") from error
-        return self.new_api_key()
+        return self._kept(API_KEY_NAME) or self.new_api_key()
+
+    def audit_key(self) -> tuple[str, str]:
+        """The key in `audit.key` as hexadecimal digits, made at the first call ever, and the path of that file.
+
+        Raises StateUnusableError as `api_key`.
+        """
+        key = os.urandom(AUDIT_KEY_BYTES).hex()
+        return self._kept(AUDIT_KEY_NAME) or (key, self._keep(AUDIT_KEY_NAME, key))
 
     def new_api_key(self) -> tuple[str, str]:
         """Makes a key, keeps it in `api.key`, and gives it with its path. Raises StateUnusableError."""
@@ -106,9 +111,23 @@ class StateDirectory:
 
     def keep_api_key(self, key: str) -> str:
         """Writes the key into `api.key`, in place of what is there. The path; raises StateUnusableError."""
-        path = os.path.join(self.path, API_KEY_NAME)
+        return self._keep(API_KEY_NAME, key)
+
+    def _kept(self, name: str) -> tuple[str, str] | None:
+        """The key in a file and the file's path; None if there is no such file. Raises StateUnusableError."""
+        path = os.path.join(self.path, name)
         try:
-            self._write(API_KEY_NAME, f"{key}\n".encode())
+            return _read_key(path), path
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StateUnusableError(f"state-dir: cannot use {path}: {error.strerror}") from error
+
+    def _keep(self, name: str, key: str) -> str:
+        """Writes a key into a file, in place of what is there; the path. Raises StateUnusableError."""
+        path = os.path.join(self.path, name)
+        try:
+            self._write(name, f"{key}\n".encode())
         except OSError as error:
             raise StateUnusableError(f"state-dir: cannot use {path}: {error.strerror}") from error
         return path
