@@ -1,15 +1,3 @@
-<<<<<<< HEAD
-"""Interim."""
-
-from runbound.config.model import Config
-from runbound.engine import SecretKey
-from runbound.state.directory import StateDirectory
-from runbound.state.opening import StoreKeys
-
-
-def store_keys(_config: Config, _state: StateDirectory) -> StoreKeys:
-    return StoreKeys(SecretKey.public(), SecretKey.public(), protected=False)
-=======
 """Which keys protect the state and its audit log.
 
 Owns the two chains. The store key comes from the environment (`RUNBOUND_STORE_KEY`), or there is none: then codes are
@@ -110,4 +98,3 @@ def choose(config: Config, state: StateDirectory, environ: MutableMapping[str, s
         warnings.append((what, f"give it in the environment as {AUDIT_VARIABLE}"))
     where = f"the environment ({STORE_VARIABLE})" if protected else "nowhere: integrity is off"
     return Chosen(StoreKeys(store, audit, protected), where, source, tuple(warnings))
->>>>>>> d2a35ea (Keys of the state and of the audit log come by their chains, through here once, into locked memory)

@@ -247,7 +247,10 @@ class Service:
             from runbound.ops import keys
             from runbound.state.store import Store
 
-            self._store = Store.open(self._state.path, keys.store_keys(config, self._state), engine, owner)
+            chosen = keys.choose(config, self._state)
+            for what, fix in chosen.warnings:
+                self.log.warning(what, help=fix)
+            self._store = Store.open(self._state.path, chosen.keys, engine, owner)
         except StateUnusableError as error:
             if config.given("server", "state-dir"):
                 raise
