@@ -39,8 +39,10 @@ class Chosen(msgspec.Struct, frozen=True):
     keys: StoreKeys
     store: str
     audit: str
+    notes: tuple[tuple[str, str], ...] = ()
+    """What an operator may have meant so, said at the start with what else to do."""
     warnings: tuple[tuple[str, str], ...] = ()
-    """What should be said once, each with what to do."""
+    """What nobody should want, said at the start with what to do."""
 
 
 def secret_key(secret: str, source: str) -> SecretKey:
@@ -89,12 +91,12 @@ def choose(config: Config, state: StateDirectory, environ: MutableMapping[str, s
     """Both keys, by their chains. Raises RunboundError."""
     store, protected = store_key(environ)
     audit, source = audit_key(config.server.audit_log_hmac_key, state.audit_key, environ)
-    warnings = []
+    notes, warnings = [], []
     if not protected:
         what = f"{STORE_VARIABLE} is not set: whoever can write to {state.path} can change the state unnoticed"
-        warnings.append((what, f"{MAKE_ONE}, and give it in the environment as {STORE_VARIABLE}"))
+        notes.append((what, f"{MAKE_ONE}, and give it in the environment"))
     if config.server.audit_log_hmac_key:
         what = f"{AUDIT_OPTION}: a key in the configuration file is read by whoever reads the file"
         warnings.append((what, f"give it in the environment as {AUDIT_VARIABLE}"))
     where = f"the environment ({STORE_VARIABLE})" if protected else "nowhere: integrity is off"
-    return Chosen(StoreKeys(store, audit, protected), where, source, tuple(warnings))
+    return Chosen(StoreKeys(store, audit, protected), where, source, tuple(notes), tuple(warnings))

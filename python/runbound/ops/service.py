@@ -248,6 +248,8 @@ class Service:
             from runbound.state.store import Store
 
             chosen = keys.choose(config, self._state)
+            for what, fix in chosen.notes:
+                self.log.notice(what, help=fix)
             for what, fix in chosen.warnings:
                 self.log.warning(what, help=fix)
             self._store = Store.open(self._state.path, chosen.keys, engine, owner)

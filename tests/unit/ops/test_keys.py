@@ -69,7 +69,8 @@ def test_a_poor_secret_is_refused_and_not_shown(written: str, what: str) -> None
 def test_without_any_the_state_is_open_and_the_audit_key_is_made_once(state: StateDirectory) -> None:
     first = choose(config(), state, {})
     assert not first.keys.protected
-    assert [what for what, _ in first.warnings] == [
+    assert first.warnings == ()
+    assert [what for what, _ in first.notes] == [
         f"{STORE_VARIABLE} is not set: whoever can write to {state.path} can change the state unnoticed"
     ]
     kept = Path(state.path, "audit.key")
@@ -99,6 +100,7 @@ def test_a_key_of_the_file_is_taken_and_warned_of(state: StateDirectory) -> None
     assert [what for what, _ in chosen.warnings] == [
         "audit-log-hmac-key: a key in the configuration file is read by whoever reads the file"
     ]
+    assert chosen.notes == ()
     assert DIGITS not in repr(chosen)
 
 
