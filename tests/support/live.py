@@ -36,13 +36,17 @@ class Api:
         connection.request(method, path, body, {**AUTHORIZED, "Connection": "close", **headers})
         return connection.getresponse()
 
-    def call(self, method: str, path: str, body: object = None) -> Any:
+    def call(self, method: str, path: str, body: object = None, status: int = 200) -> Any:
         """The decoded body of an answer that has to be good."""
         octets = None if body is None else json.dumps(body).encode()
         with self.open(method, path, octets, **{"Content-Type": "application/json"}) as response:
             text = response.read()
-            assert response.status == 200, text
+            assert response.status == status, text
             return json.loads(text)
+
+    def made(self, path: str, body: object) -> Any:
+        """What a POST has made."""
+        return self.call("POST", path, body, 201)
 
     def lookup(self, name: str, rtype: str = "A") -> Any:
         """What the resolver finds."""

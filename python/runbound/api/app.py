@@ -136,10 +136,10 @@ def _methods(path: str) -> list[str]:
     if path in (f"{PREFIX}/openapi.json", f"{PREFIX}/docs") or path.startswith(f"{PREFIX}/docs/"):
         return ["GET", "HEAD"]
     bare = path.removeprefix(PREFIX)
-    found: set[str] = set()
-    for route in _resources():
-        if compile_path(route.path)[0].match(bare):
-            found |= route.methods or set()
+    resources = _resources()
+    alike = [route for route in resources if route.path == bare]  # /users/me is not the user of the id "me"
+    alike = alike or [route for route in resources if compile_path(route.path)[0].match(bare)]
+    found = {method for route in alike for method in route.methods or ()}
     return sorted({*found, "HEAD"} if "GET" in found else found)
 
 
