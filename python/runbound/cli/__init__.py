@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 DEFAULT_CONFIGS: Final = ("/etc/runbound/runbound.conf", "/etc/unbound/unbound.conf")
 """Where the configuration is looked for when the command line names none; the first that exists."""
-COMMANDS: Final = ("check", "lab", "stats", "cache", "lookup", "explain", "dnssec", "upstreams")
+COMMANDS: Final = ("check", "lab", "stats", "cache", "lookup", "explain", "dnssec", "upstreams", "users")
 """What cyclopts reads. A configuration file of such a name is written ./check."""
 
 HELP: Final = """\
@@ -42,6 +42,7 @@ Ask the one that runs (-c CONF or --url URL says which; --json for programs):
   runbound explain NAME [TYPE]    the same with every step, every server and the chain of trust
   runbound dnssec status          whether answers are validated, and from where; also: anchors
   runbound dnssec excuse NAME     do not validate a name for a while; also: excuses, validate NAME
+  runbound users list             who may call its API; also: add, delete, rotate-key, me
   runbound cache stats            the size of its cache
   runbound cache flush WHAT       all, zone NAME, name NAME, type NAME TYPE, negative, bogus, infra
   runbound cache dump [FILE]      the cache as text; runbound cache load FILE reads it back

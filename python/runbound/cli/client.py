@@ -44,16 +44,30 @@ class Target(msgspec.Struct, frozen=True):
 
     name: str
     connect: Callable[[], http.client.HTTPConnection]
+    local: bool = False
+    """Whether it knows by itself that root or the resolver's account calls, so that no key is needed."""
+
+
+class Key(msgspec.Struct, frozen=True):
+    """A key to show, and what to do if it opens nothing. Its text form never shows it."""
+
+    secret: str
+    help: str
+    named: bool = False
+    """Whether somebody gave it for this call: then it is shown even where none is needed."""
+
+    def __repr__(self) -> str:
+        return "Key"
 
 
 class Client:
-    """Calls one API. The first place that answers is used."""
+    """Calls one API. The first place that answers is used, and the first key that opens it."""
 
-    def __init__(self, targets: list[Target], key: str | None, key_help: str) -> None:
-        """`key_help` says what to do when there is no key, or a wrong one."""
+    def __init__(self, targets: list[Target], keys: list[Key], help_: str) -> None:
+        """`help_` says what to do when there is no key."""
         self._targets = targets
-        self._key = key
-        self._key_help = key_help
+        self._keys = keys
+        self._help = help_
 
     def get(self, path: str) -> Any:
         """The answer of a GET, decoded. Raises RunboundError, as all calls do."""
@@ -63,6 +77,11 @@ class Client:
     def post(self, path: str, body: object) -> Any:
         """The answer of a POST, decoded."""
         with self._call("POST", path, json.dumps(body).encode(), "application/json") as response:
+            return _decoded(response)
+
+    def patch(self, path: str, body: object) -> Any:
+        """The answer of a PATCH, decoded."""
+        with self._call("PATCH", path, json.dumps(body).encode(), "application/json") as response:
             return _decoded(response)
 
     def delete(self, path: str) -> None:
@@ -90,31 +109,30 @@ class Client:
     def _call(
         self, method: str, path: str, body: bytes | BinaryIO | None = None, kind: str = ""
     ) -> Iterator[http.client.HTTPResponse]:
-        connection = self._connect()
-        if self._key is None:
+        keys = self._keys
+        target, connection = self._connect()
+        if target.local and not any(key.named for key in keys):
+            keys = [Key("", self._help), *keys]
+        if not keys:
             connection.close()
-            raise RunboundError("there is no API key", fix=self._key_help)
-        if not (self._key.isascii() and self._key.isprintable()):
-            connection.close()
-            raise RunboundError("the API key holds octets that no header can carry", fix=self._key_help)
-        headers = {"Authorization": f"Bearer {self._key}"}
-        if kind:
-            headers["Content-Type"] = kind
+            raise RunboundError("there is no API key", fix=self._help)
+        headers = {"Content-Type": kind} if kind else {}
         if body is not None:
             headers["Content-Length"] = str(len(body) if isinstance(body, bytes) else os.fstat(body.fileno()).st_size)
-        with contextlib.closing(connection):
-            try:
-                # An API that refuses stops reading; its reason can be read all the same.
-                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                    connection.request(method, PREFIX + path, body, headers)
-                response = connection.getresponse()
-            except (OSError, http.client.HTTPException) as error:
-                raise RunboundError(f"the API did not answer: {clean(error) or type(error).__name__}") from error
-            if response.status not in GOOD:
-                raise self._refused(response)
-            yield response
+        for key in keys:
+            if not isinstance(body, bytes | None):
+                body.seek(0)
+            with contextlib.closing(connection):
+                response = _asked(connection, method, path, body, {**headers, **_shown(key)})
+                if response.status == http.HTTPStatus.UNAUTHORIZED and key is not keys[-1]:
+                    connection = target.connect()
+                    continue
+                if response.status not in GOOD:
+                    raise _refused(response, key)
+                yield response
+                return
 
-    def _connect(self) -> http.client.HTTPConnection:
+    def _connect(self) -> tuple[Target, http.client.HTTPConnection]:
         tried: list[str] = []
         for target in self._targets:
             connection = target.connect()
@@ -124,21 +142,47 @@ class Client:
                 connection.close()
                 tried.append(f"{target.name}: {error.strerror or error}")
             else:
-                return connection
+                return target, connection
         raise RunboundError(
             f"no runbound answers ({'; '.join(tried)})",
             fix="start it; or name its configuration with -c, or the API's address with --url",
         )
 
-    def _refused(self, response: http.client.HTTPResponse) -> RunboundError:
-        try:
-            problem = _decoded(response)
-            title, detail = str(problem["title"]), problem.get("detail")
-            fields = [f"{item['field']}: {item['message']}" for item in problem.get("errors") or ()]
-        except (RunboundError, KeyError, TypeError, AttributeError):
-            return RunboundError(f"what answers there is no runbound (status {response.status})")
-        fix = self._key_help if response.status == http.HTTPStatus.UNAUTHORIZED else None
-        return RunboundError(clean("; ".join(fields) or (f"{title}: {detail}" if detail else title)), fix=fix)
+
+def _asked(
+    connection: http.client.HTTPConnection,
+    method: str,
+    path: str,
+    body: bytes | BinaryIO | None,
+    headers: dict[str, str],
+) -> http.client.HTTPResponse:
+    try:
+        # An API that refuses stops reading; its reason can be read all the same.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            connection.request(method, PREFIX + path, body, headers)
+        return connection.getresponse()
+    except (OSError, http.client.HTTPException) as error:
+        raise RunboundError(f"the API did not answer: {clean(error) or type(error).__name__}") from error
+
+
+def _shown(key: Key) -> dict[str, str]:
+    """The header of a key; nothing where none is needed."""
+    if not key.secret:
+        return {}
+    if not (key.secret.isascii() and key.secret.isprintable()):
+        raise RunboundError("the API key holds octets that no header can carry", fix=key.help)
+    return {"Authorization": f"Bearer {key.secret}"}
+
+
+def _refused(response: http.client.HTTPResponse, key: Key) -> RunboundError:
+    try:
+        problem = _decoded(response)
+        title, detail = str(problem["title"]), problem.get("detail")
+        fields = [f"{item['field']}: {item['message']}" for item in problem.get("errors") or ()]
+    except (RunboundError, KeyError, TypeError, AttributeError):
+        return RunboundError(f"what answers there is no runbound (status {response.status})")
+    fix = key.help if response.status == http.HTTPStatus.UNAUTHORIZED else None
+    return RunboundError(clean("; ".join(fields) or (f"{title}: {detail}" if detail else title)), fix=fix)
 
 
 def clean(value: object) -> str:
@@ -166,7 +210,9 @@ def at_url(url: str) -> Client:
         raise RunboundError(f"{url} is not the address of an API", fix="write it so: --url http://127.0.0.1:8081")
     context = ssl.create_default_context() if found.scheme == "https" else None
     target = Target(url, lambda: _tcp(host, port or (443 if context else 80), context))
-    return Client([target], os.environ.get(KEY_VARIABLE), f"give it in the environment as {KEY_VARIABLE}")
+    help_ = f"give it in the environment as {KEY_VARIABLE}"
+    given = os.environ.get(KEY_VARIABLE)
+    return Client([target], [Key(given, help_, named=True)] if given else [], help_)
 
 
 def of_configuration(path: str) -> Client:
@@ -181,19 +227,25 @@ def of_configuration(path: str) -> Client:
     settings = ApiSettings.of(config, lambda name: paths.resolve(config, main_file, name))
     targets = []
     if settings.socket_path is not None:
-        targets.append(Target(settings.socket_path, lambda: _Unix(settings.socket_path or "")))
+        targets.append(Target(settings.socket_path, lambda: _Unix(settings.socket_path or ""), local=True))
     context = _own_certificate(settings.tls[0]) if settings.tls else None
     for address in settings.addresses:
         host = EVERYWHERE.get(address.host, address.host)
         targets.append(Target(address.url, lambda host=host, port=address.port: _tcp(host, port, context)))  # type: ignore[misc]
-    key, key_help = _key(config, main_file)
-    return Client(targets, key, key_help)
+    return Client(targets, *_keys(config, main_file))
 
 
-def _key(config: Config, main_file: str) -> tuple[str | None, str]:
-    """The key by the chain of `settings.find_key`, and what to do if it is missing or wrong."""
-    if given := os.environ.get(KEY_VARIABLE) or config.server.api_key:
-        return given, f"{KEY_VARIABLE}, or api-key in the file, is not the key of the resolver that answers"
+def _keys(config: Config, main_file: str) -> tuple[list[Key], str]:
+    """The keys by the chain of `companion`, and what to do if there is none.
+
+    Which of them the resolver takes it alone knows: one that was changed by API is dead wherever it still stands.
+    """
+    found = []
+    wrong = "is not the key of the resolver that answers"
+    if given := os.environ.get(KEY_VARIABLE):
+        found.append(Key(given, f"{KEY_VARIABLE} in the environment {wrong}", named=True))
+    if config.server.api_key:
+        found.append(Key(config.server.api_key, f"api-key in the file {wrong}"))
     folder = paths.working_directory(config, main_file)
     candidates = [os.path.join(locate(config.server.state_dir, folder), API_KEY_NAME)]
     if not config.given("server", "state-dir"):
@@ -202,10 +254,10 @@ def _key(config: Config, main_file: str) -> tuple[str | None, str]:
     for path in candidates:
         try:
             with open(path, encoding="ascii") as file:
-                return file.read().strip(), f"{path} is not the key of the resolver that answers"
+                found.append(Key(file.read().strip(), f"{path} {wrong}"))
         except (OSError, UnicodeDecodeError) as error:
             reasons.append(f"{path}: {error.strerror if isinstance(error, OSError) else error}")
-    return None, f"give it in the environment as {KEY_VARIABLE}; tried {'; '.join(reasons)}"
+    return found, f"give it in the environment as {KEY_VARIABLE}; tried {'; '.join(reasons)}"
 
 
 class _Unix(http.client.HTTPConnection):

@@ -33,6 +33,7 @@ for _name in ("stats", "cache", "lookup", "upstreams"):
     app.command(f"runbound.cli.remote:{_name}", name=_name)  # imported when it is called
 app.command("runbound.cli.explain:explain", name="explain")
 app.command("runbound.cli.dnssec:dnssec", name="dnssec")
+app.command("runbound.cli.users:users", name="users")
 
 FILE_TYPES: Final = ("file", "directory", "glob")
 """Types of values that name files, which `check -f` prints in full."""

@@ -4,19 +4,16 @@ Owns how that looks on a terminal. What it means comes from the API; what comes 
 printed with control characters escaped.
 """
 
-import time
 from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from cyclopts import App, Parameter
 
 from runbound.cli.client import clean
 from runbound.cli.remote import AsJson, Conf, Url, as_json, find, table
-from runbound.errors import EXIT_OK, RunboundError
-
-UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-"""Units of a time, in seconds."""
+from runbound.cli.times import date, seconds
+from runbound.errors import EXIT_OK
 
 dnssec = App(name="dnssec", help="Look at trust anchors, and excuse names from validation for a while.")
 
@@ -44,7 +41,7 @@ def anchors(*, conf: Conf = None, url: Url = None, json: AsJson = False) -> int:
     if json:
         return as_json(found)
     rows = [
-        (clean(anchor["zone"]), key["tag"], key["algorithm_name"], key["kind"], key["state"], _date(key["since"]))
+        (clean(anchor["zone"]), key["tag"], key["algorithm_name"], key["kind"], key["state"], date(key["since"]))
         for anchor in found["anchors"]
         for key in anchor["keys"]
     ]
@@ -62,7 +59,7 @@ def excuses(*, conf: Conf = None, url: Url = None, json: AsJson = False) -> int:
     if json:
         return as_json(found)
     rows = [
-        (clean(row["name"]), _date(row["until"]), "" if row["recheck_seconds"] else "to the end", clean(row["reason"]))
+        (clean(row["name"]), date(row["until"]), "" if row["recheck_seconds"] else "to the end", clean(row["reason"]))
         for row in found["negative_anchors"]
     ]
     return table(("name", "until", "", "reason"), rows)
@@ -85,11 +82,11 @@ def excuse(
     json: AsJson = False,
 ) -> int:
     """Do not validate a name for a while (a negative trust anchor, RFC 7646). Make sure first that it is no attack."""
-    body = {"name": name, "seconds": _seconds(time), "reason": reason, **({"recheck_seconds": 0} if forced else {})}
+    body = {"name": name, "seconds": seconds(time), "reason": reason, **({"recheck_seconds": 0} if forced else {})}
     found = find(conf, url).post("/dnssec/negative-anchors", body)
     if json:
         return as_json(found)
-    print(f"{clean(found['name'])} is not validated until {_date(found['until'])}")
+    print(f"{clean(found['name'])} is not validated until {date(found['until'])}")
     return EXIT_OK
 
 
@@ -111,23 +108,10 @@ def _listed(names: list[str]) -> str:
     return ", ".join(clean(name) for name in names) or "none"
 
 
-def _date(seconds: int | None) -> str:
-    """A moment in this machine's time zone."""
-    return "" if seconds is None else time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(seconds))
-
-
 def _follows(follows: Mapping[str, Any]) -> str:
     file = clean(follows["file"])
     if follows["revoked"]:
         return f"has revoked every key: it has no trust anchor until {file} has a new one"
     failed = f", {follows['failed']} probes failed in a row" if follows["failed"] else ""
-    next_ = _date(follows["next_probe"]) or "now"
+    next_ = date(follows["next_probe"]) or "now"
     return f"is followed in {file}: next probe {next_}{failed}"
-
-
-def _seconds(text: str) -> int:
-    """A time with its unit. Raises RunboundError."""
-    number, unit = text[:-1], text[-1:]
-    if not (number.isascii() and number.isdigit() and unit in UNITS):
-        raise RunboundError(f"{text} is not a time", "--for", "a number with s, m, h, d or w: --for 2h")
-    return int(number) * UNITS[unit]
