@@ -10,12 +10,16 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from runbound.api import limits
 from runbound.api.apikey import Holder, KeyCheck
 from runbound.errors import RunboundError
 from runbound.ops import users
-from runbound.ops.change import Candidate
+from runbound.ops.candidate import Candidate
+from runbound.ops.nowhere import Nowhere
 from runbound.ops.refusals import StateUnavailable
+from runbound.state.entries import Edit, Note, Pending, canonical
 from support.api import KEY, Api, listening
 from support.control import server_config
 
@@ -97,12 +101,14 @@ def _(api: Api) -> Reached:
 
 @reaches("TOO_MANY_USERS")
 def _(api: Api) -> Reached:
-    for number in range(users.MAX_USERS + 1):
-        api.now[0] += 1
-        answer = api.client.post("/users", json={"name": f"u{number}", "role": "read"}, headers=api.key)
-        if answer.status_code != 201:
-            break
-    return told(answer)
+    _, key = users.new_key(None, time.time())
+    edits = []
+    for number in range(users.MAX_USERS):
+        doc = {"name": f"u{number}", "role": "read", "created": 0, "key": msgspec.to_builtins(key)}
+        edits.append(Edit("user", f"u{number}".encode(), canonical(doc)))
+    committed = api.store.commit([Pending(Note("a test", "", "edit"), tuple(edits))])
+    api.store.applied([committed[0].revision])
+    return told(api.client.post("/users", json={"name": "one-more", "role": "read"}, headers=api.key))
 
 
 @reaches("TOO_MANY_NEGATIVE_ANCHORS")
@@ -200,7 +206,7 @@ def _(api: Api) -> Reached:
 
 @reaches("STATE_UNAVAILABLE")
 def _(api: Api) -> Reached:
-    api.changes._store = StateUnavailable("there is no state directory")
+    api.changes._store = Nowhere(StateUnavailable("there is no state directory"), 1)
     return told(api.client.get("/users", headers=api.key))
 
 
