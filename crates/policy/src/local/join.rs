@@ -31,8 +31,6 @@ struct Homeless {
     witnesses: [Name; 2],
     /// How many names have such records.
     count: usize,
-    /// Whether there is the zone: not if the apex is the name of another one, which a lone DS record can make it.
-    zone: bool,
 }
 
 /// A name whose records changed: what there was and what there is.
@@ -70,7 +68,8 @@ impl LocalZones {
 impl Join {
     /// The apex of the zone for what stands in no other, if the overlay has a part in it.
     pub(super) fn implicit(&self) -> Option<NameRef<'_>> {
-        self.homeless.as_ref().filter(|homeless| homeless.zone).map(|homeless| homeless.apex.as_ref())
+        // It may be the name of a zone of the file, which a lone DS record can make it: that one is met first.
+        self.homeless.as_ref().map(|homeless| homeless.apex.as_ref())
     }
 
     /// Whether a record of the overlay that is in this zone stands below the suffix of so many labels.
@@ -153,11 +152,7 @@ impl Join {
         }
         gained.iter().for_each(|name| next.add(name));
         let (apex, witnesses) = (next.apex?, next.witnesses?);
-        let lower = apex.as_ref().to_buf();
-        let walk = Walk::new(lower.as_ref());
-        let other = store.find_zone(walk.hash(walk.labels()), lower.as_ref().as_wire(), Class::IN);
-        let zone = other.and_then(|zone| store.zone(zone)).is_none_or(|zone| zone.made == Made::Implicit);
-        Some(Homeless { apex, witnesses, count, zone })
+        Some(Homeless { apex, witnesses, count })
     }
 }
 
