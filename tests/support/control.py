@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
 
     from runbound.config.layers import Above
-    from runbound.engine import Scan
+    from runbound.engine import Delta, Overlay, Scan
     from runbound.ops.candidate import Files
 
 WHERE = Position("test.conf", 1, 1)
@@ -122,6 +122,7 @@ class FakeEngine:
         self.lines: list[tuple[str, str]] = []
         self.documents: list[bytes] = []
         self.refuse: str | None = None
+        self.amended: list[tuple[int, int]] = []
         self.reports: list[tuple[str, str]] = []
         self.inherited: tuple[int, ...] = ()
         self.drained = threading.Event()
@@ -170,11 +171,15 @@ class FakeEngine:
         self.inherited = tuple(inherited)
         self._call("bind")
 
-    def start(self, document: bytes, scan: Scan | None) -> None:
+    def start(self, document: bytes, scan: Scan | None, overlay: Overlay | None = None) -> None:
         self.documents.append(document)
         self._call("start")
 
-    def apply(self, document: bytes, scan: Scan | None) -> list[tuple[str, str]]:
+    def amend(self, revision: int, delta: Delta) -> None:
+        self._call("amend")
+        self.amended.append((revision, len(delta)))
+
+    def apply(self, document: bytes, scan: Scan | None, overlay: Overlay | None = None) -> list[tuple[str, str]]:
         self._call("apply")
         self.documents.append(document)
         return self.reports

@@ -7,27 +7,24 @@ nothing before the process has become who it will be, but for a change left behi
 
 import time
 from collections.abc import Iterable
-from typing import Final, Protocol
+from typing import Protocol
 
 from runbound.config.model import Config
-from runbound.engine import Scan
+from runbound.engine import Overlay, Scan
 from runbound.errors import ConfigError
 from runbound.ops import overlay, revert
+from runbound.ops.answers import answers
 from runbound.ops.candidate import Candidate, Running, Source, small, texts
 from runbound.ops.logging import ControlLog
-from runbound.ops.told import events
 from runbound.ops.view import Kept, Scope, View
 from runbound.state.directory import StateUnusableError
-from runbound.state.entries import Edit, Note, Pending, StoredEntry, view_digest
-
-ANSWERS: Final = ("record", "block")
-"""Kinds that the engine loads."""
+from runbound.state.entries import Edit, Event, Note, Pending, StoredEntry, view_digest
 
 
 class Startable(Protocol):
     """The part of the engine that a start needs."""
 
-    def start(self, document: bytes, scan: Scan | None) -> None: ...
+    def start(self, document: bytes, scan: Scan | None, overlay: Overlay | None = None) -> None: ...
 
 
 class Beginning:
@@ -73,7 +70,7 @@ class Beginning:
             self._log.error("the state cannot be written", error=error.what, help=error.fix)
         revision = max(store.newest, 1)
         config = self.candidate.config
-        engine.start(self._source.document(config, revision), self.candidate.scan)
+        engine.start(self._source.document(config, revision), self.candidate.scan, answers(store))
         store.applied([revision])
         return Running(revision, config, time.time(), small(self.candidate.scan), store.head_view)
 
@@ -113,5 +110,5 @@ class Beginning:
         """The revision of this start."""
         self._store.keep_view(texts(self._scan))
         note = Note("runbound", "start of service", self._op)
-        told = events(note.actor, note.reason, {}, self._op, []) if self._op != "start" else ()
+        told = (Event(f"config.{self._op}", note.actor, {"reason": note.reason}),) if self._op != "start" else ()
         self._store.commit([Pending(note, tuple(self._edits), told, view)])

@@ -21,22 +21,24 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
 
 from runbound.config.diagnostics import Diagnostic
-from runbound.engine import EngineError, Scan
+from runbound.config.model import Config
+from runbound.engine import Delta, EngineError, Overlay, Scan
 from runbound.errors import RunboundError
 from runbound.ops import overlay, revert, told
+from runbound.ops.answers import ANSWERS, answers, rows_of
 from runbound.ops.candidate import Candidate, Changed, Running, Source, compare, small, tell, texts
 from runbound.ops.logging import ControlLog
 from runbound.ops.nowhere import Nowhere
 from runbound.ops.outcome import Applied, Change, Edited, Rejected
-from runbound.ops.refusals import StateUnavailable, Unconfirmed
-from runbound.ops.view import Again, Altered, Diff, Kept, Plan, Scope, View, difference
-from runbound.state.entries import Edit, Note, Pending, StoredEntry, view_digest
+from runbound.ops.refusals import StateUnavailable, Unconfirmed, too_many
+from runbound.ops.view import Again, Altered, Diff, Kept, Plan, Scope, View, difference, difference_of
+from runbound.state.entries import Committed, Edit, Note, Pending, StoredEntry, TooManyError, view_digest
 
 __all__ = ["Applied", "Change", "Changes", "Edited", "Rejected"]
 
@@ -45,8 +47,6 @@ MAX_BATCH: Final = 256
 not wait long for the last."""
 DOCUMENT: Final = (*overlay.LAID, revert.BASE[0])
 """Kinds that the configuration is built from."""
-ANSWERS: Final = ("record", "block")
-"""Kinds that the engine is amended with."""
 ALONE: Final = ("unconfirmed", "negative-anchor")
 """Kinds with an effect of their own behind the commit: such a change shares its transaction with nobody."""
 NO_STATE: Final = "name a folder with state-dir:"
@@ -55,7 +55,8 @@ NO_STATE: Final = "name a folder with state-dir:"
 class DataPlane(Protocol):
     """The part of the engine that a change needs."""
 
-    def apply(self, document: bytes, scan: Scan | None) -> list[tuple[str, str]]: ...
+    def apply(self, document: bytes, scan: Scan | None, overlay: Overlay | None = None) -> list[tuple[str, str]]: ...
+    def amend(self, revision: int, delta: Delta) -> None: ...
 
 
 class _Asked:
@@ -93,7 +94,8 @@ class _Ready(msgspec.Struct):
     @property
     def alone(self) -> bool:
         """Whether it may share its transaction with nobody."""
-        return self.candidate is not None or self.asked.wait is not None or self.touches(*ALONE)
+        plan = self.plan
+        return bool(self.candidate or plan.bulk or plan.back_to or self.asked.wait or self.touches(*ALONE))
 
     def touches(self, *kinds: str) -> bool:
         """Whether it changes an entry of one of these kinds."""
@@ -175,7 +177,7 @@ class Changes:
 
         def plan(view: View) -> Plan:
             edits = (Edit(*revert.BASE, None),) if view.get(*revert.BASE) else ()
-            return Plan(edits, files=True, scan=self._source.read(), op="reload", always=True)
+            return Plan(edits, files=True, scan=self._source.read(), op="reload")
 
         if dry_run or confirm_within is not None:
             return self.edit(change, plan, dry_run=dry_run, confirm_within=confirm_within)
@@ -192,11 +194,11 @@ class Changes:
         """
 
         def plan(view: View) -> Plan:
-            then, edits = revert.lead(self._store, revision)
+            then = revert.target(self._store, revision)
             if not then.view or then.view == self._running.view:
-                return Plan(tuple(edits), op="rollback", always=True)
-            edits += self._pin(view, revision, then.view)
-            return Plan(tuple(edits), op="rollback", always=True, **self._files(then.view))
+                return Plan(back_to=revision, op="rollback")
+            pin = self._pin(view, revision, then.view)
+            return Plan(pin, back_to=revision, op="rollback", **self._files(then.view))
 
         return self.edit(change, plan, dry_run=dry_run, confirm_within=confirm_within)
 
@@ -217,12 +219,16 @@ class Changes:
 
         def plan(view: View) -> Plan:
             entry = revert.waiting(view.get(*revert.UNCONFIRMED), token)
-            edits = [Edit(*revert.UNCONFIRMED, None), *revert.undo(view, self._store.change_of(entry.revision))]
+            edits = [Edit(*revert.UNCONFIRMED, None)]
             now, before = self._store.journal(before=entry.revision + 1, limit=2)
+            last = self._store.newest == entry.revision
+            if not last:
+                edits += revert.undo(view, self._store.change_of(entry.revision))
+            back_to = before.number if last else None
             if now.view == before.view or now.view != self._running.view:
-                return Plan(tuple(edits), op="revert")
+                return Plan(tuple(edits), back_to=back_to, op="revert")
             edits += self._pin(view, before.number, before.view)
-            return Plan(tuple(edits), op="revert", **self._files(before.view))
+            return Plan(tuple(edits), back_to=back_to, op="revert", **self._files(before.view))
 
         return self.edit(change, plan)
 
@@ -311,34 +317,48 @@ class Changes:
             entries.append(before if same or asked.dry_run else None)
             if not same and (before is not None or edit.doc is not None):
                 altered.append((position, Altered(edit, before)))
-        ready = _Ready(asked, plan, entries, altered, difference(item for _, item in altered))
-        if plan.files or ready.touches(*DOCUMENT):
-            candidate = self._built(ready, view)
+        self._limit(view, [item for _, item in altered])
+        ready = _Ready(asked, plan, entries, altered, difference([item for _, item in altered]))
+        back = [] if plan.back_to is None else list(self._store.at(plan.back_to, overlay.LAID))
+        if plan.files or back or ready.touches(*DOCUMENT):
+            candidate = self._built(ready, view, back)
             if not candidate.ok:
                 asked.result = self._rejected(asked.change, candidate.diagnostics)
                 return None
             ready.candidate = candidate
             ready.changes = compare(self._at_start, self._running.config, candidate.config)
-        if asked.dry_run or not (altered or plan.always or ready.candidate):
+        many = plan.bulk is not None or plan.back_to is not None
+        if asked.dry_run and many:
+            with _limited():
+                ready.diff = difference_of(self._store.preview(self._pending(ready)))
+        if asked.dry_run or not (altered or many or plan.files):
             asked.result = self._edited(ready, self._running.revision)
             return None
         return ready
 
-    def _built(self, ready: _Ready, view: View) -> Candidate:
+    def _limit(self, view: View, altered: Sequence[Altered]) -> None:
+        """Raises TooManyRecords or TooManyBlocks if these edits would make more than there may be."""
+        for kind in ANSWERS:
+            more = sum(item.growth for item in altered if item.edit.kind == kind)
+            if more > 0 and view.count(kind) + more > _most(view.config, kind):
+                raise too_many(kind, view.count(kind) + more, _most(view.config, kind))
+
+    def _built(self, ready: _Ready, view: View, back: Sequence[Edit]) -> Candidate:
         """The configuration as it would be with these edits."""
         laid = [entry for kind in overlay.LAID for entry in view.all(kind)]
-        entries = overlay.after(laid, (item.edit for _, item in ready.altered))
+        entries = overlay.after(laid, (*back, *(item.edit for _, item in ready.altered)))
         scan = ready.plan.scan if ready.plan.files else self._scan()
         return self._source.build(scan, overlay.above(entries))
 
     def _commit(self, ready: list[_Ready]) -> None:
         """Steps 5 to 7 for a batch."""
-        committed = self._store.commit([self._pending(planned) for planned in ready])
+        with _limited():
+            committed = self._store.commit([self._pending(planned) for planned in ready])
         revisions = [done.revision for done in committed]
         for planned in ready:
             planned.asked.change.written()
         try:
-            self._take(ready, revisions[-1])
+            self._take(ready, committed)
         except EngineError as error:
             for number in reversed(revisions):
                 self._store.failed(number, str(error))
@@ -349,22 +369,50 @@ class Changes:
         for planned, done in zip(ready, committed, strict=True):
             for (position, _), entry in zip(planned.altered, done.entries, strict=True):
                 planned.entries[position] = entry
+            if planned.plan.bulk is not None or planned.plan.back_to is not None:
+                planned.diff = difference_of(done)
             planned.asked.result = self._edited(planned, done.revision)
             self._say(planned, done.revision)
         if any(planned.touches(revert.UNCONFIRMED[0]) for planned in ready):
             self.watch()
 
-    def _take(self, ready: list[_Ready], revision: int) -> None:
+    def _take(self, ready: list[_Ready], committed: list[Committed]) -> None:
         """Step 6: hands the engine what is new. Raises EngineError, and then nothing has changed there."""
-        first = ready[0]
+        first, revision = ready[0], committed[-1].revision
+        answered = any(kind in done.summary for done in committed for kind in ANSWERS)
         if first.candidate is None:
+            if answered:
+                self._engine.amend(revision, self._delta(ready, committed))
             self._running = msgspec.structs.replace(self._running, revision=revision)
             return
         config, scan = first.candidate.config, first.candidate.scan
-        reported = self._engine.apply(self._source.document(config, revision), scan)
+        whole = answers(self._store) if answered else None
+        reported = self._engine.apply(self._source.document(config, revision), scan, whole)
         first.changes = compare(self._at_start, self._running.config, config, reported)
         self._running = Running(revision, config, time.time(), small(scan), self._store.head_view)
         self._log.verbosity = config.server.verbosity
+
+    def _delta(self, ready: list[_Ready], committed: list[Committed]) -> Delta:
+        """What changed for the engine. Of many entries the journal has the rows; a few are told from here."""
+        delta = Delta()
+        for planned, done in zip(ready, committed, strict=True):
+            plan = planned.plan
+            if plan.bulk is None and plan.back_to is None:
+                befores = (item.before for _, item in planned.altered)
+                for rows, tell_ in ((befores, delta.remove_rows), (done.entries, delta.put_rows)):
+                    for entry in rows:
+                        if entry is not None and entry.kind in ANSWERS:
+                            tell_(entry.kind, rows_of(entry))
+                continue
+            if plan.bulk is None or plan.mode != "add":
+                for part in self._store.parts_of(done.revision):
+                    if part.kind in ANSWERS:
+                        delta.remove_rows(part.kind, part.before)
+                        if plan.bulk is None:
+                            delta.put_rows(part.kind, part.after)
+            if plan.bulk is not None and plan.mode != "remove":
+                delta.put(plan.bulk)
+        return delta
 
     def _pending(self, planned: _Ready) -> Pending:
         change, plan = planned.asked.change, planned.plan
@@ -372,9 +420,17 @@ class Changes:
         view = plan.view
         if plan.files and view is None:
             view = self._store.keep_view(texts(plan.scan))
-        events = plan.events or told.events(change.actor, change.reason, change.request, plan.op, altered)
-        note = Note(change.actor, change.reason, plan.op)
-        return Pending(note, tuple(item.edit for item in altered), events, view or None)
+        return Pending(
+            Note(change.actor, change.reason, plan.op),
+            tuple(item.edit for item in altered),
+            plan.events or told.events(change, plan, altered),
+            view or None,
+            bulk=plan.bulk,
+            mode=plan.mode,
+            under=plan.under,
+            most=None if plan.bulk is None else _most(self._running.config, plan.bulk.kind),
+            back_to=plan.back_to,
+        )
 
     def _edited(self, planned: _Ready, revision: int) -> Edited:
         asked = planned.asked
@@ -425,10 +481,24 @@ class Changes:
         """What a plan says to have these files beneath the layer."""
         return {"files": True, "scan": self._remember(view), "view": view}
 
-    def _pin(self, view: View, revision: int, digest: str) -> list[Edit]:
+    def _pin(self, view: View, revision: int, digest: str) -> tuple[Edit, ...]:
         """The edit that holds that view of the file in place of the file as it is."""
         over = ""
         with contextlib.suppress(RunboundError):  # a file that cannot be read differs from every view
             over = view_digest(texts(self._source.read()))
         edit = revert.pin(revision, digest, over)
-        return [edit] if edit.doc is not None or view.get(*revert.BASE) is not None else []
+        return (edit,) if edit.doc is not None or view.get(*revert.BASE) is not None else ()
+
+
+def _most(config: Config, kind: str) -> int:
+    """How many entries of a kind there may be."""
+    return config.server.max_records if kind == "record" else config.server.max_blocks
+
+
+@contextlib.contextmanager
+def _limited() -> Iterator[None]:
+    """Says of too many entries what the write path says of them."""
+    try:
+        yield
+    except TooManyError as error:
+        raise too_many(error.kind, error.count, error.most) from error

@@ -4,10 +4,14 @@ It must never take an edit: `ops.change` refuses those and says why.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from runbound.ops.candidate import Files
 from runbound.ops.refusals import StateUnavailable
 from runbound.state.entries import Committed, Edit, Event, Pending, Revision, StoredEntry
+
+if TYPE_CHECKING:
+    from runbound.state.journal import Part
 
 
 class Nowhere:
@@ -53,6 +57,12 @@ class Nowhere:
             self.revision += 1
             committed.append(Committed(self.revision, ()))
         return committed
+
+    def preview(self, _pending: Pending) -> Committed:
+        return Committed(self.revision)
+
+    def parts_of(self, _revision: int) -> "Iterable[Part]":
+        return ()
 
     def applied(self, _revisions: Sequence[int]) -> None:
         pass

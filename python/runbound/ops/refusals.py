@@ -55,6 +55,12 @@ class TooManyBlocks(Refusal):
     code = "TOO_MANY_BLOCKS"
 
 
+def too_many(kind: str, count: int, most: int) -> Refusal:
+    """That there would be so many entries of a kind, and why there may not."""
+    refusal, option = (TooManyRecords, "max-records") if kind == "record" else (TooManyBlocks, "max-blocks")
+    return refusal(f"there would be {count:,} of them, and {option} is {most:,}", fix=f"raise {option} in the file")
+
+
 class StateUnavailable(Refusal):
     """There is no state to keep a change in."""
 

@@ -15,7 +15,7 @@ import msgspec
 
 from runbound.ops.refusals import NoSuchRevision, NothingToConfirm
 from runbound.ops.view import Kept, View
-from runbound.state.entries import CONFIGURATION, Edit, Revision, StoredEntry, canonical
+from runbound.state.entries import Edit, Revision, StoredEntry, canonical
 
 BASE: Final = ("base", b"file")
 """Kind and key of the entry that pins a view of the configuration file."""
@@ -74,18 +74,12 @@ def pin(revision: int, view: str, over: str) -> Edit:
     return Edit(*BASE, canonical({"revision": revision, "view": view, "over": over}))
 
 
-def lead(store: Kept, revision: int) -> tuple[Revision, list[Edit]]:
-    """The revision, and the edits that lead from now to what was configured then. Raises NoSuchRevision.
-
-    Users stay as they are: a key that was taken away must not come back.
-    """
+def target(store: Kept, revision: int) -> Revision:
+    """The revision to go back to. Raises NoSuchRevision."""
     found = next(iter(store.journal(before=revision + 1, limit=1)), None)
     if found is None or found.number != revision or found.status != "applied":
         raise NoSuchRevision(f"there is no revision {revision} to go back to", fix="GET /config/history lists them")
-    try:
-        return found, list(store.at(revision, CONFIGURATION))
-    except LookupError as error:
-        raise NoSuchRevision(f"revision {revision} is too far back: {error}") from error
+    return found
 
 
 def _put(entry: StoredEntry, number: int | None) -> Edit:

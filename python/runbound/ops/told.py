@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from runbound.config.diagnostics import Diagnostic
-from runbound.ops.view import Altered, shown
+from runbound.ops.outcome import Change
+from runbound.ops.view import QUIET, Altered, Plan, shown
 from runbound.state.entries import Event
 
 MAX_EVENTS: Final = 100
@@ -23,16 +24,17 @@ SPECIAL: Final = {
     ("negative-anchor", "removed"): "anchor.validate",
 }
 """Kind and what happened to it → event, where it is not kind.word."""
-QUIET: Final = frozenset({"base", "unconfirmed"})
-"""Kinds that are book-keeping: the event of the operation tells of them."""
 
 
-def events(
-    actor: str, reason: str, request: dict[str, object], op: str, altered: Sequence[Altered]
-) -> tuple[Event, ...]:
+def events(change: Change, plan: Plan, altered: Sequence[Altered]) -> tuple[Event, ...]:
     """The audit entries of a change."""
-    common = {**request, "reason": reason}
+    actor, op = change.actor, plan.op
+    common = {**change.request, "reason": change.reason}
     loud = [item for item in altered if item.edit.kind not in QUIET]
+    if plan.bulk is not None:
+        return (Event(f"{plan.bulk.kind}.import", actor, {**common, "mode": plan.mode, "count": plan.bulk.count}),)
+    if plan.back_to is not None:
+        return (Event(f"config.{op}", actor, {**common, "to": plan.back_to}),)
     if op != "edit":
         words = Counter(f"{item.edit.kind}.{item.word}" for item in loud)
         return (Event(f"config.{op}", actor, {**common, **words}),)

@@ -5,29 +5,24 @@ must never write: a plan only says what it would, and may be asked twice.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
 from runbound.config.model import Config
-from runbound.engine import Scan
+from runbound.engine import Bulk, Scan
 from runbound.ops.candidate import Files
-from runbound.state.entries import Committed, Edit, Event, Pending, Revision, StoredEntry
+from runbound.state.entries import Committed, Edit, Event, Mode, Pending, Revision, StoredEntry, Summary
+
+if TYPE_CHECKING:
+    from runbound.state.journal import Part
 
 MAX_DIFF_LINES: Final = 100
 """Lines of a difference that are shown; of a bulk change nobody reads more."""
 
-Mode = Literal["add", "replace", "remove"]
+QUIET: Final = frozenset({"base", "unconfirmed"})
+"""Kinds that are book-keeping: no difference shows them, and the event of the operation tells of them."""
 Row = tuple[str, bytes]
-
-
-class Bulk(Protocol):
-    """Many entries of one kind, checked and canonical; they never become objects here."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def count(self) -> int: ...
 
 
 class Kept(Protocol):
@@ -48,6 +43,8 @@ class Kept(Protocol):
         search: str | None = None,
     ) -> list[StoredEntry]: ...
     def commit(self, batch: Sequence[Pending]) -> list[Committed]: ...
+    def preview(self, pending: Pending) -> Committed: ...
+    def parts_of(self, revision: int) -> "Iterable[Part]": ...
     def applied(self, revisions: Sequence[int]) -> None: ...
     def failed(self, revision: int, why: str, events: Sequence[Event] = ()) -> int: ...
     def touch(self, id: int, at: int) -> None: ...  # noqa: A002
@@ -74,10 +71,12 @@ class Plan(msgspec.Struct, frozen=True):
     mode: Mode = "add"
     events: tuple[Event, ...] = ()
     """Audit entries in place of those that are made of the edits."""
+    under: tuple[bytes, ...] = ()
+    """Beginnings of keys: a bulk that replaces takes away only what is below them. Empty means everything."""
+    back_to: int | None = None
+    """Leads what is configured (not the users) back to what it was after that revision."""
     op: str = "edit"
     """What the history calls it."""
-    always: bool = False
-    """A revision even if nothing changes."""
     files: bool = False
     """`scan` is what stands beneath the layer from now on."""
     scan: Scan | None = None
@@ -174,11 +173,14 @@ class Altered(msgspec.Struct, frozen=True):
         return (self.edit.doc is not None) - (self.before is not None)
 
     @property
+    def after(self) -> dict[str, Any] | None:
+        """The document as it will be, None if it goes."""
+        return None if self.edit.doc is None else dict(msgspec.json.decode(self.edit.doc))
+
+    @property
     def doc(self) -> dict[str, Any]:
         """The document as it will be, or as it was before it goes."""
-        if self.edit.doc is not None:
-            return dict(msgspec.json.decode(self.edit.doc))
-        return self.before.doc if self.before is not None else {}
+        return self.after or (self.before.doc if self.before is not None else {})
 
     @property
     def word(self) -> str:
@@ -189,7 +191,7 @@ class Altered(msgspec.Struct, frozen=True):
 class Diff(msgspec.Struct, frozen=True):
     """What a change changes, for people."""
 
-    summary: dict[str, dict[str, int]]
+    summary: Summary
     """Kind to counts of `added`, `changed`, `removed`."""
     lines: tuple[str, ...]
     """`+ …` and `- …`, MAX_DIFF_LINES at most."""
@@ -197,18 +199,35 @@ class Diff(msgspec.Struct, frozen=True):
     """Lines left out."""
 
 
-def difference(altered: Iterable[Altered]) -> Diff:
+def difference(altered: Sequence[Altered]) -> Diff:
     """What these edits change."""
-    summary: dict[str, dict[str, int]] = {}
-    lines: list[str] = []
+    summary: Summary = {}
     for item in altered:
-        counts = summary.setdefault(item.edit.kind, {})
-        counts[item.word] = counts.get(item.word, 0) + 1
-        if item.before is not None:
-            lines.append(f"- {line(item.edit.kind, item.before.doc)}")
-        if item.edit.doc is not None:
-            lines.append(f"+ {line(item.edit.kind, msgspec.json.decode(item.edit.doc))}")
-    return Diff(summary, tuple(lines[:MAX_DIFF_LINES]), max(len(lines) - MAX_DIFF_LINES, 0))
+        if item.edit.kind not in QUIET:
+            counts = summary.setdefault(item.edit.kind, {})
+            counts[item.word] = counts.get(item.word, 0) + 1
+    return _diff(summary, ((item.edit.kind, _doc(item.before), item.after) for item in altered))
+
+
+def difference_of(done: Committed) -> Diff:
+    """What a change has done, by its sample: of many entries the first are shown."""
+    summary = {kind: counts for kind, counts in done.summary.items() if kind not in QUIET}
+    pairs = ((before or after, before, after) for before, after in done.sample)
+    return _diff(summary, ((either.kind, _doc(before), _doc(after)) for either, before, after in pairs if either))
+
+
+def _doc(entry: StoredEntry | None) -> dict[str, Any] | None:
+    return None if entry is None else entry.doc
+
+
+def _diff(summary: Summary, changed: Iterable[tuple[str, dict[str, Any] | None, dict[str, Any] | None]]) -> Diff:
+    lines: list[str] = []
+    for kind, before, after in changed:
+        for sign, doc in (("-", before), ("+", after)) if kind not in QUIET else ():
+            if doc is not None:
+                lines.append(f"{sign} {line(kind, doc)}")
+    whole = sum(count * (1 + (word == "changed")) for counts in summary.values() for word, count in counts.items())
+    return Diff(summary, tuple(lines[:MAX_DIFF_LINES]), whole - min(len(lines), MAX_DIFF_LINES))
 
 
 _SHOWN: Final = {

@@ -1,0 +1,31 @@
+"""Records and blocks on their way to the engine: all of them at a start, single ones as they change.
+
+Owns the form in which entries of the state cross. It must never make an entry a Python object that need not be one.
+"""
+
+from typing import Final
+
+import msgspec
+
+from runbound.engine import Overlay
+from runbound.ops.view import Kept
+from runbound.state.entries import StoredEntry, canonical
+
+ANSWERS: Final = ("record", "block")
+"""Kinds that the engine answers from."""
+_NO_CODE: Final = "0" * 32
+"""In the place of a row's code: what is read from the state was proven there."""
+
+
+def answers(store: Kept) -> Overlay:
+    """Everything there is, proven. Raises StateTamperedError."""
+    whole = Overlay()
+    for kind in ANSWERS:
+        for piece in store.rows(kind):
+            whole.load(kind, piece)
+    return whole
+
+
+def rows_of(entry: StoredEntry) -> bytes:
+    """One entry as ROWS."""
+    return msgspec.json.encode([[entry.id, entry.key.hex(), canonical(entry.doc), entry.revision, _NO_CODE]])
