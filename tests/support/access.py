@@ -85,6 +85,8 @@ ACCESS: dict[str, Row] = {
     "POST /users": Row("admin", {"name": "new", "role": "read"}, query="?dry_run=1"),
     "PATCH /users/{id}": Row("admin", {"disabled": True}, path=lambda api, name: f"/users/{user(api, name)}"),
     "DELETE /users/{id}": Row("admin", path=lambda api, name: f"/users/{user(api, name)}", status=204),
+    "GET /audit/tail": Row("admin"),
+    "POST /audit/verify": Row("admin"),
     "POST /users/{id}/rotate-key": Row("admin", {}, path=lambda api, name: f"/users/{user(api, name)}/rotate-key"),
     "POST /rotate-key": Row("admin"),
 }

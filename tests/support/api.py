@@ -1,6 +1,7 @@
 """The application over a fake engine, called through starlette's test client. Owns no test."""
 
 import contextlib
+import os
 import socket
 import tempfile
 import threading
@@ -17,13 +18,14 @@ from runbound.api.app import build
 from runbound.api.context import Context
 from runbound.api.places import Places
 from runbound.ops.actions import Actions
+from runbound.ops.audit import Audit
 from runbound.ops.candidate import Running
 from runbound.ops.change import Changes
 from runbound.ops.logging import ControlLog
 from runbound.state.entries import Note, Pending
 from runbound.state.store import Store
 from support.control import FakeEngine, FakeSource, entry, server_config
-from support.stores import Opener
+from support.stores import Opener, keys
 
 KEY = "0123456789abcdef0123456789abcdef"
 
@@ -96,7 +98,9 @@ def _api(store: Store) -> Iterator[Api]:
     changes = Changes(engine, Running(1, config, time.time()), source, log, store)
     now = [0.0]
     actions = Actions(engine, lambda: changes.running.config, log, lambda: now[0])
-    context = Context(engine, changes, actions, log, time.monotonic(), "node-1", source.path, trail)
+    audit = Audit.open(store, keys().audit, os.path.dirname(store.path), config, str, None, log)
+    context = Context(engine, changes, actions, log, time.monotonic(), "node-1", source.path, trail, audit)
     app = build(context, Holder(KeyCheck(KEY), keep=lambda _key: "/state/api.key"), lambda: now[0])
     with TestClient(app, raise_server_exceptions=False) as client:
         yield Api(client, engine, source, changes, now, context, app.state.dumps, store, trail)
+    audit.stop("end of the test")

@@ -191,6 +191,11 @@ def _(api: Api) -> Reached:
     return full(api, "lookups", "POST", "/dns/lookup", json={"name": "example"})
 
 
+@reaches("TOO_MANY_PROOFS")
+def _(api: Api) -> Reached:
+    return full(api, "proofs", "POST", "/audit/verify")
+
+
 @reaches("TOO_MANY_STREAMS")
 def _(api: Api) -> Reached:
     feed = api.client.app.state.feed  # type: ignore[attr-defined]  # as build made it

@@ -22,6 +22,7 @@ from runbound.api.identify import Identify
 from runbound.api.limits import Bounds, Brake, RateLimit
 from runbound.api.places import Places
 from runbound.api.routes import (
+    audit,
     cache,
     config,
     dnssec,
@@ -54,6 +55,7 @@ ROUTERS: Final = tuple(
         config,
         reload,
         users,
+        audit,
         help_,
     )
 )
@@ -84,6 +86,7 @@ def build(context: Context, key: Holder, clock: Callable[[], float] = time.monot
     app.state.explains = Places(explain.MAX_EXPLAINS, "TOO_MANY_LOOKUPS", BUSY_SECONDS)
     app.state.dumps = Places(cache.MAX_DUMPS, "TOO_MANY_DUMPS", BUSY_SECONDS)
     app.state.loads = Places(cache.MAX_LOADS, "TOO_MANY_LOADS", BUSY_SECONDS)
+    app.state.proofs = Places(audit.MAX_PROOFS, "TOO_MANY_PROOFS", BUSY_SECONDS)
     app.state.api_key = key
     _guard(app, context, key, clock)
     for router in ROUTERS:

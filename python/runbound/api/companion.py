@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from runbound.api.apikey import Holder
     from runbound.api.context import Figures
+    from runbound.ops.audit import Audit
 
     class Engine(Figures, Cache, Protocol):
         """All that the API needs of the engine."""
@@ -57,6 +58,7 @@ class Api:
         self._settings: ApiSettings | None = None
         self._keys: list[ApiKey] = []
         self._state: StateDirectory | None = None
+        self._audit: Audit | None = None
         self._listeners = Listeners()
         self._thread: threading.Thread | None = None
         self._stop_requested = threading.Event()
@@ -74,7 +76,7 @@ class Api:
         settings = ApiSettings.of(opening.config, opening.resolve)
         log = opening.log
 
-        self._state = opening.state
+        self._state, self._audit = opening.state, opening.audit
         self._keys = given_keys(opening.config.server.api_key)
         if not self._keys:
             try:
@@ -99,11 +101,12 @@ class Api:
         def body() -> None:
             try:
                 from runbound.api import server
-                from runbound.api.context import Context
+                from runbound.api.context import Context, NoTrail
 
                 log.structure()
                 actions = Actions(self._engine, lambda: changes.running.config, log)
-                context = Context(self._engine, changes, actions, log, self._started, settings.node, path)
+                parts = (self._engine, changes, actions, log, self._started, settings.node, path)
+                context = Context(*parts, self._audit or NoTrail(), self._audit)
                 server.serve(context, self._holder(changes, log), listeners, self._stop_requested)
             except ImportError as error:
                 log.error("the API is off: a part of it cannot be loaded", error=str(error), help=IMPORT_HELP)

@@ -14,6 +14,7 @@ from fastapi import Depends, Request
 from runbound.api.feed import Feed
 from runbound.api.places import Places
 from runbound.ops.actions import Actions
+from runbound.ops.audit import Audit
 from runbound.ops.change import Changes
 from runbound.ops.logging import ControlLog
 
@@ -67,6 +68,8 @@ class Context(msgspec.Struct, frozen=True):
     path: str
     """The main configuration file."""
     trail: Trail = NoTrail()
+    audit: Audit | None = None
+    """The audit log, to be read and proven; None without a state to keep one in."""
 
 
 def _context(request: Request) -> Context:
@@ -98,3 +101,4 @@ Lookups = Annotated[Places, Depends(_places("lookups"))]
 Explains = Annotated[Places, Depends(_places("explains"))]
 Dumps = Annotated[Places, Depends(_places("dumps"))]
 Loads = Annotated[Places, Depends(_places("loads"))]
+Proofs = Annotated[Places, Depends(_places("proofs"))]

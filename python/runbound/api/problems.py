@@ -49,6 +49,7 @@ CODES: Final[Mapping[str, tuple[int, str]]] = {
     "TOO_MANY_DUMPS": (429, "As many cache dumps as allowed are being written"),
     "TOO_MANY_LOADS": (429, "As many cache dumps as allowed are being read"),
     "TOO_MANY_LOOKUPS": (429, "As many lookups as allowed are under way"),
+    "TOO_MANY_PROOFS": (429, "The audit log is being proven already"),
     "TOO_MANY_STREAMS": (429, "As many streams as allowed are open"),
     "INTERNAL_ERROR": (500, "The control plane failed; DNS goes on"),
     "STATE_UNAVAILABLE": (503, "Changes cannot be kept: there is no state"),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 DEFAULT_CONFIGS: Final = ("/etc/runbound/runbound.conf", "/etc/unbound/unbound.conf")
 """Where the configuration is looked for when the command line names none; the first that exists."""
-COMMANDS: Final = ("check", "lab", "stats", "cache", "lookup", "explain", "dnssec", "upstreams", "users")
+COMMANDS: Final = ("check", "lab", "stats", "cache", "lookup", "explain", "dnssec", "upstreams", "users", "audit")
 """What cyclopts reads. A configuration file of such a name is written ./check."""
 
 HELP: Final = """\
@@ -46,6 +46,10 @@ Ask the one that runs (-c CONF or --url URL says which; --json for programs):
   runbound cache stats            the size of its cache
   runbound cache flush WHAT       all, zone NAME, name NAME, type NAME TYPE, negative, bogus, infra
   runbound cache dump [FILE]      the cache as text; runbound cache load FILE reads it back
+
+See who did what, and prove it:
+  runbound audit tail             the last entries of the audit log; -f goes on with new ones
+  runbound audit verify [FILE...] that nobody has changed it, or where; files are read without a resolver
 
 Other:
   runbound lab                    an Internet in a box: zones of every kind, good and broken, to try

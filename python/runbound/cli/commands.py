@@ -34,6 +34,7 @@ for _name in ("stats", "cache", "lookup", "upstreams"):
 app.command("runbound.cli.explain:explain", name="explain")
 app.command("runbound.cli.dnssec:dnssec", name="dnssec")
 app.command("runbound.cli.users:users", name="users")
+app.command("runbound.cli.audit:audit", name="audit")
 
 FILE_TYPES: Final = ("file", "directory", "glob")
 """Types of values that name files, which `check -f` prints in full."""

@@ -44,6 +44,7 @@ from runbound.ops.view import Kept
 from runbound.state.directory import DATABASE_NAME, StateDirectory, StateUnusableError, locate
 
 if TYPE_CHECKING:
+    from runbound.ops.audit import Audit
     from runbound.state.store import Store
 
 options.honour("server", "directory", "chroot", "drain-timeout", "use-systemd", "do-daemonize", "num-threads")
@@ -85,6 +86,8 @@ class Opening(msgspec.Struct, frozen=True):
     log: ControlLog
     resolve: Callable[[str], str]
     """A file name of the configuration to its path."""
+    audit: "Audit | None" = None
+    """The audit log, where there is a state to keep one in."""
 
 
 class Companion(Protocol):
@@ -127,6 +130,8 @@ class Service:
         self._pidfile: PidFile | None = None
         self._state: StateDirectory | None = None
         self._store: Store | None = None
+        self._audit: Audit | None = None
+        self._ended_by = "error"
         self._changes: Changes | None = None
 
     @property
@@ -187,6 +192,8 @@ class Service:
         if self._pidfile is not None:
             self._pidfile.write()
         self.log.notice(f"start of service (runbound {__version__})", file=self.source.path)
+        if self._audit is not None:
+            self._audit.start(lambda: self.changes.running.config, file=self.source.path, revision=running.revision)
         if self._companion is not None:
             self._companion.start(self._changes, self.log, self.source.path)
 
@@ -222,7 +229,9 @@ class Service:
         if owner is not None and server.logfile and not server.use_syslog:
             _give(self._path(config, server.logfile), owner)
         if self._companion is not None and self._companion.wanted(config):
-            self._companion.open(Opening(config, owner, self._state, self.log, lambda name: self._path(config, name)))
+            self._companion.open(
+                Opening(config, owner, self._state, self.log, lambda name: self._path(config, name), self._audit)
+            )
         if self._want_pidfile and server.pidfile:
             self._pidfile = PidFile(self._path(config, server.pidfile))
             try:
@@ -246,6 +255,7 @@ class Service:
                 return Nowhere(StateUnavailable("there is no state directory", fix="name a folder with state-dir:"))
             from runbound import engine
             from runbound.ops import keys
+            from runbound.ops.audit import Audit
             from runbound.state.store import Store
 
             chosen = keys.choose(config, self._state)
@@ -253,7 +263,12 @@ class Service:
                 self.log.notice(what, help=fix)
             for what, fix in chosen.warnings:
                 self.log.warning(what, help=fix)
-            self._store = Store.open(self._state.path, chosen.keys, engine, owner)
+            folder = self._state.path
+            self._store = Store.open(folder, chosen.keys, engine, owner)
+            self._audit = Audit.open(
+                *(self._store, chosen.keys.audit, folder, config, lambda name: self._path(config, name), owner),
+                self.log,
+            )
         except StateUnusableError as error:
             if config.given("server", "state-dir"):
                 raise
@@ -284,7 +299,8 @@ class Service:
             if received is None:
                 continue
             if received.si_signo in STOP_SIGNALS:
-                self.log.notice("stopping", signal=signal.Signals(received.si_signo).name)
+                self._ended_by = signal.Signals(received.si_signo).name
+                self.log.notice("stopping", signal=self._ended_by)
                 return
             if received.si_signo == signal.SIGHUP:
                 self.reload()
@@ -292,7 +308,9 @@ class Service:
                 self._reopen_log()
 
     def _reopen_log(self) -> None:
-        """Opens the log file anew after somebody moved it. If that fails, lines go where they went."""
+        """Opens the log files anew after somebody moved them. If that fails, lines go where they went."""
+        if self._audit is not None:
+            self._audit.reopen()
         try:
             self.engine.reopen_log()
         except EngineError as error:
@@ -318,6 +336,8 @@ class Service:
             self._changes.close()
             self.log.notice("service stopped")
             self.engine.stop()
+        if self._audit is not None:
+            self._audit.stop(self._ended_by)
         if self._store is not None:
             self._store.close()
         if self._pidfile is not None:

@@ -159,7 +159,8 @@ class Report(msgspec.Struct):
             )
         if not self.with_key and (self.signed is None or self.signed[1] != self.last):
             after = self.first if self.signed is None else self.signed[1] + 1
-            said.append(f"not proven without the audit key: the contents of entries {after} to {self.last}")
+            which = f"entry {after}" if after == self.last else f"entries {after} to {self.last}"
+            said.append(f"not proven without the audit key: the contents of {which}")
         if self.expected is None:
             said.append(
                 f"not proven: that nothing came after entry {self.last}; compare with an anchor outside "

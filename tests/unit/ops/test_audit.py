@@ -15,8 +15,7 @@ import msgspec
 import pytest
 
 from runbound.engine import verify_signature
-from runbound.ops import audit as audit_
-from runbound.ops import sinks
+from runbound.ops import outlets, sinks
 from runbound.ops.audit import Audit
 from runbound.ops.logging import ControlLog
 from runbound.state import proof
@@ -218,7 +217,7 @@ def test_a_dead_syslog_holds_up_neither_the_file_nor_the_end(bench: Bench, monke
     bench.until(1)
     begin = time.monotonic()
     bench.stop()
-    assert time.monotonic() - begin < audit_.STOP_SECONDS
+    assert time.monotonic() - begin < outlets.STOP_SECONDS
     assert [line["seq"] for line in bench.written()] == [1, 2, 3]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as daemon:
         daemon.bind(str(bench.folder / "nobody"))
@@ -259,7 +258,7 @@ def test_a_state_put_back_to_an_earlier_day_is_found_by_the_file(bench: Bench) -
 def test_another_history_than_the_files_is_found(bench: Bench) -> None:
     bench.start()
     bench.stop()
-    for name in ("state.db", "state.mac", audit_.MARKS_NAME):
+    for name in ("state.db", "state.mac", outlets.MARKS_NAME):
         (bench.folder / name).unlink()
     store = bench.opener()
     for number in range(9):
