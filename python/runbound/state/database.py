@@ -7,7 +7,7 @@ must be the one written here, word for word. It must never know what the rows me
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import apsw
@@ -173,6 +173,17 @@ def value(connection: apsw.Connection, sql: str, bindings: tuple[Any, ...] | dic
     """The one value of a query, None without a row."""
     row = connection.execute(sql, bindings).fetchone()
     return None if row is None else row[0]
+
+
+def typed(rows: Iterable[tuple[Any, ...]], *types: type) -> Iterator[tuple[Any, ...]]:
+    """The rows, whose columns must be of these types: a damaged page can make a text of an octet string, or nothing.
+
+    Raises StateTamperedError.
+    """
+    for row in rows:
+        if len(row) != len(types) or not all(map(isinstance, row, types)):
+            raise StateTamperedError("the database is damaged (a column has another type than it was written with)")
+        yield row
 
 
 class Readers:

@@ -13,7 +13,7 @@ from typing import Final
 import apsw
 import msgspec
 
-from runbound.state.database import StateTamperedError, value
+from runbound.state.database import StateTamperedError, typed
 from runbound.state.entries import Revision, Status, Summary
 from runbound.state.head import Head, Key
 
@@ -87,13 +87,16 @@ def write_row(db: apsw.Connection, key: Key, head: Head, row: Row) -> Head:
     return msgspec.structs.replace(head, revision=row.rev, link=mac.hex(), view=row.view)
 
 
+def read_raw(db: apsw.Connection, rev: int, number: int) -> Part:
+    """A part as it stands there, proven by nothing. Raises StateTamperedError if it is not one."""
+    kind, before, after = _kept(db, rev, number, f"revision {rev}")
+    return Part(kind, _unpack(before), _unpack(after))
+
+
 def read_part(db: apsw.Connection, row: Row, number: int, path: str) -> Part:
     """One part of a revision whose row is known to be genuine. Raises StateTamperedError."""
     where = f"{path}: revision {row.rev}, part {number}"
-    found = db.execute("SELECT kind, before, after FROM parts WHERE rev = ? AND part = ?", (row.rev, number)).fetchone()
-    if found is None:
-        raise StateTamperedError("what the revision changed is missing from the journal", where)
-    kind, before, after = found
+    kind, before, after = _kept(db, row.rev, number, where)
     if _digest(kind, before, after) != row.parts[number]:
         raise StateTamperedError("what the revision changed was altered in the journal", where)
     return Part(kind, _unpack(before), _unpack(after))
@@ -111,9 +114,8 @@ def walk(db: apsw.Connection, key: Key, head: Head, path: str, first: int, last:
     links = {head.first - 1: head.first_link, head.revision: head.link}
     before = links.get(first - 1) or link_of(db, first - 1)
     expected = first
-    for rev, text, mac in db.execute(
-        "SELECT rev, row, mac FROM journal WHERE rev BETWEEN ? AND ? ORDER BY rev", (first, last + 1)
-    ):
+    found = db.execute("SELECT rev, row, mac FROM journal WHERE rev BETWEEN ? AND ? ORDER BY rev", (first, last + 1))
+    for rev, text, mac in typed(found, int, str, bytes):
         where = f"{path}: revision {expected}"
         if rev != expected or before is None:
             raise StateTamperedError("it is missing from the journal", where)
@@ -133,8 +135,9 @@ def walk(db: apsw.Connection, key: Key, head: Head, path: str, first: int, last:
 
 def link_of(db: apsw.Connection, rev: int) -> str | None:
     """The code of a row as it stands there, None if there is none."""
-    mac = value(db, "SELECT mac FROM journal WHERE rev = ?", (rev,))
-    return None if mac is None else bytes(mac).hex()
+    for (mac,) in typed(db.execute("SELECT mac FROM journal WHERE rev = ?", (rev,)), bytes):
+        return str(mac.hex())
+    return None
 
 
 def shown(rows: Iterable[Row], head: Head, undone: set[int]) -> list[Revision]:
@@ -160,6 +163,13 @@ def shown(rows: Iterable[Row], head: Head, undone: set[int]) -> list[Revision]:
     ]
 
 
+def _kept(db: apsw.Connection, rev: int, number: int, where: str) -> tuple[str, bytes, bytes]:
+    found = db.execute("SELECT kind, before, after FROM parts WHERE rev = ? AND part = ?", (rev, number))
+    for kind, before, after in typed(found, str, bytes, bytes):
+        return kind, before, after
+    raise StateTamperedError("what the revision changed is missing from the journal", where)
+
+
 def _digest(kind: str, before: bytes, after: bytes) -> str:
     text = kind.encode()
     sizes = b"".join(len(piece).to_bytes(8, "big") for piece in (text, before, after))
@@ -168,7 +178,10 @@ def _digest(kind: str, before: bytes, after: bytes) -> str:
 
 def _unpack(packed: bytes) -> bytes:
     unpacker = zlib.decompressobj()
-    octets = unpacker.decompress(packed, MAX_PART)
+    try:
+        octets = unpacker.decompress(packed, MAX_PART)
+    except zlib.error as error:
+        raise StateTamperedError("a part of the journal is no part") from error
     if unpacker.unconsumed_tail or not unpacker.eof:
         raise StateTamperedError("a part of the journal is no part")
     return octets

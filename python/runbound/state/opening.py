@@ -21,6 +21,7 @@ from runbound.state.database import (
     connect,
     create,
     reading,
+    typed,
     value,
 )
 from runbound.state.directory import DATABASE_NAME, StateUnusableError
@@ -161,11 +162,9 @@ def check_name(anchors: Sequence[Anchor], beside: str, codes: Codes) -> None:
 
 def read_head(db: apsw.Connection, codes: Codes, path: str) -> Head:
     """The head in the database. Raises StateTamperedError."""
-    found = db.execute("SELECT body, mac FROM head WHERE id = 1").fetchone()
-    if found is None:
-        raise StateTamperedError("its head is missing", path)
-    body, mac = found
-    return codes.sealer.open(body, mac, path)
+    for body, mac in typed(db.execute("SELECT body, mac FROM head WHERE id = 1"), str, bytes):
+        return codes.sealer.open(body, mac, path)
+    raise StateTamperedError("its head is missing", path)
 
 
 def check_anchor(
@@ -217,7 +216,7 @@ def check_audit(db: apsw.Connection, keys: StoreKeys, head: Head, path: str) -> 
     )
     lines = db.execute("SELECT line FROM audit WHERE seq >= ? ORDER BY seq", (start or 0,))
     try:
-        chain = trail.Chain.resume(keys.audit, (line.encode() for (line,) in lines))
+        chain = trail.Chain.resume(keys.audit, (line.encode() for (line,) in typed(lines, str)))
     except trail.BrokenTrailError as error:
         raise StateTamperedError(error.what, path) from error
     check_audit_end(chain, head, path)

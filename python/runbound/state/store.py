@@ -18,7 +18,7 @@ import msgspec
 
 from runbound.state import bulk, opening
 from runbound.state import journal as revisions
-from runbound.state.database import Readers, StateTamperedError
+from runbound.state.database import Readers, StateTamperedError, typed
 from runbound.state.entries import Committed, Edit, Event, Note, Pending, Revision, StoredEntry, TooManyError, canonical
 from runbound.state.head import Head
 from runbound.state.opening import StoreKeys
@@ -261,10 +261,10 @@ class Store:
     def view(self, digest: str) -> View:
         """What `keep_view` kept, by a digest that it or a revision gave. Raises StateTamperedError."""
         with self._readers.one() as db:
-            found = db.execute("SELECT body FROM views WHERE digest = ?", (digest,)).fetchone()
-        if found is None:
-            raise StateTamperedError(f"the configuration files kept as {digest[:16]} are missing", self.path)
-        return check_view(digest, found[0], self.path)
+            bodies = db.execute("SELECT body FROM views WHERE digest = ?", (digest,))
+            for (body,) in typed(bodies, bytes):
+                return check_view(digest, body, self.path)
+        raise StateTamperedError(f"the configuration files kept as {digest[:16]} are missing", self.path)
 
     @property
     def head_view(self) -> str:
@@ -291,7 +291,8 @@ class Store:
     def audit_after(self, seq: int, limit: int) -> list[tuple[int, str]]:
         """Entries behind `seq`, number and line. Whoever reads them checks the chain."""
         with self._readers.one() as db:
-            return list(db.execute("SELECT seq, line FROM audit WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit)))
+            found = db.execute("SELECT seq, line FROM audit WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit))
+            return [(number, line) for number, line in typed(found, int, str)]
 
     def audit_wait(self, seq: int, timeout: float) -> bool:
         """Waits until there is an entry behind `seq`, `timeout` seconds at most. Whether there is."""
@@ -316,7 +317,8 @@ class Store:
         found = {}
         with self._readers.one() as db:
             for number in ids:
-                for time, mac in db.execute("SELECT time, mac FROM uses WHERE id = ?", (number,)):
+                uses = db.execute("SELECT time, mac FROM uses WHERE id = ?", (number,))
+                for time, mac in typed(uses, int, bytes):
                     self._codes.check_use(number, time, mac, self.path)
                     found[number] = time
         return found

@@ -11,7 +11,7 @@ import apsw
 import msgspec
 
 from runbound.state import journal
-from runbound.state.database import StateTamperedError
+from runbound.state.database import StateTamperedError, typed
 from runbound.state.entries import Edit, StoredEntry
 from runbound.state.head import Key
 from runbound.state.writer import Tx
@@ -73,7 +73,11 @@ class Table:
             f"SELECT {COLUMNS} FROM entries WHERE {where} ORDER BY key LIMIT :limit",  # noqa: S608  # our own words
             {**values, "limit": limit},
         )
-        return list(self._proven(kind, found))
+        rows = list(self._proven(kind, found))
+        for row in rows:
+            self._in_order(kind, after, row.key)
+            after = row.key
+        return rows
 
     def pieces(self, db: apsw.Connection, kind: str) -> Iterator[bytes]:
         """All rows of a kind in the order of their keys, in pieces of CHUNK, not proven yet."""
@@ -88,6 +92,7 @@ class Table:
             rows, last = found or ("", None)
             if last is None:
                 return
+            self._in_order(kind, after, last)
             yield rows.encode()
             after = last
 
@@ -131,10 +136,15 @@ class Table:
         tx.head = tx.head.with_rows(row.kind, -1, -int.from_bytes(mac, "little"))
 
     def _proven(self, kind: str, found: Iterable[tuple[int, bytes, str, int, bytes]]) -> Iterator[Row]:
-        for number, key, doc, rev, mac in found:
+        for number, key, doc, rev, mac in typed(found, int, bytes, str, int, bytes):
             if self.codec.mac_row(self.key, kind, number, key, doc, rev)[:SHORT] != mac:
                 raise self._changed(kind, number)
             yield Row(kind, key, number, doc, rev, mac)
+
+    def _in_order(self, kind: str, before: bytes | None, key: object) -> None:
+        """In a damaged tree a search from a key may lead back to where it came from, for ever."""
+        if not isinstance(key, bytes) or (before is not None and key <= before):
+            raise StateTamperedError(f"entries of kind {kind} are not in their order", self.path)
 
     def _changed(self, kind: str, number: int) -> StateTamperedError:
         return StateTamperedError(f"entry {number} of kind {kind} was changed behind runbound's back", self.path)

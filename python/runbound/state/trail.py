@@ -188,6 +188,16 @@ class Chain:
             chain._follow(line, octets)
         return chain
 
+    @classmethod
+    def after(cls, key: Key, seq: int, head: str) -> "Chain":
+        """The chain after an entry that another key has sealed.
+
+        What comes next must be a checkpoint: it covers nothing, and says that from here on this key seals.
+        """
+        chain = cls(key)
+        chain.seq, chain.head, chain._first = seq, head, seq + 1
+        return chain
+
     def fork(self) -> "Chain":
         """The same end, which can go on without this one noticing."""
         other = Chain(self._key)

@@ -13,7 +13,7 @@ import msgspec
 
 from runbound.errors import RunboundError
 from runbound.state import journal, opening, trail
-from runbound.state.database import StateTamperedError, check_schema, connect, reading, value
+from runbound.state.database import StateTamperedError, check_schema, connect, reading, typed, value
 from runbound.state.directory import DATABASE_NAME, StateUnusableError
 from runbound.state.head import ANCHOR_NAME, AnchorFile, Head
 from runbound.state.opening import Codes, StoreKeys
@@ -129,18 +129,18 @@ def _ids(db: apsw.Connection, head: Head, path: str) -> None:
 
 
 def _views(db: apsw.Connection, path: str) -> None:
-    for digest, body in db.execute("SELECT digest, body FROM views"):
+    for digest, body in typed(db.execute("SELECT digest, body FROM views"), str, bytes):
         check_view(digest, body, path)
 
 
 def _uses(db: apsw.Connection, codes: Codes, path: str) -> None:
-    for number, time, mac in db.execute("SELECT id, time, mac FROM uses"):
+    for number, time, mac in typed(db.execute("SELECT id, time, mac FROM uses"), int, int, bytes):
         codes.check_use(number, time, mac, path)
 
 
 def _audit(db: apsw.Connection, keys: StoreKeys, head: Head, path: str) -> None:
     """Every line of the audit log that is still kept."""
-    lines = (line.encode() for (line,) in db.execute("SELECT line FROM audit ORDER BY seq"))
+    lines = (line.encode() for (line,) in typed(db.execute("SELECT line FROM audit ORDER BY seq"), str))
     try:
         chain = trail.Chain.resume(keys.audit, lines)
     except trail.BrokenTrailError as error:
