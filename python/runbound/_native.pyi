@@ -310,7 +310,7 @@ class Engine:
         `before` and `after` (numbers of entries, both exclusive). Raises EngineError when it means nothing.
         """
     def query_log_tail(self, wanted: bytes, limit: int) -> tuple[int, int, bytes]:
-        """What is `wanted` after its `after`, the newest `limit` of it in the order in which it came.
+        """What is `wanted` between its `after` and `before`, the newest `limit` of it in the order in which it came.
 
         Returns the number of the last entry there is, how many were left out, and a JSON list.
         """

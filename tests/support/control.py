@@ -15,6 +15,7 @@ from runbound.config.diagnostics import Diagnostic
 from runbound.config.model import Config, Entry, Position
 from runbound.engine import EngineError
 from runbound.ops.candidate import Candidate
+from support.querylog import FakeLog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,10 +115,11 @@ def trusted(**parts: object) -> dict[str, object]:
     }
 
 
-class FakeEngine:
+class FakeEngine(FakeLog):
     """Remembers what it was told."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.calls: list[str] = []
         self.lines: list[tuple[str, str]] = []
         self.documents: list[bytes] = []

@@ -246,3 +246,17 @@ AWAITED = {
     *("TOO_MANY_BULKS", "NO_SUCH_REVISION", "CONFIRM_PENDING", "NOTHING_TO_CONFIRM", "OPTION_NOT_SETTABLE"),
 }
 """Codes whose routes are not there yet."""
+
+
+@reaches("ERASURE_INCOMPLETE")
+def _(api: Api) -> Reached:
+    api.engine.stuck = True
+    return told(api.client.delete("/logs", headers=api.key))
+
+
+@reaches("UNHEALTHY")
+def _(api: Api) -> Reached:
+    api.source.next = Candidate(server_config(health_servfail_threshold=50), ())
+    api.client.post("/reload", headers=api.key)
+    api.engine.counters["total.num.answers_servfail"] = api.engine.counters["total.num.queries"] = 100
+    return told(api.client.get("/health"))

@@ -18,6 +18,10 @@ schemathesis.openapi.format("dns-name", st.one_of(NAME, NAME.map("{}.".format)))
 schemathesis.openapi.format("dns-type", KNOWN)
 schemathesis.openapi.format("ip", st.ip_addresses().map(str))
 schemathesis.openapi.format(
+    "log-client",
+    st.one_of(st.ip_addresses().map(str), st.from_regex("p-[0-9a-f]{16}", fullmatch=True), st.just("192.0.2.0/24")),
+)
+schemathesis.openapi.format(
     "cache-dump", st.just("START_RRSET_CACHE\nEND_RRSET_CACHE\nSTART_MSG_CACHE\nEND_MSG_CACHE\nEOF\n")
 )
 

@@ -346,6 +346,8 @@ pub fn total(workers: &[std::sync::Arc<WorkerStats>], extended: bool) -> BTreeMa
     put("total.num.answers_not_sent", sum(|w| &w.send_failed));
     put("total.requestlist.current.clients", sum(|w| &w.list_current_clients));
     put("total.num.answers_hits", sum(|w| &w.first_level_hits));
+    let failed = workers.iter().filter_map(|w| w.rcodes.get(usize::from(Rcode::SERVFAIL.0)));
+    put("total.num.answers_servfail", failed.map(Counter::get).sum());
     put("num.answer.blocked", sum(|w| &w.blocked));
     let of = |histogram: fn(&WorkerStats) -> &[Counter]| -> Vec<u64> {
         let at = |i| workers.iter().filter_map(|w| histogram(w).get(i)).map(Counter::get).sum();
@@ -486,6 +488,7 @@ mod tests {
             ("total.recursion.time.sum", 3),
             ("num.query.type.A", 1),
             ("num.query.type.other", 1),
+            ("total.num.answers_servfail", 0),
             ("num.answer.rcode.REFUSED", 1),
             ("num.answer.rcode.nodata", 1),
             ("num.answer.rcode.NOTIMPL", 0),

@@ -24,10 +24,12 @@ from runbound.api.places import Places
 from runbound.api.routes import (
     audit,
     cache,
+    clients,
     config,
     dnssec,
     explain,
     health,
+    logs,
     lookup,
     metrics,
     reload,
@@ -37,6 +39,7 @@ from runbound.api.routes import (
     users,
 )
 from runbound.api.routes import help as help_
+from runbound.api.tail import Tail
 from runbound.ops.users import Users
 
 PREFIX: Final = "/api/v1"
@@ -45,6 +48,8 @@ ROUTERS: Final = tuple(
     for room in (
         health,
         stats,
+        clients,
+        logs,
         metrics,
         system,
         upstreams,
@@ -82,6 +87,7 @@ def build(context: Context, key: Holder, clock: Callable[[], float] = time.monot
     app.state.resources = tuple(_resources())
     engine = context.engine
     app.state.feed = Feed(engine.stats, engine.cache_usage, engine.upstreams, context.log, context.started)
+    app.state.tail = Tail(engine.query_log_tail, context.log)
     app.state.lookups = Places(lookup.MAX_LOOKUPS, "TOO_MANY_LOOKUPS", BUSY_SECONDS)
     app.state.explains = Places(explain.MAX_EXPLAINS, "TOO_MANY_LOOKUPS", BUSY_SECONDS)
     app.state.dumps = Places(cache.MAX_DUMPS, "TOO_MANY_DUMPS", BUSY_SECONDS)

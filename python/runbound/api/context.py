@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 
 from runbound.api.feed import Feed
 from runbound.api.places import Places
+from runbound.api.tail import Tail
 from runbound.ops.actions import Actions
 from runbound.ops.audit import Audit
 from runbound.ops.change import Changes
@@ -31,6 +32,10 @@ class Figures(Protocol):
     def cache_dump(self, part: int) -> bytes | None: ...
     def lookup(self, name: str, rtype: str, checking_disabled: bool, timeout_s: float) -> dict[str, object]: ...
     def trust(self) -> bytes: ...
+    def query_log(self, wanted: bytes, limit: int) -> bytes: ...
+    def query_log_tail(self, wanted: bytes, limit: int) -> tuple[int, int, bytes]: ...
+    def top_names(self, kind: str, limit: int) -> bytes: ...
+    def top_clients(self, client: str | None, limit: int) -> bytes: ...
     def explain(
         self,
         name: str,
@@ -84,6 +89,12 @@ def _feed(request: Request) -> Feed:
     return feed
 
 
+def _tail(request: Request) -> Tail:
+    tail = request.app.state.tail
+    assert isinstance(tail, Tail)
+    return tail
+
+
 def _places(name: str) -> Callable[[Request], Places]:
     """What takes the places kept under this name out of the application's state."""
 
@@ -97,6 +108,7 @@ def _places(name: str) -> Callable[[Request], Places]:
 
 Resolver = Annotated[Context, Depends(_context)]
 LiveFeed = Annotated[Feed, Depends(_feed)]
+LiveTail = Annotated[Tail, Depends(_tail)]
 Lookups = Annotated[Places, Depends(_places("lookups"))]
 Explains = Annotated[Places, Depends(_places("explains"))]
 Dumps = Annotated[Places, Depends(_places("dumps"))]

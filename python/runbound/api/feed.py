@@ -18,6 +18,7 @@ import msgspec
 
 from runbound.api import upstreams
 from runbound.api.counters import per_second
+from runbound.api.history import History
 from runbound.api.places import Places
 from runbound.ops.logging import ControlLog
 
@@ -25,7 +26,7 @@ INTERVAL_SECONDS: Final = 1.0
 """Between two readings."""
 WINDOW: Final = 60
 """Readings that rates are made of, so a minute."""
-MAX_STREAMS: Final = 64
+MAX_STREAMS: Final = 128
 """Streams open at once: more than any dashboard needs, far fewer than the connections the server takes."""
 MEDIA_TYPE: Final = "text/event-stream"
 RETRY_MS: Final = 2000
@@ -86,6 +87,9 @@ class Feed:
         self._rows = rows
         self._log = log
         self._readings = deque([Reading(0, 0.0, started, {}, None)], maxlen=WINDOW + 1)
+        self._rendered: tuple[int, int, bytes] = (0, 0, b"")
+        """The last event: of which two readings it is, and its octets, which all listeners share."""
+        self.history = History()
         self._places = Places(MAX_STREAMS, "TOO_MANY_STREAMS", RETRY_MS // 1000)
         self._closed = False
         self._wake = asyncio.Event()
@@ -108,6 +112,7 @@ class Feed:
             else:
                 failing = False
                 self._readings.append(reading)
+                self.history.add(reading.time, reading.clock, reading.stats)
                 self._tell()
             left = began + INTERVAL_SECONDS - time.monotonic()
             try:
@@ -149,9 +154,21 @@ class Feed:
                 await following.wait()
                 continue
             before = before or self._readings[-2]
-            event = _event(before, newest, newest.watched)
-            yield b"id: %d\nevent: stats\ndata: %b\n\n" % (newest.number, msgspec.json.encode(event))
+            yield self._event(before, newest, newest.watched)
             before = newest
+
+    def _event(self, before: Reading, now: Reading, watched: Watched) -> bytes:
+        """The octets of an event, made once for all who are to have it."""
+        first, last, octets = self._rendered
+        if (first, last) != (before.number, now.number):
+            data = msgspec.json.encode(_event(before, now, watched))
+            octets = b"id: %d\nevent: stats\ndata: %b\n\n" % (now.number, data)
+            self._rendered = (before.number, now.number, octets)
+        return octets
+
+    def oldest(self) -> Reading:
+        """The reading of a minute ago, or the first."""
+        return self._readings[0]
 
     def _read(self, *, watched: bool) -> Reading:
         number = self._readings[-1].number + 1

@@ -51,8 +51,10 @@ CODES: Final[Mapping[str, tuple[int, str]]] = {
     "TOO_MANY_LOOKUPS": (429, "As many lookups as allowed are under way"),
     "TOO_MANY_PROOFS": (429, "The audit log is being proven already"),
     "TOO_MANY_STREAMS": (429, "As many streams as allowed are open"),
+    "ERASURE_INCOMPLETE": (500, "Memory has forgotten, the file of the query log has not"),
     "INTERNAL_ERROR": (500, "The control plane failed; DNS goes on"),
     "STATE_UNAVAILABLE": (503, "Changes cannot be kept: there is no state"),
+    "UNHEALTHY": (503, "A threshold is crossed"),
     "STOPPING": (503, "The resolver stops"),
     "LOOKUP_TIMEOUT": (504, "The lookup came to no end in time"),
 }

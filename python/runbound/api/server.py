@@ -26,6 +26,7 @@ from runbound.api.companion import Listeners
 from runbound.api.context import Context
 from runbound.api.feed import Feed
 from runbound.api.identify import PEER
+from runbound.api.tail import Tail
 from runbound.ops.logging import ControlLog
 
 if TYPE_CHECKING:
@@ -64,12 +65,15 @@ async def _serve(app: FastAPI, log: ControlLog, listeners: Listeners, stop: thre
         if sockets
     ]
     feed: Feed = app.state.feed
+    tail: Tail = app.state.tail
     tasks = [asyncio.create_task(server.serve(sockets)) for server, sockets in servers]
     tasks.append(asyncio.create_task(feed.run()))
+    tasks.append(asyncio.create_task(tail.run()))
     log.info("API is up", addresses=", ".join(_names([*listeners.tcp, *listeners.unix])))
     while not stop.is_set():
         await asyncio.sleep(STOP_POLL_SECONDS)
     feed.close()
+    tail.close()
     for server, _ in servers:
         server.should_exit = True
     await asyncio.wait(tasks, timeout=STOP_SECONDS)

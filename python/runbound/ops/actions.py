@@ -57,6 +57,7 @@ class Cache(Protocol):
     def cache_flush(self, what: str, name: str | None, rtype: str | None) -> int: ...
     def cache_load(self, text: bytes) -> tuple[int, int, int]: ...
     def excuse(self, name: str, seconds: int, recheck_s: int, reason: str) -> bool: ...
+    def query_log_erase(self, client: str | None) -> dict[str, int]: ...
     def excuse_no_more(self, name: str) -> bool: ...
 
 
@@ -136,6 +137,15 @@ class Actions:
         if ended:
             self._log.notice("negative trust anchor ended", actor=actor, name=name)
         return ended
+
+    def erase(self, actor: str, client: str | None) -> dict[str, int]:
+        """Forgets a client in the query log or, with None, everything; how much that was: `ring`, `lists`, `file`.
+
+        Nobody is told whom. Raises EngineError when the file cannot be rewritten; memory has forgotten then.
+        """
+        erased = self._cache.query_log_erase(client)
+        self._log.notice("query log erased", actor=actor, what="all" if client is None else "one client", **erased)
+        return erased
 
     def _everything(self) -> None:
         """Takes the one flush of everything that the cooldown allows."""

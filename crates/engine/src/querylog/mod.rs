@@ -229,11 +229,11 @@ impl QueryLog {
         let book = self.book();
         let figure = |of: &AtomicU64| of.load(Ordering::Relaxed);
         [
-            ("querylog.entries", book.ring.next() - 1),
-            ("querylog.lost", book.lost),
-            ("querylog.mem", book.ring.octets() as u64),
-            ("querylog.file.lines", figure(&self.figures.lines)),
-            ("querylog.file.lost", figure(&self.figures.lost)),
+            ("num.querylog.entries", book.ring.next() - 1),
+            ("num.querylog.lost", book.lost),
+            ("mem.querylog", book.ring.octets() as u64),
+            ("num.querylog.lines", figure(&self.figures.lines)),
+            ("num.querylog.lines_lost", figure(&self.figures.lost)),
         ]
         .into_iter()
     }
@@ -282,8 +282,8 @@ impl QueryLog {
         Ok(out)
     }
 
-    /// What came after an entry and the filter wants, in the order in which it came, the newest `limit` of it: the number
-    /// of the last entry there is, how many were left out, and the entries as a JSON list.
+    /// What came after one entry and before another and the filter wants, in the order in which it came, the newest `limit`
+    /// of it: the number of the last entry there is, how many were left out, and the entries as a JSON list.
     ///
     /// # Errors
     /// The filter means nothing.
@@ -292,9 +292,12 @@ impl QueryLog {
         let wanted = filter.ready(&self.key)?;
         let (chunks, oldest, next) = self.chunks();
         let oldest = oldest.max(filter.after.saturating_add(1));
+        let next = next.min(filter.before.unwrap_or(u64::MAX)).max(1);
         let newer = chunks.iter().filter(|chunk| chunk.first + chunk.count > oldest);
-        let found: Vec<(u64, Entry<'_>)> =
-            newer.flat_map(Chunk::entries).filter(|(number, entry)| *number >= oldest && wanted.has(entry)).collect();
+        let found: Vec<(u64, Entry<'_>)> = newer
+            .flat_map(Chunk::entries)
+            .filter(|(number, entry)| (oldest..next).contains(number) && wanted.has(entry))
+            .collect();
         let skipped = found.len().saturating_sub(limit);
         let mut out = String::from("[");
         for (number, entry) in found.iter().skip(skipped) {

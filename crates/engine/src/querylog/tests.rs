@@ -114,6 +114,9 @@ fn what_was_answered_is_listed_at_once_and_filtered() {
         engine.query_log_tail(&Ask { after: 1, ..Ask::default() }.packed(), 2).expect("a filter");
     assert_eq!((last, skipped), (4, 1));
     assert!(text.starts_with("[{\"seq\":3,") && text.contains(",{\"seq\":4,"), "{text}");
+    let packed = Ask { after: 1, before: Some(4), ..Ask::default() }.packed();
+    let (last, skipped, text) = engine.query_log_tail(&packed, 1).expect("a filter");
+    assert_eq!((last, skipped, text.starts_with("[{\"seq\":3,"), text.matches("seq").count()), (3, 1, true, 1));
     let names = engine.top_names("all", 1).expect("a list");
     assert!(names.starts_with("[{\"name\":\"localhost.\",\"queries\":2.0,\"error\":0.0,"), "{names}");
     assert!(engine.top_names("failed", 9).expect("a list").contains("www.example."));

@@ -1,15 +1,28 @@
 """`/health`: is this resolver well? Open to everybody, so it says nothing a stranger should not know."""
 
 import time
+from typing import Final
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from runbound.api import upstreams
-from runbound.api.context import Resolver
+from runbound.api import problems, upstreams
+from runbound.api.context import LiveFeed, Resolver
+from runbound.api.feed import INTERVAL_SECONDS, WINDOW
+from runbound.api.history import Point, between
+from runbound.api.problems import ProblemError
+from runbound.config import options
+from runbound.config.model import Server
 from runbound.engine import EngineError
 
 router = APIRouter(tags=["health"])
+
+LEAST: Final = 20
+"""Queries in a minute below which a share or a mean says nothing."""
+MINUTE: Final = WINDOW * INTERVAL_SECONDS - 1
+"""Seconds that must have been watched before few queries are too few."""
+
+options.honour("server", "health-servfail-threshold", "health-latency-threshold", "health-min-qps")
 
 
 class Health(BaseModel):
@@ -28,9 +41,14 @@ class Health(BaseModel):
     reason: str | None = Field(description="Why the status is not `ok`")
 
 
-@router.get("/health", summary="Health of the resolver (no key needed)")
-def get_health(resolver: Resolver) -> Health:
-    """A wrong key is ignored here: monitoring needs none."""
+@router.get(
+    "/health",
+    summary="Health of the resolver (no key needed)",
+    responses=problems.documented("UNHEALTHY"),
+)
+def get_health(resolver: Resolver, feed: LiveFeed) -> Health:
+    """A wrong key is ignored here: monitoring needs none. Unhealthy is who crossed one of `health-servfail-threshold`,
+    `health-latency-threshold` and `health-min-qps` in the last minute."""
     figures = resolver.engine.health()
     servers, trouble = [], None
     try:
@@ -39,6 +57,11 @@ def get_health(resolver: Resolver) -> Health:
         trouble = str(error)
     total, healthy = len(servers), upstreams.healthy(servers)
     reason = trouble or ("no upstream answers" if total and not healthy else None)
+    before = feed.oldest()
+    minute = between(time.time(), time.monotonic() - before.clock, before.stats, resolver.engine.stats())
+    crossed = _crossed(resolver.changes.running.config.server, minute)
+    if crossed:
+        raise ProblemError("UNHEALTHY", "; ".join(crossed))
     return Health(
         status="degraded" if reason else "ok",
         node=resolver.node,
@@ -50,3 +73,17 @@ def get_health(resolver: Resolver) -> Health:
         cache_entries=figures.get("cache_entries", 0),
         reason=reason,
     )
+
+
+def _crossed(server: Server, minute: Point) -> list[str]:
+    """Which thresholds the last minute crossed, in words. 0 is off."""
+    found = []
+    percent = 100 * minute.servfail / max(1, minute.queries)
+    if 0 < server.health_servfail_threshold <= percent and minute.queries >= LEAST:
+        found.append(f"{percent:.0f} % of the answers are SERVFAIL")
+    if 0 < server.health_latency_threshold <= (minute.resolving_ms or 0) and minute.resolved >= LEAST:
+        found.append(f"resolving takes {minute.resolving_ms:.0f} ms")
+    rate = minute.queries / max(1.0, minute.seconds)
+    if rate < server.health_min_qps and minute.seconds >= MINUTE:
+        found.append(f"{rate:.1f} queries a second come")
+    return found
