@@ -465,8 +465,13 @@ impl Engine {
     pub fn stats(&self) -> BTreeMap<String, u64> {
         let Some((pool, store)) = self.plane() else { return BTreeMap::new() };
         let mut stats = pool.stats();
+        let snapshot = pool.snapshot();
+        let overlay = snapshot.policy.local.overlay();
+        stats.insert("overlay.records".to_owned(), overlay.record_count() as u64);
+        stats.insert("overlay.blocks".to_owned(), overlay.block_count() as u64);
         stats.extend(self.querylog.figures().map(|(name, value)| (name.to_owned(), value)));
-        if pool.snapshot().serve.extended_statistics {
+        if snapshot.serve.extended_statistics {
+            stats.insert("mem.overlay".to_owned(), overlay.bytes() as u64);
             let usage = store.usage();
             let servers: BTreeSet<SocketAddr> =
                 pool.servers().unwrap_or_default().iter().map(|view| view.addr).collect();
@@ -923,6 +928,7 @@ pub(crate) mod tests {
         engine.amend(7, put, [record("x.a.example. 5 A 192.0.2.1")]).expect("it runs");
         let next = now();
         assert_eq!((there(), next.revision), ((1, 1, 7), 7));
+        assert_eq!((engine.stats()["overlay.records"], engine.stats()["overlay.blocks"]), (1, 1));
         assert!(next.policy.local.same_zones(&first.policy.local));
         assert!(Arc::ptr_eq(&first.forwards, &next.forwards) && Arc::ptr_eq(&first.serve, &next.serve));
 

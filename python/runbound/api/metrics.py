@@ -73,6 +73,9 @@ GAUGES: Final = {
     "answers.cache.count": ("answers_cache_entries", "Rendered answers that workers keep"),
     "mem.querylog": ("querylog_bytes", "Memory of the query log's ring"),
     "mem.cache.answers": ("answers_cache_bytes", "Memory of the answers that workers keep"),
+    "overlay.records": ("records", "Records that came by API"),
+    "overlay.blocks": ("blocks", "Names that are blocked by API"),
+    "mem.overlay": ("records_and_blocks_bytes", "Memory of the records and blocks that came by API"),
     "infra.cache.count": ("infra_cache_entries", "Other servers that something is known about"),
 }
 """Unbound's figure that goes up and down to our name and help text."""
