@@ -157,15 +157,27 @@ pub fn close(out: &mut Vec<u8>) {
 /// Appends octets in hexadecimal.
 pub(crate) fn push_hex(out: &mut Vec<u8>, octets: &[u8]) {
     let digit = |value: u8| if value < 10 { b'0' + value } else { b'a' + value - 10 };
-    out.extend(octets.iter().flat_map(|octet| [digit(octet >> 4), digit(octet & 15)]));
+    out.reserve(octets.len() * 2);
+    for octet in octets {
+        out.extend_from_slice(&[digit(octet >> 4), digit(octet & 15)]);
+    }
 }
 
 /// Octets from hexadecimal digits of any case, as SQLite and we write them.
 fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digit = |octet: u8| char::from(octet).to_digit(16).and_then(|value| u8::try_from(value).ok());
+    let digit = |octet: u8| match octet {
+        b'0'..=b'9' => Some(octet - b'0'),
+        b'a'..=b'f' => Some(octet - b'a' + 10),
+        b'A'..=b'F' => Some(octet - b'A' + 10),
+        _ => None,
+    };
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
     rest.is_empty().then_some(())?;
-    pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
+    let mut out = Vec::with_capacity(pairs.len());
+    for [high, low] in pairs {
+        out.push(digit(*high)? << 4 | digit(*low)?);
+    }
+    Some(out)
 }
 
 /// Visits the outer array.

@@ -5,7 +5,7 @@
 //! the keys of everything at and below a name, one more 0 ends the name, and octets sort in canonical order (RFC 4034
 //! 6.1). A block's key ends there; a record's goes on with its type and its data.
 
-use wire::name::MAX_LABELS;
+use wire::name::{MAX_LABEL, MAX_LABELS, MAX_NAME};
 use wire::{Name, NameBuf, NameError, NameRef, Rtype};
 
 /// Ends a label, and a second time the name.
@@ -15,14 +15,19 @@ const ESCAPE: u8 = 1;
 
 /// Appends the start of the keys of everything at and below a name.
 pub fn push_name(out: &mut Vec<u8>, name: NameRef<'_>) {
-    let mut labels: [&[u8]; MAX_LABELS] = [&[]; MAX_LABELS];
-    let mut count = 0;
-    for (slot, label) in labels.iter_mut().zip(name.labels()) {
-        *slot = label;
+    let wire = name.as_wire();
+    // Where each label stands. All offsets are below 255, and so are the octets of most keys: no table of slices.
+    let mut places = [0u8; MAX_LABELS];
+    let (mut count, mut at) = (0, 0usize);
+    for (place, label) in places.iter_mut().zip(name.labels()) {
+        *place = u8::try_from(at).unwrap_or(u8::MAX);
+        at += 1 + label.len();
         count += 1;
     }
-    for label in labels.iter().take(count).rev() {
-        for octet in label.iter().map(u8::to_ascii_lowercase) {
+    for place in places.iter().take(count).rev() {
+        let from = wire.get(usize::from(*place)..).unwrap_or_default();
+        let Some((len, rest)) = from.split_first() else { return };
+        for octet in rest.iter().take(usize::from(*len)).map(u8::to_ascii_lowercase) {
             match octet {
                 END | ESCAPE => out.extend_from_slice(&[ESCAPE, octet + 1]),
                 other => out.push(other),
@@ -57,9 +62,10 @@ pub fn of_text(name: &str) -> Result<Vec<u8>, NameError> {
 
 /// The name at the front of a key, and what follows it; `None` if the octets are no key.
 pub fn split_name(key: &[u8]) -> Option<(NameBuf, &[u8])> {
-    let mut label = [0; wire::name::MAX_LABEL];
-    let mut labels: [&[u8]; MAX_LABELS] = [&[]; MAX_LABELS];
-    let (mut count, mut rest) = (0, key);
+    // The last label of the name comes first, so the name is put together from its end.
+    let mut wire = [0; MAX_NAME];
+    let mut start = MAX_NAME - 1;
+    let mut rest = key;
     loop {
         let end = rest.iter().position(|octet| *octet == END)?;
         let (raw, after) = (rest.get(..end)?, rest.get(end + 1..)?);
@@ -67,22 +73,22 @@ pub fn split_name(key: &[u8]) -> Option<(NameBuf, &[u8])> {
         if raw.is_empty() {
             break;
         }
-        *labels.get_mut(count)? = raw;
-        count += 1;
-    }
-    let mut name = NameBuf::root();
-    for raw in labels.iter().take(count).rev() {
-        let (mut used, mut octets) = (0, raw.iter());
+        let (mut label, mut len) = ([0; MAX_LABEL], 0);
+        let mut octets = raw.iter();
         while let Some(octet) = octets.next() {
-            *label.get_mut(used)? = match *octet {
+            *label.get_mut(len)? = match *octet {
                 ESCAPE => octets.next()?.checked_sub(1)?,
                 other => other,
             };
-            used += 1;
+            len += 1;
         }
-        name.push_label(label.get(..used)?).ok()?;
+        let from = start.checked_sub(len + 1)?;
+        let (first, into) = wire.get_mut(from..start)?.split_first_mut()?;
+        *first = u8::try_from(len).ok()?;
+        into.copy_from_slice(label.get(..len)?);
+        start = from;
     }
-    Some((name, rest))
+    Some((NameRef::from_wire(wire.get(start..)?).ok()?.to_buf(), rest))
 }
 
 /// Type and data of a record, from what [`split_name`] leaves of its key.
