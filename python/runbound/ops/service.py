@@ -31,7 +31,7 @@ from runbound.config import options, paths
 from runbound.config.model import Config
 from runbound.engine import Delta, EngineError, Overlay, Scan, drop_privileges
 from runbound.errors import ConfigError, RunboundError
-from runbound.ops import privileges
+from runbound.ops import excuses, privileges
 from runbound.ops.beginning import Beginning
 from runbound.ops.candidate import Source, tell
 from runbound.ops.change import Applied, Change, Changes
@@ -67,6 +67,7 @@ class Engine(Protocol):
     def start(self, document: bytes, scan: Scan | None, overlay: Overlay | None = None) -> None: ...
     def apply(self, document: bytes, scan: Scan | None, overlay: Overlay | None = None) -> list[tuple[str, str]]: ...
     def amend(self, revision: int, delta: Delta) -> None: ...
+    def excuse(self, name: str, seconds: int, recheck_s: int, reason: str) -> bool: ...
     def stats(self) -> dict[str, int]: ...
     def health(self) -> dict[str, int]: ...
     def listening(self) -> list[str]: ...
@@ -188,6 +189,7 @@ class Service:
             raise RunboundError(str(error)) from error
         self._changes = Changes(self.engine, running, self.source, self.log, store)
         self._changes.watch()
+        excuses.resume(self.engine, self._changes, self.log)
         self.notifier.ready(f"answering on {', '.join(self.engine.listening())}")
         if self._pidfile is not None:
             self._pidfile.write()

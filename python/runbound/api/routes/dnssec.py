@@ -1,6 +1,6 @@
 """`/dnssec`: whether answers are validated, from where, and what is excused from it for a while.
 
-The engine tells what holds; `ops.actions` makes and ends negative trust anchors and writes down who did. Nothing here
+The engine tells what holds; `ops.excuses` makes and ends negative trust anchors and keeps them. Nothing here
 decides whether an answer is true.
 """
 
@@ -16,6 +16,7 @@ from runbound.api.body import Body
 from runbound.api.context import Context, Resolver
 from runbound.api.names import DomainName
 from runbound.api.problems import ProblemError
+from runbound.ops import excuses
 
 HOUR: Final = 3600
 """How long a negative trust anchor lasts if nothing else is said, seconds (RFC 7646 2.1: briefly)."""
@@ -154,7 +155,7 @@ def get_dnssec_anchors(resolver: Resolver, _caller: Reader) -> TrustAnchors:
 
 @router.get("/dnssec/negative-anchors", summary="Names that are not validated for a while")
 def get_dnssec_negative_anchors(resolver: Resolver, _caller: Reader) -> NegativeAnchors:
-    """They end by themselves. A reload keeps them, a restart does not."""
+    """They end by themselves. A reload keeps them, and where there is a state directory a restart too."""
     return NegativeAnchors(negative_anchors=_negative(_told(resolver)))
 
 
@@ -169,7 +170,10 @@ def post_dnssec_negative_anchors(body: Excuse, resolver: Resolver, caller: Opera
 
     What the cache knows of the name and all below is forgotten. One that is there already gets the new end and reason.
     """
-    if not resolver.actions.excuse(caller.name, body.name, body.seconds, body.reason, recheck_s=body.recheck_seconds):
+    change, seconds, recheck_s = caller.change(body.reason), body.seconds, body.recheck_seconds
+    if not excuses.excuse(
+        resolver.actions, resolver.changes, change, body.name, seconds, body.reason, recheck_s=recheck_s
+    ):
         raise ProblemError("TOO_MANY_NEGATIVE_ANCHORS", "end those that are not needed any more")
     for anchor in _negative(_told(resolver)):
         if anchor.name == body.name.lower():
@@ -185,7 +189,7 @@ def post_dnssec_negative_anchors(body: Excuse, resolver: Resolver, caller: Opera
 )
 def delete_dnssec_negative_anchor(name: DomainName, resolver: Resolver, caller: Operator) -> None:
     """What the cache knows of the name and all below is forgotten."""
-    if not resolver.actions.excuse_no_more(caller.name, name):
+    if not excuses.excuse_no_more(resolver.actions, resolver.changes, caller.change("validate again"), name):
         raise ProblemError("NOT_FOUND", "there is no negative trust anchor of that name")
 
 
