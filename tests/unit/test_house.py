@@ -75,10 +75,10 @@ def packages() -> dict[str, dict[str, Any]]:
 
 
 def rust_code(crate: str) -> Iterator[tuple[Path, int, str]]:
-    """File, line number and text of every line of a crate's sources, comments and strings blanked."""
+    """File, line number and text of every line of a crate's sources, tests and benches left out, comments and strings blanked."""
     blank = re.compile(r'//[^\n]*|/\*.*?\*/|b?r(#+)".*?"\1|b?"(?:\\.|[^"\\])*"|b?\'(?:\\.|[^\'\\])\'', re.DOTALL)
     for file in sorted((ROOT / "crates" / crate).rglob("*.rs")):
-        if "tests" in file.parts:
+        if {"tests", "benches"} & set(file.parts):
             continue
         text = blank.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), file.read_text(encoding="utf-8"))
         for number, line in enumerate(text.splitlines(), 1):
