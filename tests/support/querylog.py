@@ -36,7 +36,7 @@ class FakeLog:
         }
         self.clients = [row(client="192.0.2.7"), row(client="2001:db8::1")]
 
-    def ask(self, name: str, **parts: object) -> None:
+    def ask(self, name: str | None, **parts: object) -> None:
         """A query is answered."""
         entry = {
             "seq": len(self.entries) + 1,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 options.honour(
     "server",
     *("api-enable", "api-interface", "api-port", "api-socket", "api-key", "api-tls-cert", "api-tls-key", "node-id"),
+    *("health-servfail-threshold", "health-latency-threshold", "health-min-qps"),
 )
 
 KEY_VARIABLE: Final = "RUNBOUND_API_KEY"

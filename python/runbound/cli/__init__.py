@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 DEFAULT_CONFIGS: Final = ("/etc/runbound/runbound.conf", "/etc/unbound/unbound.conf")
 """Where the configuration is looked for when the command line names none; the first that exists."""
-COMMANDS: Final = ("check", "lab", "stats", "cache", "lookup", "explain", "dnssec", "upstreams", "users", "audit")
+COMMANDS: Final = (
+    *("check", "lab", "stats", "cache", "lookup", "explain", "dnssec"),
+    *("upstreams", "users", "audit", "log", "clients"),
+)
 """What cyclopts reads. A configuration file of such a name is written ./check."""
 
 HELP: Final = """\
@@ -36,7 +39,9 @@ Look at a configuration:
   runbound check CONF --report    a row for each directive: honoured, mapped, no effect, not yet
 
 Ask the one that runs (-c CONF or --url URL says which; --json for programs):
-  runbound stats                  its counters
+  runbound stats                  its counters; --history: minute by minute; --top: most asked names
+  runbound log                    the last queries; -f goes on with new ones; log erase forgets
+  runbound clients [ADDRESS]      who asks most
   runbound upstreams              the servers it forwards to, and how they do
   runbound lookup NAME [TYPE]     resolve a name in it, and tell how it went
   runbound explain NAME [TYPE]    the same with every step, every server and the chain of trust
@@ -49,7 +54,7 @@ Ask the one that runs (-c CONF or --url URL says which; --json for programs):
 
 See who did what, and prove it:
   runbound audit tail             the last entries of the audit log; -f goes on with new ones
-  runbound audit verify [FILE...] that nobody has changed it, or where; files are read without a resolver
+  runbound audit verify [FILE...] that nobody has changed it, or where; files need no resolver
 
 Other:
   runbound lab                    an Internet in a box: zones of every kind, good and broken, to try

@@ -12,7 +12,7 @@ import os
 import socket
 import ssl
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO, Final
 from urllib.parse import urlsplit
 
@@ -84,14 +84,14 @@ class Client:
         with self._call("PATCH", path, json.dumps(body).encode(), "application/json") as response:
             return _decoded(response)
 
-    def delete(self, path: str) -> None:
-        """A DELETE, which has no answer but that it was done."""
-        with self._call("DELETE", path):
-            pass
+    def delete(self, path: str) -> Any:
+        """The answer of a DELETE, decoded; None if it only says that it was done."""
+        with self._call("DELETE", path) as response:
+            return None if response.status == http.HTTPStatus.NO_CONTENT else _decoded(response)
 
-    def download(self, path: str) -> Iterator[bytes]:
+    def download(self, path: str, headers: Mapping[str, str] | None = None) -> Iterator[bytes]:
         """The octets of a long answer, as they come."""
-        with self._call("GET", path) as response:
+        with self._call("GET", path, headers=headers) as response:
             try:
                 while octets := response.read1(BLOCK_BYTES):
                     yield octets
@@ -107,7 +107,12 @@ class Client:
 
     @contextlib.contextmanager
     def _call(
-        self, method: str, path: str, body: bytes | BinaryIO | None = None, kind: str = ""
+        self,
+        method: str,
+        path: str,
+        body: bytes | BinaryIO | None = None,
+        kind: str = "",
+        headers: Mapping[str, str] | None = None,
     ) -> Iterator[http.client.HTTPResponse]:
         keys = self._keys
         target, connection = self._connect()
@@ -116,14 +121,14 @@ class Client:
         if not keys:
             connection.close()
             raise RunboundError("there is no API key", fix=self._help)
-        headers = {"Content-Type": kind} if kind else {}
+        sent = dict(headers or {}) | ({"Content-Type": kind} if kind else {})
         if body is not None:
-            headers["Content-Length"] = str(len(body) if isinstance(body, bytes) else os.fstat(body.fileno()).st_size)
+            sent["Content-Length"] = str(len(body) if isinstance(body, bytes) else os.fstat(body.fileno()).st_size)
         for key in keys:
             if not isinstance(body, bytes | None):
                 body.seek(0)
             with contextlib.closing(connection):
-                response = _asked(connection, method, path, body, {**headers, **_shown(key)})
+                response = _asked(connection, method, path, body, {**sent, **_shown(key)})
                 if response.status == http.HTTPStatus.UNAUTHORIZED and key is not keys[-1]:
                     connection = target.connect()
                     continue

@@ -35,6 +35,8 @@ app.command("runbound.cli.explain:explain", name="explain")
 app.command("runbound.cli.dnssec:dnssec", name="dnssec")
 app.command("runbound.cli.users:users", name="users")
 app.command("runbound.cli.audit:audit", name="audit")
+app.command("runbound.cli.logs:log", name="log")
+app.command("runbound.cli.logs:clients", name="clients")
 
 FILE_TYPES: Final = ("file", "directory", "glob")
 """Types of values that name files, which `check -f` prints in full."""

@@ -43,11 +43,26 @@ END: Final = b"EOF\n"
 cache = App(name="cache", help="Look at the cache of the running resolver, flush it, save it, load it.")
 
 
-def stats(*, conf: Conf = None, url: Url = None, json: AsJson = False) -> int:
+def stats(
+    *,
+    top: Annotated[
+        Literal["all", "blocked", "failed"] | None,
+        Parameter(help="Print the names that come most instead: all, those blocked, or those that failed."),
+    ] = None,
+    history: Annotated[int | None, Parameter(help="Print so many minutes instead, one by one; at most 1440.")] = None,
+    conf: Conf = None,
+    url: Url = None,
+    json: AsJson = False,
+) -> int:
     """Print the counters, under Unbound's names, with how fast they grow (per second, over the last minute)."""
-    found = find(conf, url).get("/stats")
+    path = f"/stats/top-domains?kind={top}" if top else f"/stats/history?minutes={history}" if history else "/stats"
+    found = find(conf, url).get(path)
     if json:
         return as_json(found)
+    if top or history:
+        from runbound.cli import logs
+
+        return logs.top(found) if top else logs.history(found)
     rates = found["rates"]
     rows = [
         (name, _figure(name, value), rates.get(name, ""))

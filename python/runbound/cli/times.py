@@ -14,9 +14,9 @@ def date(at: int | None) -> str:
     return "" if at is None else time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(at))
 
 
-def seconds(text: str) -> int:
-    """A time with its unit. Raises RunboundError."""
+def seconds(text: str, flag: str = "--for") -> int:
+    """A time with its unit, given with a flag. Raises RunboundError."""
     number, unit = text[:-1], text[-1:]
     if not (number.isascii() and number.isdigit() and unit in UNITS):
-        raise RunboundError(f"{text} is not a time", "--for", "a number with s, m, h, d or w: --for 2h")
+        raise RunboundError(f"{text} is not a time", flag, f"a number with s, m, h, d or w: {flag} 2h")
     return int(number) * UNITS[unit]

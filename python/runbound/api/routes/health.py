@@ -11,7 +11,6 @@ from runbound.api.context import LiveFeed, Resolver
 from runbound.api.feed import INTERVAL_SECONDS, WINDOW
 from runbound.api.history import Point, between
 from runbound.api.problems import ProblemError
-from runbound.config import options
 from runbound.config.model import Server
 from runbound.engine import EngineError
 
@@ -21,8 +20,6 @@ LEAST: Final = 20
 """Queries in a minute below which a share or a mean says nothing."""
 MINUTE: Final = WINDOW * INTERVAL_SECONDS - 1
 """Seconds that must have been watched before few queries are too few."""
-
-options.honour("server", "health-servfail-threshold", "health-latency-threshold", "health-min-qps")
 
 
 class Health(BaseModel):
