@@ -11,7 +11,7 @@ from runbound.ops import users
 from runbound.ops.change import Change
 from runbound.ops.view import Plan
 from runbound.state.entries import Edit, canonical
-from support.api import Api
+from support.api import Api, FakeKeyFile
 
 
 def bearer(secret: str) -> dict[str, str]:
@@ -230,9 +230,9 @@ def test_pages_of_users(api: Api) -> None:
 def api_key_rotated(api: Api) -> None:
     """Leaves a dead API key in the state."""
     from runbound.api.apikey import Holder, KeyCheck
-    from runbound.ops.change import Change
+    from runbound.ops.outcome import Change
 
-    Holder(KeyCheck("x" * 32), keep=lambda _key: "").rotate(api.changes, Change("a test", ""))
+    Holder(KeyCheck("x" * 32), file=FakeKeyFile()).rotate(api.changes, Change("a test", ""))
 
 
 def test_roles_and_me(api: Api) -> None:

@@ -30,6 +30,23 @@ from support.stores import Opener, keys
 KEY = "0123456789abcdef0123456789abcdef"
 
 
+class FakeKeyFile:
+    """Keeps the API key as the state directory does; `broken` is why it cannot."""
+
+    def __init__(self) -> None:
+        self.key: str | None = None
+        self.broken: Exception | None = None
+
+    def kept_api_key(self) -> str | None:
+        return self.key
+
+    def keep_api_key(self, key: str) -> str:
+        if self.broken is not None:
+            raise self.broken
+        self.key = key
+        return "/state/api.key"
+
+
 class FakeTrail:
     """Keeps what would stand in the audit log."""
 
@@ -52,6 +69,7 @@ class Api(msgspec.Struct):
     dumps: Places
     store: Store
     trail: FakeTrail
+    files: FakeKeyFile
 
     @property
     def key(self) -> dict[str, str]:
@@ -94,13 +112,13 @@ def _api(store: Store) -> Iterator[Api]:
     store.commit([Pending(Note("runbound", "start of service", "start"))])
     store.applied([1])
     log = ControlLog(engine.log)
-    trail = FakeTrail()
+    trail, files = FakeTrail(), FakeKeyFile()
     changes = Changes(engine, Running(1, config, time.time()), source, log, store)
     now = [0.0]
     actions = Actions(engine, lambda: changes.running.config, log, lambda: now[0])
     audit = Audit.open(store, keys().audit, os.path.dirname(store.path), config, str, None, log)
     context = Context(engine, changes, actions, log, time.monotonic(), "node-1", source.path, trail, audit)
-    app = build(context, Holder(KeyCheck(KEY), keep=lambda _key: "/state/api.key"), lambda: now[0])
+    app = build(context, Holder(KeyCheck(KEY), file=files), lambda: now[0])
     with TestClient(app, raise_server_exceptions=False) as client:
-        yield Api(client, engine, source, changes, now, context, app.state.dumps, store, trail)
+        yield Api(client, engine, source, changes, now, context, app.state.dumps, store, trail, files)
     audit.stop("end of the test")

@@ -8,23 +8,30 @@ and never let the time of a comparison depend on it.
 import hashlib
 import hmac
 import secrets
+import threading
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from runbound.api.settings import ApiKey
-from runbound.ops.change import Change, Changes, Rejected
+from runbound.ops.change import Changes
+from runbound.ops.outcome import Change, Edited
 from runbound.ops.refusals import Conflict, KeyInHsm, StateUnavailable
 from runbound.ops.users import API_KEY, KIND
 from runbound.ops.view import Plan, View
+from runbound.state.directory import StateUnusableError
 from runbound.state.entries import Edit, StoredEntry, canonical
 
 MAX_DEAD: Final = 1000
 """Dead keys that are remembered; one key after another for years. The oldest is forgotten first."""
 
-Keep = Callable[[str], str]
-"""Writes a key into the state directory, where the next start finds it, and returns its place."""
+
+class KeyFile(Protocol):
+    """Where a key is kept that runbound made: the state directory. Both raise StateUnusableError."""
+
+    def kept_api_key(self) -> str | None: ...
+    def keep_api_key(self, key: str) -> str: ...
 
 
 class KeyCheck:
@@ -90,38 +97,64 @@ class Dead(msgspec.Struct, frozen=True):
 
 
 class Holder:
-    """Has the check of the key in force, and changes it."""
+    """Has the check of the key in force, and changes it. Safe from every thread."""
 
-    def __init__(self, check: KeyCheck, *, hsm: bool = False, keep: Keep | None = None) -> None:
-        """`hsm` is whether the key lives in a hardware security module; `keep` is None without a state directory."""
+    def __init__(self, check: KeyCheck, *, hsm: bool = False, file: KeyFile | None = None) -> None:
+        """`hsm` is whether the key lives in a hardware security module; `file` is None without a state directory."""
         self.check = check
         self._hsm = hsm
-        self._keep = keep
+        self._file = file
+        self._lock = threading.Lock()
+
+    def preview(self, changes: Changes, change: Change) -> Edited:
+        """What `rotate` would do. Raises what it would raise."""
+        self._kept()
+        made = changes.edit(change, self._dying(self.check.mark), dry_run=True)
+        assert isinstance(made, Edited)  # no configuration is made of it that could be wrong
+        return made
 
     def rotate(self, changes: Changes, change: Change) -> tuple[str, str]:
         """Makes a new key; the one before is dead when this returns. The key, and the file it is kept in.
 
         The file is written first: whoever pulls the plug in between finds the old key alive, and nobody was told yet.
-        Raises KeyInHsm, StateUnavailable if it could not be kept, Conflict if somebody else changes it just now.
+        Raises KeyInHsm, StateUnavailable if it could not be kept, Conflict if somebody else changed it just now.
         """
+        mark = self.check.mark
+        with self._lock:
+            file = self._kept()
+            self.preview(changes, change)  # what would be refused is refused before the file is touched
+            new = secrets.token_urlsafe(32)
+            try:
+                before = file.kept_api_key()
+                place = file.keep_api_key(new)
+            except StateUnusableError as error:
+                raise StateUnavailable(error.what, fix=error.fix) from error
+            try:
+                changes.edit(change, self._dying(mark))
+            except BaseException:
+                if before is not None:
+                    file.keep_api_key(before)
+                raise
+            self.check.replace(new)
+            return new, place
+
+    def _kept(self) -> KeyFile:
         if self._hsm:
             raise KeyInHsm("the API key lives in a hardware security module", fix="change it there and load it anew")
-        if self._keep is None:
+        if self._file is None:
             raise StateUnavailable("there is no state directory to keep a new key in", fix="name one with state-dir:")
-        salt, digest = self.check.mark
-        new = secrets.token_urlsafe(32)
+        return self._file
+
+    def _dying(self, mark: tuple[str, str]) -> Callable[[View], Plan]:
+        """Wants the key of this mark to be among the dead."""
+        salt, digest = mark
 
         def plan(view: View) -> Plan:
             entry = view.get(KIND, API_KEY.encode())
             before = Dead.of(entry) if entry is not None else Dead(salt)
-            if before.salt != salt or self.check.mark[1] != digest or digest in before.dead:
+            if before.salt != salt or self.check.mark != mark or digest in before.dead:
                 raise Conflict("the API key was changed by somebody else", fix="read the new one and try again")
             doc: dict[str, Any] = {"name": API_KEY, "salt": salt, "dead": [*before.dead, digest][-MAX_DEAD:]}
             return Plan((Edit(KIND, API_KEY.encode(), canonical(doc)),))
 
-        changes.edit(change, plan, dry_run=True)  # what would be refused is refused before the file is touched
-        place = self._keep(new)
-        made = changes.edit(change, plan)
-        assert not isinstance(made, Rejected)  # no configuration is made of it that could be wrong
-        self.check.replace(new)
-        return new, place
+        return plan

@@ -132,7 +132,7 @@ class Api:
             assert state is not None  # _generated has said so
             key = kept_key(state.new_api_key())
         self._keys = []
-        return Holder(dead.check(key), hsm=key.from_hsm, keep=state.keep_api_key if state else None)
+        return Holder(dead.check(key), hsm=key.from_hsm, file=state)
 
     def stop(self) -> None:
         """Asks it to finish."""

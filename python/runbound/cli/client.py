@@ -245,10 +245,10 @@ def _keys(config: Config, main_file: str) -> tuple[list[Key], str]:
 
     Which of them the resolver takes it alone knows: one that was changed by API is dead wherever it still stands.
     """
-    found = []
     wrong = "is not the key of the resolver that answers"
-    if given := os.environ.get(KEY_VARIABLE):
-        found.append(Key(given, f"{KEY_VARIABLE} in the environment {wrong}", named=True))
+    if given := os.environ.get(KEY_VARIABLE):  # who names a key wants to be that caller and no other
+        return [Key(given, f"{KEY_VARIABLE} in the environment {wrong}", named=True)], ""
+    found = []
     if config.server.api_key:
         found.append(Key(config.server.api_key, f"api-key in the file {wrong}"))
     folder = paths.working_directory(config, main_file)

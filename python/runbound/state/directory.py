@@ -109,6 +109,11 @@ class StateDirectory:
         key = base64.urlsafe_b64encode(os.urandom(API_KEY_BYTES)).decode().rstrip("=")
         return key, self.keep_api_key(key)
 
+    def kept_api_key(self) -> str | None:
+        """The key in `api.key`; None if there is no such file. Raises StateUnusableError."""
+        found = self._kept(API_KEY_NAME)
+        return None if found is None else found[0]
+
     def keep_api_key(self, key: str) -> str:
         """Writes the key into `api.key`, in place of what is there. The path; raises StateUnusableError."""
         return self._keep(API_KEY_NAME, key)

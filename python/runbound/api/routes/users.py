@@ -300,13 +300,16 @@ def post_user_rotate_key(
     summary="Make a new API key; the one before is dead at once",
     responses=problems.documented("STATE_UNAVAILABLE", "KEY_IN_HSM", "CONFLICT"),
 )
-def post_rotate_key(request: Request, resolver: Resolver, caller: Admin) -> NewApiKey:
+def post_rotate_key(request: Request, resolver: Resolver, caller: Admin, terms: Asked) -> NewApiKey | Preview:
     """It stays dead after a restart, even if the environment or the configuration file still holds it.
 
     The new one is kept in `api.key` in the state directory, and is in force from then on.
     """
     holder: Holder = request.app.state.api_key
-    secret, file = holder.rotate(resolver.changes, caller.change("POST /rotate-key"))
+    change = caller.change(terms.reason or "POST /rotate-key")
+    if terms.dry_run:
+        return edits.preview(holder.preview(resolver.changes, change))
+    secret, file = holder.rotate(resolver.changes, change)
     return NewApiKey(secret=secret, file=file)
 
 

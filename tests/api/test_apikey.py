@@ -1,0 +1,132 @@
+"""The API key: changed, and the one before dead for good."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from runbound.api.apikey import MAX_DEAD, Dead, Holder, KeyCheck
+from runbound.api.settings import ApiKey
+from runbound.ops import users
+from runbound.ops.outcome import Change
+from runbound.ops.refusals import Conflict, StateUnavailable
+from runbound.state.directory import StateDirectory, StateUnusableError
+from support.api import KEY, Api, FakeKeyFile
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CHANGE = Change("a test", "")
+
+
+def rotated(api: Api) -> str:
+    """The new key."""
+    answer = api.client.post("/rotate-key", headers=api.key)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["file"] == "/state/api.key"
+    secret: str = answer.json()["secret"]
+    return secret
+
+
+def status(api: Api, key: str) -> int:
+    return api.client.get("/system", headers={"Authorization": f"Bearer {key}"}).status_code
+
+
+def test_the_old_key_is_dead_at_once_and_stays_dead(api: Api) -> None:
+    new = rotated(api)
+    assert (status(api, KEY), status(api, new)) == (401, 200)
+    dead = Dead.read(api.changes)
+    died: list[ApiKey] = []
+    keys = [ApiKey(KEY, "the environment"), ApiKey(KEY, "the file"), ApiKey(new, "api.key")]
+    assert dead.living(keys, died.append) == keys[2]
+    assert died == keys[:2]
+    assert dead.living(keys[:2], died.append) is None
+    for kept in api.store.page("user", after=None, limit=10):
+        assert KEY not in str(kept)
+        assert new not in str(kept)
+    assert new not in str(api.engine.lines)
+
+
+def test_a_dry_run_changes_nothing(api: Api) -> None:
+    answer = api.client.post("/rotate-key?dry_run=1", headers=api.key)
+    assert answer.json()["dry_run"] is True
+    assert "secret" not in answer.json()
+    assert status(api, KEY) == 200
+    assert Dead.read(api.changes).dead == ()
+
+
+def test_a_key_after_another(api: Api) -> None:
+    check, file = KeyCheck("0" * 32, bytes.fromhex(Dead.read(api.changes).salt)), FakeKeyFile()
+    holder = Holder(check, file=file)
+    keys = ["0" * 32]
+    for _ in range(3):
+        key, _place = holder.rotate(api.changes, CHANGE)
+        assert file.key == key
+        assert check.matches(key.encode())
+        assert not check.matches(keys[-1].encode())
+        keys.append(key)
+    dead = Dead.read(api.changes)
+    assert [dead.holds(ApiKey(key, "")) for key in keys] == [True, True, True, False]
+    assert MAX_DEAD >= 100
+
+
+def test_what_cannot_be_kept_leaves_the_old_key_alive(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = FakeKeyFile()
+    file.key = KEY
+    check = KeyCheck(KEY)
+    holder = Holder(check, file=file)
+    file.broken = StateUnusableError("no room")
+    with pytest.raises(StateUnavailable, match="no room"):
+        holder.rotate(api.changes, CHANGE)
+    file.broken = None
+    real = api.changes.edit
+
+    def fails(change: Change, plan: object, *, dry_run: bool = False) -> object:
+        if dry_run:
+            return real(change, plan, dry_run=True)  # type: ignore[arg-type]  # as it was given
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(api.changes, "edit", fails)
+        with pytest.raises(OSError, match="full"):
+            holder.rotate(api.changes, CHANGE)
+    assert check.matches(KEY.encode())
+    assert file.key == KEY
+    with pytest.raises(StateUnavailable):
+        Holder(check).rotate(api.changes, CHANGE)
+
+
+def test_two_who_change_it_at_once_do_not_both(api: Api) -> None:
+    check = KeyCheck(KEY)
+    Holder(check, file=FakeKeyFile()).rotate(api.changes, CHANGE)
+    late = Holder(KeyCheck(KEY), file=FakeKeyFile())
+    with pytest.raises(Conflict):
+        late.rotate(api.changes, CHANGE)
+
+
+def test_a_dead_key_is_no_user(api: Api) -> None:
+    rotated(api)
+    entry = api.store.get(users.KIND, users.API_KEY.encode())
+    assert entry is not None
+    holder = {"Authorization": f"Bearer {api.files.key}"}
+    for method in ("GET", "DELETE", "PATCH"):
+        body = {"json": {"disabled": True}} if method == "PATCH" else {}
+        answer = api.client.request(method, f"/users/{entry.id}", headers=holder, **body)  # type: ignore[arg-type]
+        assert (answer.status_code, answer.json()["code"]) == (404, "NOT_FOUND")
+    assert api.client.get("/users", headers=holder).json()["items"] == []
+    assert status(api, f"rb_{entry.id}_{'A' * 43}") == 401
+
+
+def test_the_state_directory_keeps_the_key(tmp_path: Path) -> None:
+    folder = StateDirectory.open(str(tmp_path / "state"))
+    try:
+        assert folder.kept_api_key() is None
+        first, place = folder.api_key()
+        assert folder.api_key() == (first, place)
+        assert folder.keep_api_key("n" * 43) == place
+        assert folder.kept_api_key() == folder.api_key()[0] == "n" * 43
+        assert (tmp_path / "state" / "api.key").stat().st_mode & 0o777 == 0o600
+        assert folder.new_api_key()[0] not in (first, "n" * 43)
+    finally:
+        folder.close()
