@@ -5,10 +5,15 @@ Each row is written by hand, from what the call does: it is not read off the cod
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from runbound.ops import overlay
+from runbound.ops.change import Change, Edited
+from runbound.ops.refusals import NothingToConfirm
+from runbound.ops.view import Plan
 from support.api import Api
 
 if TYPE_CHECKING:
@@ -53,6 +58,26 @@ def excused(api: Api, name: str) -> str:
     return name
 
 
+WAITING: list[str] = []
+"""Tokens of changes that waited for their confirmation, the newest last."""
+
+
+def waiting(path: str) -> Callable[[Api, str], str]:
+    """Makes a change that waits, instead of the one that waits already, and gives the path."""
+
+    def made(api: Api, _name: str) -> str:
+        with contextlib.suppress(NothingToConfirm):
+            api.changes.take_back(Change("a test", "the next one waits"))
+        plan = Plan((overlay.setting("verbosity", ["3"]),))
+        result = api.changes.edit(Change("a test", "it waits"), lambda _view: plan, confirm_within=60)
+        assert isinstance(result, Edited)
+        assert result.confirm is not None
+        WAITING.append(result.confirm)
+        return path
+
+    return made
+
+
 ACCESS: dict[str, Row] = {
     "GET /health": Row("open"),
     "GET /help": Row("open"),
@@ -83,7 +108,14 @@ ACCESS: dict[str, Row] = {
         "operator", path=lambda api, name: f"/dnssec/negative-anchors/{excused(api, name)}", status=204
     ),
     "GET /config": Row("read"),
+    "PATCH /config": Row("operator", {"server": {"verbosity": 3}}),
+    "GET /config/diff": Row("read"),
+    "GET /config/export": Row("operator"),
     "GET /config/history": Row("read"),
+    "GET /config/history/{revision}": Row("read", path=lambda _api, _name: "/config/history/1"),
+    "POST /config/rollback/{revision}": Row("operator", path=lambda _api, _name: "/config/rollback/1"),
+    "POST /config/confirm": Row("operator", lambda _name: {"token": WAITING[-1]}, path=waiting("/config/confirm")),
+    "POST /config/revert": Row("operator", lambda _name: {"token": WAITING[-1]}, path=waiting("/config/revert")),
     "POST /reload": Row("operator"),
     "GET /roles": Row("anybody", zoned=True, named=False),
     "GET /users": Row("admin"),

@@ -59,9 +59,15 @@ class Terms:
 
     def make(self, changes: Changes, change: Change, plan: Callable[[View], Plan]) -> Edited:
         """Makes the change, or with `dry_run` only looks at it. Raises ProblemError, and Refusal as the plan does."""
-        if self.reason:
-            change = msgspec.structs.replace(change, reason=self.reason)
-        made = changes.edit(change, plan, dry_run=self.dry_run, confirm_within=self.confirm_within)
+        made = changes.edit(self.of(change), plan, dry_run=self.dry_run, confirm_within=self.confirm_within)
+        return self.made(made)
+
+    def of(self, change: Change) -> Change:
+        """The change with the reason that was given."""
+        return msgspec.structs.replace(change, reason=self.reason) if self.reason else change
+
+    def made(self, made: Edited | Rejected) -> Edited:
+        """Tells in the answer's head what was done. Raises ProblemError if it was rejected."""
         if isinstance(made, Rejected):
             raise ProblemError("CONFIG_INVALID", diagnostics=items(made.diagnostics))
         self.headers[REVISION_HEADER] = str(made.revision)

@@ -35,12 +35,12 @@ from runbound.ops.answers import ANSWERS, answers, rows_of
 from runbound.ops.candidate import Candidate, Changed, Running, Source, compare, small, tell, texts
 from runbound.ops.logging import ControlLog
 from runbound.ops.nowhere import Nowhere
-from runbound.ops.outcome import Applied, Change, Edited, Rejected
+from runbound.ops.outcome import Change, Edited, Rejected
 from runbound.ops.refusals import StateUnavailable, Unconfirmed, too_many
 from runbound.ops.view import Again, Altered, Diff, Kept, Plan, Scope, View, difference, difference_of
 from runbound.state.entries import Committed, Edit, Note, Pending, StoredEntry, TooManyError, view_digest
 
-__all__ = ["Applied", "Change", "Changes", "Edited", "Rejected"]
+__all__ = ["Change", "Changes", "Edited", "Rejected"]
 
 MAX_BATCH: Final = 256
 """Changes that share a transaction: enough that its disk write is nobody's wait, few enough that the first of them does
@@ -142,6 +142,37 @@ class Changes:
         return self._store
 
     @property
+    def kept(self) -> Kept:
+        """The same for whoever is content with nothing: without a state there are no entries."""
+        return self._store
+
+    def count(self, kind: str) -> int:
+        """How many entries of a kind there are."""
+        return self._store.count(kind)
+
+    @property
+    def scan(self) -> Scan | None:
+        """The configuration file in force, as it was read, with its bulk statements."""
+        running = self._running
+        return running.scan if running.scan is not None or not running.view else self._remember(running.view)
+
+    @property
+    def file(self) -> Config:
+        """What the configuration would be without what the API changed."""
+        return self._source.build(self.scan).config
+
+    def file_differs(self) -> bool:
+        """Whether the file says something else by now than what is in force, or cannot be read."""
+        running = self._running
+        try:
+            now = self._source.read()
+        except RunboundError:
+            return True
+        if running.view:
+            return view_digest(texts(now)) != running.view
+        return running.scan is not None and texts(now) != texts(running.scan)
+
+    @property
     def pinned(self) -> int | None:
         """The revision whose view of the configuration file is in force instead of the file itself."""
         base = self._store.get(*revert.BASE)
@@ -167,12 +198,10 @@ class Changes:
         wait = None if confirm_within is None or dry_run else revert.Wait.make(confirm_within)
         return self._do(_Asked(change, plan, dry_run=dry_run, wait=wait))
 
-    def reload(
-        self, change: Change, *, dry_run: bool = False, confirm_within: int | None = None
-    ) -> Applied | Edited | Rejected:
+    def reload(self, change: Change, *, dry_run: bool = False, confirm_within: int | None = None) -> Edited | Rejected:
         """Reads the file again and applies what it says, beneath what the API changed. A broken file changes nothing.
 
-        Raises RunboundError if it cannot be read. The result is Edited for a dry run or one that is to be confirmed.
+        Raises RunboundError if it cannot be read.
         """
 
         def plan(view: View) -> Plan:
@@ -181,8 +210,7 @@ class Changes:
 
         if dry_run or confirm_within is not None:
             return self.edit(change, plan, dry_run=dry_run, confirm_within=confirm_within)
-        done = self._do(_Asked(change, plan))
-        return done if isinstance(done, Rejected) else Applied(done.revision, done.changes, done.warnings)
+        return self._do(_Asked(change, plan))
 
     def rollback(
         self, change: Change, revision: int, *, dry_run: bool = False, confirm_within: int | None = None
@@ -202,16 +230,16 @@ class Changes:
 
         return self.edit(change, plan, dry_run=dry_run, confirm_within=confirm_within)
 
-    def confirm(self, change: Change, token: str) -> Edited | Rejected:
+    def confirm(self, change: Change, token: str, *, dry_run: bool = False) -> Edited | Rejected:
         """Keeps the change that waits under this token. Raises NothingToConfirm."""
 
         def plan(view: View) -> Plan:
             revert.waiting(view.get(*revert.UNCONFIRMED), token)
             return Plan((Edit(*revert.UNCONFIRMED, None),), op="confirm")
 
-        return self.edit(change, plan)
+        return self.edit(change, plan, dry_run=dry_run)
 
-    def take_back(self, change: Change, token: str | None = None) -> Edited | Rejected:
+    def take_back(self, change: Change, token: str | None = None, *, dry_run: bool = False) -> Edited | Rejected:
         """Undoes the change that waits, under that token if one is given, where nobody has changed its entries since.
 
         Raises NothingToConfirm.
@@ -230,7 +258,7 @@ class Changes:
             edits += self._pin(view, before.number, before.view)
             return Plan(tuple(edits), back_to=back_to, op="revert", **self._files(before.view))
 
-        return self.edit(change, plan)
+        return self.edit(change, plan, dry_run=dry_run)
 
     def watch(self) -> None:
         """Takes the change that waits back when its time is over. Call it when one may have begun to wait."""
@@ -302,7 +330,7 @@ class Changes:
 
     def _planned(self, asked: _Asked, scope: Scope) -> _Ready | None:
         """Steps 2 to 4 for one edit; None if it is answered already."""
-        view = View(self._store, scope, self._running.config, self._scan)
+        view = View(self._store, scope, self._running.config, lambda: self.scan)
         plan = asked.plan(view)
         if asked.wait is not None:
             if view.get(*revert.UNCONFIRMED) is not None:
@@ -347,7 +375,7 @@ class Changes:
         """The configuration as it would be with these edits."""
         laid = [entry for kind in overlay.LAID for entry in view.all(kind)]
         entries = overlay.after(laid, (*back, *(item.edit for _, item in ready.altered)))
-        scan = ready.plan.scan if ready.plan.files else self._scan()
+        scan = ready.plan.scan if ready.plan.files else self.scan
         return self._source.build(scan, overlay.above(entries))
 
     def _commit(self, ready: list[_Ready]) -> None:
@@ -468,11 +496,6 @@ class Changes:
         tell(self._log, diagnostics)
         self._log.error("change refused, nothing changed", actor=change.actor, reason=change.reason)
         return Rejected(diagnostics)
-
-    def _scan(self) -> Scan | None:
-        """The configuration file in force, as it was read."""
-        running = self._running
-        return running.scan if running.scan is not None or not running.view else self._remember(running.view)
 
     def _remember(self, view: str) -> Scan | None:
         return self._source.remember(self._store.view(view))

@@ -30,16 +30,8 @@ class Change(msgspec.Struct, frozen=True):
     written: Callable[[], None] = _nothing
 
 
-class Applied(msgspec.Struct, frozen=True):
-    """The change runs in every worker."""
-
-    revision: int
-    changes: tuple[Changed, ...]
-    warnings: tuple[Diagnostic, ...]
-
-
 class Edited(msgspec.Struct, frozen=True):
-    """What an edit did, or with `dry_run` would do."""
+    """What a change did, or with `dry_run` would do. It runs in every worker."""
 
     revision: int
     """The new one; the one in force if nothing changed."""

@@ -9,13 +9,14 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Final
 
 import msgspec
 
 from runbound.ops.refusals import NoSuchRevision, NothingToConfirm
 from runbound.ops.view import Kept, View
-from runbound.state.entries import Edit, Revision, StoredEntry, canonical
+from runbound.state.entries import SAMPLE, Committed, Edit, Revision, StoredEntry, canonical
 
 BASE: Final = ("base", b"file")
 """Kind and key of the entry that pins a view of the configuration file."""
@@ -74,12 +75,26 @@ def pin(revision: int, view: str, over: str) -> Edit:
     return Edit(*BASE, canonical({"revision": revision, "view": view, "over": over}))
 
 
+def rows(store: Kept, revision: int) -> list[Revision]:
+    """That line of the history and the one before it, if there is one. Raises NoSuchRevision."""
+    found = store.journal(before=revision + 1, limit=2)
+    if not found or found[0].number != revision:
+        raise NoSuchRevision(f"there is no revision {revision}", fix="GET /config/history lists them")
+    return found
+
+
 def target(store: Kept, revision: int) -> Revision:
     """The revision to go back to. Raises NoSuchRevision."""
-    found = next(iter(store.journal(before=revision + 1, limit=1)), None)
-    if found is None or found.number != revision or found.status != "applied":
-        raise NoSuchRevision(f"there is no revision {revision} to go back to", fix="GET /config/history lists them")
+    found = rows(store, revision)[0]
+    if found.status != "applied":
+        raise NoSuchRevision(f"revision {revision} was never in force, it is {found.status}")
     return found
+
+
+def done(store: Kept, row: Revision) -> Committed:
+    """What a revision changed: its counts, and the first entries."""
+    sample = tuple(islice(store.change_of(row.number), SAMPLE))
+    return Committed(row.number, (), row.summary, sample)
 
 
 def _put(entry: StoredEntry, number: int | None) -> Edit:

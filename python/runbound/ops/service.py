@@ -34,7 +34,7 @@ from runbound.errors import ConfigError, RunboundError
 from runbound.ops import excuses, privileges
 from runbound.ops.beginning import Beginning
 from runbound.ops.candidate import Source, tell
-from runbound.ops.change import Applied, Change, Changes
+from runbound.ops.change import Change, Changes, Edited
 from runbound.ops.logging import ControlLog
 from runbound.ops.notify import Notifier, inherited_sockets
 from runbound.ops.nowhere import Nowhere
@@ -205,7 +205,7 @@ class Service:
         self._reopen_log()
         try:
             result = self.changes.reload(Change("signal", "SIGHUP"))
-            if isinstance(result, Applied):
+            if isinstance(result, Edited):
                 status = f"answering, revision {result.revision}"
             else:
                 status = "answering, the last reload was refused: see the log"

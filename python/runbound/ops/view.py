@@ -149,7 +149,7 @@ class View:
         search: str | None = None,
     ) -> list[StoredEntry]:
         """Entries in the order of their keys, from behind `after`."""
-        if any(touched == kind for touched, _ in self._scope.touched):
+        if any(of == kind and key.startswith(under or b"") for of, key in self._scope.touched):
             raise Again
         return self._store.page(kind, after=after, limit=limit, under=under, search=search)
 

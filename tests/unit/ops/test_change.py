@@ -9,7 +9,7 @@ import pytest
 from runbound.config.model import Config, ForwardZone
 from runbound.errors import RunboundError
 from runbound.ops.candidate import Candidate, Changed, Running
-from runbound.ops.change import Applied, Change, Changes, Rejected
+from runbound.ops.change import Change, Changes, Edited, Rejected
 from runbound.ops.logging import ControlLog
 from support.control import FakeEngine, FakeSource, entry, server_config, wrong
 
@@ -30,7 +30,7 @@ def test_a_reload_says_what_changed_and_how() -> None:
     )
     engine.reports = [("local-data", "live"), ("port", "restart")]
     result = changes.reload(BY_TEST)
-    assert isinstance(result, Applied)
+    assert isinstance(result, Edited)
     assert result.revision == 2
     assert set(result.changes) == {
         Changed("verbosity", "live"),
@@ -50,11 +50,11 @@ def test_what_needs_a_restart_is_named_until_it_is_back() -> None:
     source.next = Candidate(server_config(num_threads=4), ())
     for _ in range(2):
         result = changes.reload(BY_TEST)
-        assert isinstance(result, Applied)
+        assert isinstance(result, Edited)
         assert result.changes == (Changed("num-threads", "restart"),)
     source.next = Candidate(server_config(num_threads=2), ())
     result = changes.reload(BY_TEST)
-    assert isinstance(result, Applied)
+    assert isinstance(result, Edited)
     assert result.changes == ()
 
 
@@ -63,7 +63,7 @@ def test_what_is_read_at_start_alone_is_not_called_live(option: str, value: Any)
     _, source, changes = make(server_config())
     source.next = Candidate(server_config(**{option: value}), ())
     result = changes.reload(BY_TEST)
-    assert isinstance(result, Applied)
+    assert isinstance(result, Edited)
     assert result.changes == (Changed(option.replace("_", "-"), "restart"),)
 
 
@@ -73,7 +73,7 @@ def test_a_moved_line_is_no_change() -> None:
     there = msgspec.structs.replace(entry("127.0.0.1"), at=msgspec.structs.replace(entry("").at, line=99))
     source.next = Candidate(server_config(interface=(there,)), ())
     result = changes.reload(BY_TEST)
-    assert isinstance(result, Applied)
+    assert isinstance(result, Edited)
     assert result.changes == ()
 
 
@@ -83,11 +83,11 @@ def test_zones_are_named() -> None:
     zone = ForwardZone(name="example.", forward_addr=(entry("192.0.2.1"),))
     source.next = Candidate(msgspec.structs.replace(config, forward_zones=(zone,)), ())
     result = changes.reload(BY_TEST)
-    assert isinstance(result, Applied)
+    assert isinstance(result, Edited)
     assert Changed('forward-zone "example.": forward-addr', "live") in result.changes
     source.next = Candidate(config, ())
     result = changes.reload(BY_TEST)
-    assert isinstance(result, Applied)
+    assert isinstance(result, Edited)
     assert Changed('forward-zone "example.": forward-addr', "live") in result.changes
 
 
@@ -118,7 +118,7 @@ def test_a_file_that_cannot_be_read_is_raised() -> None:
     with pytest.raises(RunboundError):
         changes.reload(BY_TEST)
     source.next = Candidate(server_config(), ())
-    assert isinstance(changes.reload(BY_TEST), Applied)
+    assert isinstance(changes.reload(BY_TEST), Edited)
 
 
 def test_changes_wait_for_each_other() -> None:
