@@ -75,7 +75,7 @@ def packages() -> dict[str, dict[str, Any]]:
 
 
 def rust_code(crate: str) -> Iterator[tuple[Path, int, str]]:
-    """File, line number and text of every line of a crate's sources (no tests, no benches), comments and strings blanked."""
+    """File, line number and text of every line of a crate, tests and benches left out, comments and strings blanked."""
     blank = re.compile(r'//[^\n]*|/\*.*?\*/|b?r(#+)".*?"\1|b?"(?:\\.|[^"\\])*"|b?\'(?:\\.|[^\'\\])\'', re.DOTALL)
     for file in sorted((ROOT / "crates" / crate).rglob("*.rs")):
         if {"tests", "benches"} & set(file.parts):
