@@ -5,6 +5,7 @@
 //! `callgrind_annotate --inclusive=yes` and the line of `net::pipeline::handle` (or of `udp::turn`, into which it may have
 //! been inlined) divided by the queries. Without valgrind it prints how long a query took from the client's side.
 
+use net::tape::{Clients, PseudonymKey};
 use net::{ListenSpec, Pool, Serve, Snapshot, SocketOptions, listen};
 use policy::{Defaults, LocalZonesBuilder, Origin, Policy};
 use std::net::UdpSocket;
@@ -20,6 +21,10 @@ const WINDOW: usize = 32;
 fn main() {
     let mut numbers = std::env::args().filter_map(|arg| arg.parse::<usize>().ok());
     let queries = numbers.next().unwrap_or(10_000);
+    // What the query log costs: one of these words as an argument.
+    let clients =
+        [("log", Clients::No), ("log-yes", Clients::Yes), ("log-pseudonym", Clients::Pseudonym(PseudonymKey([7; 16])))];
+    let query_log = std::env::args().find_map(|arg| clients.iter().find(|(word, _)| *word == arg).map(|(_, how)| *how));
     let spec = ListenSpec { addr: "127.0.0.1:0".parse().expect("an address"), options: SocketOptions::default() };
     let sets = listen::open(&spec, 1).expect("a socket");
     let addr = sets[0].addr;
@@ -30,7 +35,7 @@ fn main() {
         revision: 1,
         policy: Arc::new(Policy { local, ..Policy::default() }),
         forwards: Arc::default(),
-        serve: Arc::new(Serve::default()),
+        serve: Arc::new(Serve { query_log, ..Serve::default() }),
     };
     let store = Arc::new(Store::new(Sizes { messages: 4 << 20, rrsets: 4 << 20 }));
     let owner = Name::from_text("www.example.com.").expect("a name");
