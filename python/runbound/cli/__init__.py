@@ -22,7 +22,7 @@ DEFAULT_CONFIGS: Final = ("/etc/runbound/runbound.conf", "/etc/unbound/unbound.c
 """Where the configuration is looked for when the command line names none; the first that exists."""
 COMMANDS: Final = (
     *("check", "lab", "stats", "cache", "lookup", "explain", "dnssec"),
-    *("upstreams", "users", "audit", "log", "clients"),
+    *("upstreams", "users", "audit", "log", "clients", "store"),
 )
 """What cyclopts reads. A configuration file of such a name is written ./check."""
 
@@ -52,9 +52,11 @@ Ask the one that runs (-c CONF or --url URL says which; --json for programs):
   runbound cache flush WHAT       all, zone NAME, name NAME, type NAME TYPE, negative, bogus, infra
   runbound cache dump [FILE]      the cache as text; runbound cache load FILE reads it back
 
-See who did what, and prove it:
+See who did what, prove it, keep it:
   runbound audit tail             the last entries of the audit log; -f goes on with new ones
   runbound audit verify [FILE...] that nobody has changed it, or where; files need no resolver
+  runbound store verify           that the state is what runbound wrote, or what is not; also: resign
+  runbound store export [FILE]    its entries as JSON; store import FILE takes them in, 0.4's too
 
 Other:
   runbound lab                    an Internet in a box: zones of every kind, good and broken, to try

@@ -37,6 +37,7 @@ app.command("runbound.cli.users:users", name="users")
 app.command("runbound.cli.audit:audit", name="audit")
 app.command("runbound.cli.logs:log", name="log")
 app.command("runbound.cli.logs:clients", name="clients")
+app.command("runbound.cli.store:store", name="store")
 
 FILE_TYPES: Final = ("file", "directory", "glob")
 """Types of values that name files, which `check -f` prints in full."""

@@ -82,6 +82,19 @@ def codes_of(keys: StoreKeys) -> Codes:
     )
 
 
+def written_without_key(folder: str) -> bool:
+    """Whether the anchor says that there was no key. It proves nothing, and only tells which key to try."""
+    try:
+        file = AnchorFile.open(os.path.join(folder, ANCHOR_NAME), read_only=True)
+    except OSError:
+        return False
+    try:
+        found = newest(file.read())
+    finally:
+        file.close()
+    return found is not None and found.key == PUBLIC
+
+
 def open_(folder: str, keys: StoreKeys, codec: Codec, owner: tuple[int, int] | None) -> Opened:
     """Opens the state of a folder, or makes it."""
     path, beside = os.path.join(folder, DATABASE_NAME), os.path.join(folder, ANCHOR_NAME)
