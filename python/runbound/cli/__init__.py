@@ -55,7 +55,7 @@ Ask the one that runs (-c CONF or --url URL says which; --json for programs):
 See who did what, prove it, keep it:
   runbound audit tail             the last entries of the audit log; -f goes on with new ones
   runbound audit verify [FILE...] that nobody has changed it, or where; files need no resolver
-  runbound store verify           that the state is what runbound wrote, or what is not; also: resign
+  runbound store verify           that the state is as runbound wrote it, or what is not; resign
   runbound store export [FILE]    its entries as JSON; store import FILE takes them in, 0.4's too
 
 Other:
