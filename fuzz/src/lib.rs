@@ -4,6 +4,7 @@
 pub mod conf_checks;
 pub mod conversation_checks;
 pub mod dnssec_checks;
+pub mod rows_checks;
 pub mod wire_checks;
 
 // The network, the Internet and the signer of the tests of `resolve`: a conversation is played there too.

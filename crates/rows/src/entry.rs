@@ -104,11 +104,19 @@ pub fn name(field: &str, text: &[u8]) -> Result<NameBuf, Complaint> {
 /// Reads the name of a block.
 ///
 /// # Errors
-/// It is no name, or the root.
+/// It is no name, the root, or a wildcard.
 pub fn blocked_name(text: &[u8]) -> Result<NameBuf, Complaint> {
     let name = name("name", text)?;
     if name.as_ref().is_root() {
         return Err(Complaint::new("name", "\".\" would block every name there is"));
+    }
+    if name.as_ref().is_wildcard() {
+        let parent = name.as_ref().parent().filter(|parent| !parent.is_root());
+        let complaint = Complaint::new("name", format!("{name} is a wildcard"));
+        return Err(match parent {
+            Some(parent) => complaint.advise(format!("block {parent}: what is below it is blocked too")),
+            None => complaint,
+        });
     }
     Ok(name)
 }
@@ -188,6 +196,10 @@ pub fn block(action: &str, target: Option<&str>) -> Result<Block, Complaint> {
         Ok(Block::Addresses(all)) if all.len() > MAX_TARGETS => {
             Err(Complaint::new("target", format!("{} addresses are too many: at most {MAX_TARGETS}", all.len())))
         }
+        // A name with an escaped comma would be read as a list the next time.
+        Ok(block) if Block::from_words(action, block.target().as_deref()).as_ref() != Ok(&block) => {
+            Err(Complaint::new("target", format!("{} is not plain", shown(target.unwrap_or_default()))))
+        }
         Ok(block) => Ok(block),
         Err(what) => Err(Complaint::new("target", what)),
     }
@@ -261,6 +273,7 @@ mod tests {
             ("192.0.2.1,portal", "neither addresses nor one name"),
             ("é", "not plain"),
             ("a\nb", "not plain"),
+            ("a\\044b", "not plain"),
             ("1.1.1.1,2.2.2.2,3.3.3.3,4.4.4.4,5.5.5.5,6.6.6.6,7.7.7.7,8.8.8.8,9.9.9.9", "too many"),
         ] {
             let complaint = block("redirect", Some(text)).expect_err(text);

@@ -220,11 +220,6 @@ pub(crate) fn read(kind: Kind, octets: &[u8], usual: &Usual, keys: &mut Vec<u8>)
         }
         Kind::Block => {
             let name = entry::blocked_name(name.as_bytes())?;
-            if name.as_ref().is_wildcard() {
-                let parent = name.as_ref().parent().unwrap_or(wire::name::ROOT);
-                return Err(Complaint::new("name", format!("{name} is a wildcard"))
-                    .advise(format!("block {parent}: what is below it is blocked too")));
-            }
             key::push_block(keys, name.as_ref());
             Saying::Block { action: members.act(usual)?, comment: members.comment(usual)? }
         }

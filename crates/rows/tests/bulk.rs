@@ -256,6 +256,9 @@ fn names_of_lists() {
         ("a..b", "empty label"),
         ("é", "plain name"),
         (".", "every name"),
+        ("*", "wildcard"),
+        ("*.*.a", "wildcard"),
+        ("*.", "empty"),
     ] {
         let found = faults("block", "names", line);
         assert!(found.len() == 1 && found[0].2.contains(what), "{line}: {found:?}");
