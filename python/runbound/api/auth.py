@@ -114,14 +114,6 @@ Operator = Annotated[Caller, Security(caller, scopes=["operator"])]
 Admin = Annotated[Caller, Security(caller, scopes=["admin"])]
 
 
-async def _actor(found: Admin) -> str:
-    return found.name
-
-
-Actor = Annotated[str, Security(_actor, scopes=["admin"])]
-"""The name of an admin: for routes that do not say their role yet."""
-
-
 def scopes(route: APIRoute) -> list[str] | None:
     """What a route asks of its caller; None if it is open to strangers."""
     waiting = list(route.dependant.dependencies)
