@@ -211,7 +211,7 @@ def test_upstreams(api: Api) -> None:
     assert (body["healthy"], body["total"]) == (1, 2)
     health = api.client.get("/health").json()
     assert (health["upstreams_healthy"], health["upstreams_total"]) == (1, 2)
-    first, second = body["upstreams"]
+    first, second = body["items"]
     assert (first["state"], first["rtt_ms"], first["retry_in_ms"]) == ("up", 12.5, None)
     assert (second["state"], second["last_error"], second["retry_in_ms"]) == ("down", "refused", 900)
     assert api.client.get(f"/upstreams/{second['id']}", headers=api.key).json() == second
@@ -221,7 +221,7 @@ def test_upstreams(api: Api) -> None:
 
 def test_an_id_stays_whatever_happens_to_the_server(api: Api) -> None:
     def ids() -> list[str]:
-        return [row["id"] for row in api.client.get("/upstreams", headers=api.key).json()["upstreams"]]
+        return [row["id"] for row in api.client.get("/upstreams", headers=api.key).json()["items"]]
 
     before = ids()
     api.engine.servers = [

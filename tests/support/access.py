@@ -78,6 +78,29 @@ def waiting(path: str) -> Callable[[Api, str], str]:
     return made
 
 
+def recorded(api: Api, name: str) -> tuple[str, int]:
+    """Makes a local record, and gives its name and id."""
+    body = {"name": name, "type": "TXT", "value": f"made-{api.store.revision}"}
+    return name, api.client.post("/dns", json=body, headers=api.key).json()["id"]
+
+
+def blocked(api: Api, name: str) -> tuple[str, int]:
+    """Blocks a name, and gives it and the id."""
+    return name, api.client.post("/blacklist", json={"name": name}, headers=api.key).json()["id"]
+
+
+def said_upstream(api: Api) -> str:
+    """Adds an upstream server, and gives its id."""
+    made = api.client.post("/upstreams", json={"address": "192.0.2.78"}, headers=api.key).json()
+    return str(made["id"])
+
+
+def nearby_upstream(api: Api) -> str:
+    """Adds one that answers at once that nobody is there, and gives its id."""
+    made = api.client.post("/upstreams", json={"address": "127.0.0.1", "port": 9}, headers=api.key).json()
+    return str(made["id"])
+
+
 ACCESS: dict[str, Row] = {
     "GET /health": Row("open"),
     "GET /help": Row("open"),
@@ -94,6 +117,45 @@ ACCESS: dict[str, Row] = {
     "GET /system": Row("read"),
     "GET /upstreams": Row("read"),
     "GET /upstreams/{id}": Row("read", path=lambda api, _: "/upstreams/" + upstream(api)),
+    "GET /upstreams/presets": Row("read"),
+    "POST /upstreams": Row("operator", {"address": "192.0.2.77"}, query="?dry_run=1"),
+    "PATCH /upstreams/{id}": Row(
+        "operator", {"enabled": True}, path=lambda api, _: "/upstreams/" + said_upstream(api), query="?dry_run=1"
+    ),
+    "DELETE /upstreams/{id}": Row(
+        "operator", path=lambda api, _: "/upstreams/" + said_upstream(api), query="?dry_run=1&zone=1"
+    ),
+    "POST /upstreams/{id}/probe": Row("operator", path=lambda api, _: f"/upstreams/{nearby_upstream(api)}/probe"),
+    "POST /upstreams/reconnect": Row("operator"),
+    "GET /resolution": Row("read"),
+    "PUT /resolution": Row("operator", {"mode": "full-recursion"}),
+    "GET /dns": Row("read", zoned=True, named=False),
+    "POST /dns": Row(
+        "dns", lambda name: {"name": name, "type": "A", "value": "192.0.2.1"}, zoned=True, query="?dry_run=1"
+    ),
+    "DELETE /dns": Row("dns", path=lambda api, name: f"/dns?name={recorded(api, name)[0]}", zoned=True, status=204),
+    "POST /dns/bulk": Row("dns", lambda name: {"name": name, "type": "A", "value": "192.0.2.1"}, zoned=True),
+    "GET /dns/export": Row("read", zoned=True, named=False),
+    "GET /dns/{id}": Row("read", path=lambda api, name: f"/dns/{recorded(api, name)[1]}", zoned=True),
+    "PUT /dns/{id}": Row(
+        "dns",
+        lambda name: {"name": name, "type": "A", "value": "192.0.2.2"},
+        path=lambda api, name: f"/dns/{recorded(api, name)[1]}",
+        zoned=True,
+        query="?dry_run=1",
+    ),
+    "DELETE /dns/{id}": Row("dns", path=lambda api, name: f"/dns/{recorded(api, name)[1]}", zoned=True, status=204),
+    "GET /blacklist": Row("read", zoned=True, named=False),
+    "POST /blacklist": Row("dns", lambda name: {"name": name}, zoned=True, query="?dry_run=1"),
+    "DELETE /blacklist": Row(
+        "dns", path=lambda api, name: f"/blacklist?name={blocked(api, name)[0]}", zoned=True, status=204
+    ),
+    "POST /blacklist/bulk": Row("dns", lambda name: {"name": name}, zoned=True),
+    "GET /blacklist/export": Row("read", zoned=True, named=False),
+    "GET /blacklist/{id}": Row("read", path=lambda api, name: f"/blacklist/{blocked(api, name)[1]}", zoned=True),
+    "DELETE /blacklist/{id}": Row(
+        "dns", path=lambda api, name: f"/blacklist/{blocked(api, name)[1]}", zoned=True, status=204
+    ),
     "GET /cache/stats": Row("read"),
     "POST /cache/flush": Row("operator", {"what": "negative"}),
     "GET /cache/dump": Row("operator"),
@@ -134,5 +196,5 @@ ACCESS: dict[str, Row] = {
 
 def upstream(api: Api) -> str:
     """The id of an upstream server."""
-    found: str = api.client.get("/upstreams", headers=api.key).json()["upstreams"][0]["id"]
+    found: str = api.client.get("/upstreams", headers=api.key).json()["items"][0]["id"]
     return found

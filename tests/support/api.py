@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from starlette.testclient import TestClient
@@ -17,14 +18,15 @@ from runbound.api.apikey import Holder, KeyCheck
 from runbound.api.app import build
 from runbound.api.context import Context
 from runbound.api.places import Places
+from runbound.config.model import ForwardZone
 from runbound.ops.actions import Actions
 from runbound.ops.audit import Audit
-from runbound.ops.candidate import Running
+from runbound.ops.candidate import Candidate, Running
 from runbound.ops.change import Changes
 from runbound.ops.logging import ControlLog
 from runbound.state.entries import Note, Pending
 from runbound.state.store import Store
-from support.control import FakeEngine, FakeSource, entry, server_config
+from support.control import WHERE, FakeEngine, FakeSource, entry, server_config
 from support.stores import Opener, keys
 
 KEY = "0123456789abcdef0123456789abcdef"
@@ -101,6 +103,16 @@ def open_api() -> Iterator[Api]:
     """The application of one test, with a state of its own."""
     with tempfile.TemporaryDirectory() as folder, contextlib.closing(Opener(Path(folder))) as opener:
         yield from _api(opener())
+
+
+def configure(api: Api, **options: Any) -> None:
+    """Puts other options into the configuration in force, and a forward zone into its file."""
+    running = api.changes.running
+    zone = ForwardZone(at=WHERE, name=".", forward_addr=(entry("192.0.2.1"),))
+    server = msgspec.structs.replace(running.config.server, **options)
+    config = msgspec.structs.replace(running.config, server=server, forward_zones=(zone,))
+    api.source.next = Candidate(config, ())
+    api.changes._running = msgspec.structs.replace(running, config=config)
 
 
 def _api(store: Store) -> Iterator[Api]:

@@ -20,7 +20,7 @@ from runbound.ops.candidate import Candidate
 from runbound.ops.nowhere import Nowhere
 from runbound.ops.refusals import StateUnavailable
 from runbound.state.entries import Edit, Note, Pending, canonical
-from support.api import KEY, Api, listening
+from support.api import KEY, Api, configure, listening
 from support.control import server_config
 
 if TYPE_CHECKING:
@@ -264,11 +264,50 @@ def _(api: Api) -> Reached:
     return told(api.client.post("/config/confirm", json={"token": "never given"}, headers=api.key))
 
 
-AWAITED = {
-    *("IN_FILE", "LAST_UPSTREAM", "BULK_INVALID", "NOT_OFFERED", "TOO_MANY_BLOCKS", "TOO_MANY_RECORDS"),
-    "TOO_MANY_BULKS",
-}
-"""Codes whose routes are not there yet."""
+@reaches("BULK_INVALID")
+def _(api: Api) -> Reached:
+    return told(api.client.post("/dns/bulk", json=[{"name": "a..b", "type": "A"}], headers=api.key))
+
+
+@reaches("TOO_MANY_BULKS")
+def _(api: Api) -> Reached:
+    from runbound.api.bulk import MAX_BULKS
+
+    api.client.app.state.bulks.taken = MAX_BULKS  # type: ignore[attr-defined]
+    return told(api.client.post("/dns/bulk", json=[], headers=api.key))
+
+
+@reaches("TOO_MANY_RECORDS")
+def _(api: Api) -> Reached:
+    configure(api, max_records=0)
+    record = {"name": "nas.example", "type": "A", "value": "192.0.2.7"}
+    return told(api.client.post("/dns", json=record, headers=api.key))
+
+
+@reaches("TOO_MANY_BLOCKS")
+def _(api: Api) -> Reached:
+    configure(api, max_blocks=0)
+    return told(api.client.post("/blacklist/bulk", json=[{"name": "ads.example"}], headers=api.key))
+
+
+@reaches("NOT_OFFERED")
+def _(api: Api) -> Reached:
+    server = {"address": "192.0.2.1", "transport": "dot"}
+    return told(api.client.post("/upstreams", json=server, headers=api.key))
+
+
+@reaches("LAST_UPSTREAM")
+def _(api: Api) -> Reached:
+    server = {"address": "192.0.2.1", "zone": "corp.example"}
+    made = api.client.post("/upstreams", json=server, headers=api.key).json()
+    return told(api.client.delete(f"/upstreams/{made['id']}", headers=api.key))
+
+
+@reaches("IN_FILE")
+def _(api: Api) -> Reached:
+    configure(api)
+    (first, *_) = api.client.get("/upstreams", headers=api.key).json()["items"]
+    return told(api.client.delete(f"/upstreams/{first['id']}", headers=api.key))
 
 
 @reaches("ERASURE_INCOMPLETE")

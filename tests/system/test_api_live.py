@@ -98,10 +98,10 @@ def test_a_dump_can_be_loaded_again(api: Api) -> None:
 
 def test_upstreams_count(api: Api) -> None:
     api.flush("all")
-    (before,) = api.call("GET", "/upstreams")["upstreams"]
+    (before,) = api.call("GET", "/upstreams")["items"]
     for n in range(5):
         api.lookup(f"u{n}.example.com")
-    (after,) = api.call("GET", "/upstreams")["upstreams"]
+    (after,) = api.call("GET", "/upstreams")["items"]
     assert after["id"] == before["id"]
     assert after["state"] == "up"
     assert after["rtt_ms"] is not None

@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 from starlette.routing import compile_path
 
 from runbound import __version__
-from runbound.api import assets, auth, openapi, problems
+from runbound.api import assets, auth, bulk, openapi, problems
 from runbound.api.apikey import Holder
 from runbound.api.auth import Caller
 from runbound.api.context import Context
@@ -23,9 +23,11 @@ from runbound.api.limits import Bounds, Brake, RateLimit
 from runbound.api.places import Places
 from runbound.api.routes import (
     audit,
+    blacklist,
     cache,
     clients,
     config,
+    dns,
     dnssec,
     explain,
     health,
@@ -34,6 +36,7 @@ from runbound.api.routes import (
     lookup,
     metrics,
     reload,
+    resolution,
     stats,
     system,
     upstreams,
@@ -53,10 +56,13 @@ ROUTERS: Final = tuple(
         logs,
         metrics,
         system,
-        upstreams,
-        cache,
-        lookup,
+        lookup,  # before dns: /dns/lookup is no record
         explain,
+        dns,
+        blacklist,
+        upstreams,
+        resolution,
+        cache,
         dnssec,
         config,
         history,
@@ -66,7 +72,7 @@ ROUTERS: Final = tuple(
         help_,
     )
 )
-BULK: Final = {"/cache/load": cache.MAX_LOAD_BYTES}
+BULK: Final = {"/cache/load": cache.MAX_LOAD_BYTES, "/dns/bulk": bulk.MAX_BYTES, "/blacklist/bulk": bulk.MAX_BYTES}
 """Paths whose bodies are read as a stream, and their limits in octets."""
 BUSY_SECONDS: Final = 1
 """When a caller that found no place is told to come again."""
@@ -95,6 +101,9 @@ def build(context: Context, key: Holder, clock: Callable[[], float] = time.monot
     app.state.dumps = Places(cache.MAX_DUMPS, "TOO_MANY_DUMPS", BUSY_SECONDS)
     app.state.loads = Places(cache.MAX_LOADS, "TOO_MANY_LOADS", BUSY_SECONDS)
     app.state.proofs = Places(audit.MAX_PROOFS, "TOO_MANY_PROOFS", BUSY_SECONDS)
+    app.state.probes = Places(upstreams.MAX_PROBES, "TOO_MANY_LOOKUPS", BUSY_SECONDS)
+    app.state.bulks = Places(bulk.MAX_BULKS, "TOO_MANY_BULKS", BUSY_SECONDS)
+    app.state.exports = Places(bulk.MAX_EXPORTS, "TOO_MANY_BULKS", BUSY_SECONDS)
     app.state.api_key = key
     _guard(app, context, key, clock)
     for router in ROUTERS:

@@ -23,7 +23,7 @@ class NotModifiedError(HTTPException):
         super().__init__(304, headers={"ETag": tag})
 
 
-def entity(revision: int, id: int) -> str:  # noqa: A002  # the member's name everywhere
+def entity(revision: int, id: int | str) -> str:  # noqa: A002  # the member's name everywhere
     """The tag of one entry."""
     return f'"r{revision}-{id}"'
 

@@ -21,6 +21,11 @@ MAX_TEXT: Final = 1020
 NOT_ASKED: Final = frozenset({0, 41, *range(249, 255)})
 """Types that are no question about data: 0, OPT, TKEY, TSIG, IXFR, AXFR, MAILB, MAILA."""
 
+TARGETS: Final = {
+    "CNAME": 0, "DNAME": 0, "NS": 0, "PTR": 0, "MX": 1, "KX": 1, "RT": 1, "AFSDB": 1, "SVCB": 1, "HTTPS": 1, "SRV": 3
+}  # fmt: skip
+"""Types whose data holds a name that people write in Unicode, and at which word of it."""
+
 _DOTS: Final = re.compile("[.\u3002\uff0e\uff61]")
 """What separates labels in Unicode text (UTS 46)."""
 
@@ -65,6 +70,17 @@ def address(text: object) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
 def numbered(mnemonic: str) -> str:
     """The form of a type that every reader knows, whatever mnemonics it was built with (RFC 3597)."""
     return f"TYPE{int(dns.rdatatype.from_text(mnemonic))}"
+
+
+def target(rtype: str, value: str) -> str:
+    """Record data with the name in it turned into A-labels, if that type has one. Raises PydanticCustomError."""
+    place = TARGETS.get(rtype)
+    if value.isascii() or place is None:
+        return value
+    words = value.split()
+    if len(words) > place:
+        words[place] = domain(words[place])
+    return " ".join(words)
 
 
 def _a_labels(text: str) -> str:

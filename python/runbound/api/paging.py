@@ -28,6 +28,7 @@ MAX_CURSOR: Final = 1400
 
 _KEY: Final = b"k"
 _ID: Final = b"i"
+_PLACE: Final = b"p"
 
 T = TypeVar("T")
 
@@ -48,6 +49,8 @@ class Page(msgspec.Struct, frozen=True):
     """The key behind which it begins; None is the beginning."""
     after_id: int | None = None
     """The entry behind which it begins, if its key is too long for a cursor."""
+    place: int | None = None
+    """Of things that are counted and have no key: the number at which it begins."""
 
     def key(self, of: Callable[[int], bytes | None]) -> bytes | None:
         """The key behind which it begins. `of` tells the key of an id, None if that is gone. Raises ProblemError."""
@@ -65,6 +68,11 @@ def cursor(key: bytes, id: int) -> str:  # noqa: A002  # the member's name every
     return base64.urlsafe_b64encode(text).rstrip(b"=").decode()
 
 
+def place(number: int) -> str:
+    """The cursor of things that are counted, from this number on."""
+    return base64.urlsafe_b64encode(_PLACE + str(number).encode()).rstrip(b"=").decode()
+
+
 def _page(
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="The most of one page")] = LIMIT,
     cursor: Annotated[str | None, Query(max_length=MAX_CURSOR, description="`next` of the page before")] = None,
@@ -78,8 +86,8 @@ def _page(
     mark, rest = text[:1], text[1:]
     if mark == _KEY:
         return Page(limit, rest)
-    if mark == _ID and rest.isdigit() and len(rest) < 19:
-        return Page(limit, after_id=int(rest))
+    if mark in (_ID, _PLACE) and rest.isdigit() and len(rest) < 19:
+        return Page(limit, after_id=int(rest)) if mark == _ID else Page(limit, place=int(rest))
     raise invalid("query.cursor", "no cursor of this list: take `next` of the page before")
 
 

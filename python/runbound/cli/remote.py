@@ -84,7 +84,7 @@ def upstreams(*, conf: Conf = None, url: Url = None, json: AsJson = False) -> in
             *(row[part] for part in ("queries", "answers", "timeouts", "failures")),
             _trouble(row),
         )
-        for row in found["upstreams"]
+        for row in found["items"]
     ]
     head = ("zone", "address", "over", "state", "rtt", "queries", "answers", "timeouts", "failures", "last error")
     table(head, rows, right=(4, 5, 6, 7, 8))

@@ -167,6 +167,12 @@ def _servers(entries: Iterable[Entry]) -> tuple[doc.ForwardServer, ...]:
     return tuple(doc.ForwardServer(*split_forward(entry.values[0], 53), _at(entry.at)) for entry in entries)
 
 
+def asked(config: Config) -> tuple[ForwardZone, ...]:
+    """The forward zones that are used: `resolution: full-recursion` leaves the root's aside."""
+    everywhere = config.server.resolution != "full-recursion"
+    return tuple(zone for zone in config.forward_zones if everywhere or zone.name.strip(".") != "")
+
+
 def _forward(zone: ForwardZone) -> doc.Forward:
     return doc.Forward(
         name=zone.name,
@@ -215,7 +221,7 @@ def _built_in_anchors(config: Config) -> bool:
     """
     if any(config.given("server", option) for option in ANCHOR_OPTIONS):
         return False
-    return not (config.forward_zones or config.stub_zones or config.auth_zones or config.server.root_hints)
+    return not (asked(config) or config.stub_zones or config.auth_zones or config.server.root_hints)
 
 
 def _date(text: str) -> int | None:
@@ -267,13 +273,14 @@ def _trust(config: Config) -> doc.Trust | None:
 
 def ways(config: Config) -> str:
     """How names are resolved, in two lines for the report."""
-    everything = any(zone.name.strip(".") == "" for zone in config.forward_zones)
+    forwards = asked(config)
+    everything = any(zone.name.strip(".") == "" for zone in forwards)
     if everything:
         found = "Names are asked of forwarders."
     elif config.server.resolution == "forward":
         found = "Names are asked of the forwarders of their zones; others are not resolved."
     else:
-        found = "Names are looked up from the root down" + (", but for forward zones." if config.forward_zones else ".")
+        found = "Names are looked up from the root down" + (", but for forward zones." if forwards else ".")
     trust = _trust(config)
     if trust is None:
         return f"{found}\nAnswers are not validated: module-config has no validator."
@@ -355,7 +362,7 @@ def compile_document(config: Config, revision: int) -> doc.Document:
             log_tag_queryreply=server.log_tag_queryreply,
             log_destaddr=server.log_destaddr,
         ),
-        forwards=tuple(_forward(zone) for zone in config.forward_zones),
+        forwards=tuple(_forward(zone) for zone in asked(config)),
         recursion=None if server.resolution == "forward" else _recursion(config),
         trust=_trust(config),
         outgoing=doc.Outgoing(
