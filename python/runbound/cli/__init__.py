@@ -22,7 +22,7 @@ DEFAULT_CONFIGS: Final = ("/etc/runbound/runbound.conf", "/etc/unbound/unbound.c
 """Where the configuration is looked for when the command line names none; the first that exists."""
 COMMANDS: Final = (
     *("check", "lab", "stats", "cache", "lookup", "explain", "dnssec"),
-    *("upstreams", "users", "audit", "log", "clients", "store"),
+    *("upstreams", "config", "users", "audit", "log", "clients", "store"),
 )
 """What cyclopts reads. A configuration file of such a name is written ./check."""
 
@@ -47,6 +47,8 @@ Ask the one that runs (-c CONF or --url URL says which; --json for programs):
   runbound explain NAME [TYPE]    the same with every step, every server and the chain of trust
   runbound dnssec status          whether answers are validated, and from where; also: anchors
   runbound dnssec excuse NAME     do not validate a name for a while; also: excuses, validate NAME
+  runbound config show            what is in effect, and who said it; also: set, unset, diff
+  runbound config history         every change; also: rollback, confirm, revert, reload, export
   runbound users list             who may call its API; also: add, delete, rotate-key, me
   runbound cache stats            the size of its cache
   runbound cache flush WHAT       all, zone NAME, name NAME, type NAME TYPE, negative, bogus, infra

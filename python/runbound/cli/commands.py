@@ -33,6 +33,7 @@ for _name in ("stats", "cache", "lookup", "upstreams"):
     app.command(f"runbound.cli.remote:{_name}", name=_name)  # imported when it is called
 app.command("runbound.cli.explain:explain", name="explain")
 app.command("runbound.cli.dnssec:dnssec", name="dnssec")
+app.command("runbound.cli.config:config", name="config")
 app.command("runbound.cli.users:users", name="users")
 app.command("runbound.cli.audit:audit", name="audit")
 app.command("runbound.cli.logs:log", name="log")
