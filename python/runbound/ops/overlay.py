@@ -26,6 +26,8 @@ FILE_ONLY: Final = frozenset(
         *("state-dir", "directory", "chroot", "username", "pidfile", "use-systemd", "do-daemonize"),
         # whoever sets one of these wrongly could not come back to set it right
         *("api-enable", "api-interface", "api-port", "api-socket"),
+        # whoever is watched by the audit log does not turn it off
+        *("audit-log", "audit-log-syslog", "audit-log-journald", "audit-checkpoint-every"),
         # what makes forged answers pass is for tests, and their files
         *("fake-sha1", "fake-dsa"),
     }
