@@ -23,6 +23,8 @@ BUSY_MS: Final = 5000
 """How long a connection waits for another's lock; only an operator's own tool can hold one."""
 CACHE_KIB: Final = 16 * 1024
 """Pages a connection keeps in memory, in KiB."""
+MAX_LOG: Final = 64 * 1024 * 1024
+"""Octets of `state.db-wal` that stay on the disk after a large change."""
 MAX_READERS: Final = 8
 """Idle connections for reading that are kept open; more are opened when needed, and closed after."""
 
@@ -127,6 +129,7 @@ def connect(path: str, *, write: bool) -> apsw.Connection:
             connection.execute(f"PRAGMA {pragma}")
         if write:
             connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA journal_size_limit = {MAX_LOG}")
         else:
             connection.execute("PRAGMA query_only = 1")
     except BaseException:

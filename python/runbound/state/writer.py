@@ -23,6 +23,8 @@ from runbound.state.head import AnchorFile, Head, Sealer
 
 MAX_JOBS: Final = 256
 """Jobs of one transaction: a caller waits for the slowest of its company."""
+CHECKPOINT_PAGES: Final = 1000
+"""Pages of 4 KiB in the log after which they are moved into the database; SQLite's own default."""
 CLOSE_SECONDS: Final = 30.0
 """How long the end waits for jobs that are under way; a bulk of a million takes a few seconds."""
 
@@ -91,6 +93,8 @@ class Writer:
         self._anchor = anchor
         self._anchored = True
         self._version = value(db, "PRAGMA data_version")
+        self._pages = 0
+        db.set_wal_hook(self._logged)  # in place of SQLite's own checkpoints, which a caller would wait for
         self._jobs: list[_Job] = []
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -148,6 +152,18 @@ class Writer:
                     job.future.set_result(job.result)
             with self.committed:
                 self.committed.notify_all()
+            if self._pages >= CHECKPOINT_PAGES:
+                self._move_log()
+
+    def _logged(self, _db: apsw.Connection, _name: str, pages: int) -> int:
+        self._pages = pages
+        return int(apsw.SQLITE_OK)
+
+    def _move_log(self) -> None:
+        """Moves what the log holds into the database; nobody waits for it. What fails is done the next time."""
+        with contextlib.suppress(apsw.Error):
+            self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        self._pages = 0
 
     def _transaction(self, batch: list[_Job]) -> None:
         self._catch_up()

@@ -192,3 +192,15 @@ def test_views_and_uses(opener: Opener) -> None:
     store.touch(8, 3000)
     store.record(wait=True)
     assert store.last_used([7, 8, 9]) == {7: 2000, 8: 3000}
+
+
+def test_the_log_is_moved_into_the_database(opener: Opener) -> None:
+    store = opener()
+    for number in range(3):
+        put(store, *(block(f"n{number}-{more}.example.", comment="x" * 200) for more in range(4000)))
+        store.record(wait=True)
+    size = (opener.folder / "state.db").stat().st_size
+    log = (opener.folder / "state.db-wal").stat().st_size
+    assert size > 3_000_000
+    assert log < 3 * size
+    assert len(opener().page("block", after=None, limit=100_000)) == 12_000
