@@ -15,6 +15,7 @@ from runbound.ops.change import Change, Edited
 from runbound.ops.refusals import NothingToConfirm
 from runbound.ops.view import Plan
 from support.api import Api
+from support.backups import exported
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +51,11 @@ def user(api: Api, _name: str) -> str:
     name = f"made-{api.store.revision}"
     made = api.client.post("/users", json={"name": name, "role": "read"}, headers=api.key)
     return str(made.json()["id"])
+
+
+def backup(api: Api) -> str:
+    """Makes a backup, and gives its name."""
+    return str(api.client.post("/backup", headers=api.key).json()["id"])
 
 
 def excused(api: Api, name: str) -> str:
@@ -187,6 +193,13 @@ ACCESS: dict[str, Row] = {
     "PATCH /users/{id}": Row("admin", {"disabled": True}, path=lambda api, name: f"/users/{user(api, name)}"),
     "DELETE /users/{id}": Row("admin", path=lambda api, name: f"/users/{user(api, name)}", status=204),
     "GET /audit/tail": Row("admin"),
+    "GET /backup": Row("admin"),
+    "POST /backup": Row("admin", status=201),
+    "GET /backup/{id}": Row("admin", path=lambda api, _name: f"/backup/{backup(api)}"),
+    "DELETE /backup/{id}": Row("admin", path=lambda api, _name: f"/backup/{backup(api)}", status=204),
+    "GET /backup/export": Row("admin", path=lambda api, _name: f"/backup/export?id={backup(api)}"),
+    "POST /backup/import": Row("admin", content=exported(), status=201),
+    "POST /backup/restore": Row("admin", {"id": "20261123T211500Z-r1"}, query="?dry_run=1", status=404),
     "POST /audit/verify": Row("admin"),
     "POST /users/{id}/rotate-key": Row("admin", {}, path=lambda api, name: f"/users/{user(api, name)}/rotate-key"),
     "POST /rotate-key": Row("admin"),

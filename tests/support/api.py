@@ -21,11 +21,13 @@ from runbound.api.places import Places
 from runbound.config.model import ForwardZone
 from runbound.ops.actions import Actions
 from runbound.ops.audit import Audit
+from runbound.ops.backup import Keeper
 from runbound.ops.candidate import Candidate, Running
 from runbound.ops.change import Changes
 from runbound.ops.logging import ControlLog
 from runbound.state.entries import Note, Pending
 from runbound.state.store import Store
+from support.backups import backups
 from support.control import WHERE, FakeEngine, FakeSource, entry, server_config
 from support.stores import Opener, keys
 
@@ -129,7 +131,8 @@ def _api(store: Store) -> Iterator[Api]:
     now = [0.0]
     actions = Actions(engine, lambda: changes.running.config, log, lambda: now[0])
     audit = Audit.open(store, keys().audit, os.path.dirname(store.path), config, str, None, log)
-    context = Context(engine, changes, actions, log, time.monotonic(), "node-1", source.path, trail, audit)
+    keeper = Keeper(store, backups(os.path.dirname(store.path)))
+    context = Context(engine, changes, actions, log, time.monotonic(), "node-1", source.path, trail, audit, keeper)
     app = build(context, Holder(KeyCheck(KEY), file=files), lambda: now[0])
     with TestClient(app, raise_server_exceptions=False) as client:
         yield Api(client, engine, source, changes, now, context, app.state.dumps, store, trail, files)

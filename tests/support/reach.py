@@ -19,6 +19,7 @@ from runbound.ops import users
 from runbound.ops.candidate import Candidate
 from runbound.ops.nowhere import Nowhere
 from runbound.ops.refusals import StateUnavailable
+from runbound.state import backup
 from runbound.state.entries import Edit, Note, Pending, canonical
 from support.api import KEY, Api, configure, listening
 from support.control import server_config
@@ -189,6 +190,18 @@ def _(api: Api) -> Reached:
 @reaches("TOO_MANY_LOOKUPS")
 def _(api: Api) -> Reached:
     return full(api, "lookups", "POST", "/dns/lookup", json={"name": "example"})
+
+
+@reaches("TOO_MANY_BACKUPS")
+def _(api: Api) -> Reached:
+    for _ in range(backup.MAX_BACKUPS):
+        assert api.client.post("/backup", headers=api.key).status_code == 201
+    return told(api.client.post("/backup", headers=api.key))
+
+
+@reaches("BACKUP_INVALID")
+def _(api: Api) -> Reached:
+    return told(api.client.post("/backup/import", content=b"{}\n", headers=api.key))
 
 
 @reaches("TOO_MANY_PROOFS")

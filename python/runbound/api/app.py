@@ -23,6 +23,7 @@ from runbound.api.limits import Bounds, Brake, RateLimit
 from runbound.api.places import Places
 from runbound.api.routes import (
     audit,
+    backup,
     blacklist,
     cache,
     clients,
@@ -69,10 +70,16 @@ ROUTERS: Final = tuple(
         reload,
         users,
         audit,
+        backup,
         help_,
     )
 )
-BULK: Final = {"/cache/load": cache.MAX_LOAD_BYTES, "/dns/bulk": bulk.MAX_BYTES, "/blacklist/bulk": bulk.MAX_BYTES}
+BULK: Final = {
+    "/backup/import": backup.MAX_IMPORT_BYTES,
+    "/cache/load": cache.MAX_LOAD_BYTES,
+    "/dns/bulk": bulk.MAX_BYTES,
+    "/blacklist/bulk": bulk.MAX_BYTES,
+}
 """Paths whose bodies are read as a stream, and their limits in octets."""
 BUSY_SECONDS: Final = 1
 """When a caller that found no place is told to come again."""
@@ -100,6 +107,7 @@ def build(context: Context, key: Holder, clock: Callable[[], float] = time.monot
     app.state.explains = Places(explain.MAX_EXPLAINS, "TOO_MANY_LOOKUPS", BUSY_SECONDS)
     app.state.dumps = Places(cache.MAX_DUMPS, "TOO_MANY_DUMPS", BUSY_SECONDS)
     app.state.loads = Places(cache.MAX_LOADS, "TOO_MANY_LOADS", BUSY_SECONDS)
+    app.state.copies = Places(backup.MAX_COPIES, "TOO_MANY_BULKS", BUSY_SECONDS)
     app.state.proofs = Places(audit.MAX_PROOFS, "TOO_MANY_PROOFS", BUSY_SECONDS)
     app.state.probes = Places(upstreams.MAX_PROBES, "TOO_MANY_LOOKUPS", BUSY_SECONDS)
     app.state.bulks = Places(bulk.MAX_BULKS, "TOO_MANY_BULKS", BUSY_SECONDS)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from runbound.api.apikey import Holder
     from runbound.api.context import Figures
     from runbound.ops.audit import Audit
+    from runbound.ops.backup import Keeper
 
     class Engine(Figures, Cache, Protocol):
         """All that the API needs of the engine."""
@@ -59,6 +60,7 @@ class Api:
         self._keys: list[ApiKey] = []
         self._state: StateDirectory | None = None
         self._audit: Audit | None = None
+        self._backups: Keeper | None = None
         self._listeners = Listeners()
         self._thread: threading.Thread | None = None
         self._stop_requested = threading.Event()
@@ -76,7 +78,7 @@ class Api:
         settings = ApiSettings.of(opening.config, opening.resolve)
         log = opening.log
 
-        self._state, self._audit = opening.state, opening.audit
+        self._state, self._audit, self._backups = opening.state, opening.audit, opening.backups
         self._keys = given_keys(opening.config.server.api_key)
         if not self._keys:
             try:
@@ -106,7 +108,7 @@ class Api:
                 log.structure()
                 actions = Actions(self._engine, lambda: changes.running.config, log)
                 parts = (self._engine, changes, actions, log, self._started, settings.node, path)
-                context = Context(*parts, self._audit or NoTrail(), self._audit)
+                context = Context(*parts, self._audit or NoTrail(), self._audit, self._backups)
                 server.serve(context, self._holder(changes, log), listeners, self._stop_requested)
             except ImportError as error:
                 log.error("the API is off: a part of it cannot be loaded", error=str(error), help=IMPORT_HELP)

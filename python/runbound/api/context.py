@@ -16,6 +16,7 @@ from runbound.api.places import Places
 from runbound.api.tail import Tail
 from runbound.ops.actions import Actions
 from runbound.ops.audit import Audit
+from runbound.ops.backup import Keeper
 from runbound.ops.change import Changes
 from runbound.ops.logging import ControlLog
 
@@ -75,6 +76,7 @@ class Context(msgspec.Struct, frozen=True):
     trail: Trail = NoTrail()
     audit: Audit | None = None
     """The audit log, to be read and proven; None without a state to keep one in."""
+    backups: Keeper | None = None
 
 
 def _context(request: Request) -> Context:
@@ -113,6 +115,7 @@ Lookups = Annotated[Places, Depends(_places("lookups"))]
 Explains = Annotated[Places, Depends(_places("explains"))]
 Dumps = Annotated[Places, Depends(_places("dumps"))]
 Loads = Annotated[Places, Depends(_places("loads"))]
+Copies = Annotated[Places, Depends(_places("copies"))]
 Proofs = Annotated[Places, Depends(_places("proofs"))]
 Bulks = Annotated[Places, Depends(_places("bulks"))]
 Exports = Annotated[Places, Depends(_places("exports"))]

@@ -22,7 +22,7 @@ DEFAULT_CONFIGS: Final = ("/etc/runbound/runbound.conf", "/etc/unbound/unbound.c
 """Where the configuration is looked for when the command line names none; the first that exists."""
 COMMANDS: Final = (
     *("check", "lab", "stats", "cache", "lookup", "explain", "dnssec"),
-    *("upstreams", "config", "users", "audit", "log", "clients", "store"),
+    *("upstreams", "config", "users", "audit", "backup", "log", "clients", "store"),
 )
 """What cyclopts reads. A configuration file of such a name is written ./check."""
 

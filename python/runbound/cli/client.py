@@ -98,11 +98,11 @@ class Client:
             except (OSError, http.client.HTTPException) as error:
                 raise RunboundError("the resolver broke off before the end") from error
 
-    def upload(self, path: str, file: BinaryIO) -> Any:
+    def upload(self, path: str, file: BinaryIO, kind: str = "text/plain") -> Any:
         """The answer to a file, decoded. A pipe has no length to say beforehand, so it is refused."""
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise RunboundError("the API has to be told the length beforehand", fix="write it to a file first")
-        with self._call("POST", path, file, "text/plain") as response:
+        with self._call("POST", path, file, kind) as response:
             return _decoded(response)
 
     @contextlib.contextmanager

@@ -436,7 +436,7 @@ class Changes:
                 for part in self._store.parts_of(done.revision):
                     if part.kind in ANSWERS:
                         delta.remove_rows(part.kind, part.before)
-                        if plan.bulk is None:
+                        if plan.bulk is None or plan.bulk.kind != part.kind:
                             delta.put_rows(part.kind, part.after)
             if plan.bulk is not None and plan.mode != "remove":
                 delta.put(plan.bulk)

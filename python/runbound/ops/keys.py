@@ -37,6 +37,8 @@ class Chosen(msgspec.Struct, frozen=True):
     """The keys, and where each came from, for the log."""
 
     keys: StoreKeys
+    backup: SecretKey
+    """What seals backups: derived from the store key, or without one from the audit key, which is always secret."""
     store: str
     audit: str
     notes: tuple[tuple[str, str], ...] = ()
@@ -99,4 +101,5 @@ def choose(config: Config, state: StateDirectory, environ: MutableMapping[str, s
         what = f"{AUDIT_OPTION}: a key in the configuration file is read by whoever reads the file"
         warnings.append((what, f"give it in the environment as {AUDIT_VARIABLE}"))
     where = f"the environment ({STORE_VARIABLE})" if protected else "nowhere: integrity is off"
-    return Chosen(StoreKeys(store, audit, protected), where, source, tuple(notes), tuple(warnings))
+    backup = (store if protected else audit).derive("backup")
+    return Chosen(StoreKeys(store, audit, protected), backup, where, source, tuple(notes), tuple(warnings))

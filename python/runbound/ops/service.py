@@ -45,6 +45,7 @@ from runbound.state.directory import DATABASE_NAME, StateDirectory, StateUnusabl
 
 if TYPE_CHECKING:
     from runbound.ops.audit import Audit
+    from runbound.ops.backup import Keeper
     from runbound.state.store import Store
 
 options.honour("server", "directory", "chroot", "drain-timeout", "use-systemd", "do-daemonize", "num-threads")
@@ -89,6 +90,8 @@ class Opening(msgspec.Struct, frozen=True):
     """A file name of the configuration to its path."""
     audit: "Audit | None" = None
     """The audit log, where there is a state to keep one in."""
+    backups: "Keeper | None" = None
+    """The backups, in the same state."""
 
 
 class Companion(Protocol):
@@ -132,6 +135,7 @@ class Service:
         self._state: StateDirectory | None = None
         self._store: Store | None = None
         self._audit: Audit | None = None
+        self._backups: Keeper | None = None
         self._ended_by = "error"
         self._changes: Changes | None = None
 
@@ -232,7 +236,15 @@ class Service:
             _give(self._path(config, server.logfile), owner)
         if self._companion is not None and self._companion.wanted(config):
             self._companion.open(
-                Opening(config, owner, self._state, self.log, lambda name: self._path(config, name), self._audit)
+                Opening(
+                    config,
+                    owner,
+                    self._state,
+                    self.log,
+                    lambda name: self._path(config, name),
+                    self._audit,
+                    self._backups,
+                )
             )
         if self._want_pidfile and server.pidfile:
             self._pidfile = PidFile(self._path(config, server.pidfile))
@@ -258,6 +270,8 @@ class Service:
             from runbound import engine
             from runbound.ops import keys
             from runbound.ops.audit import Audit
+            from runbound.ops.backup import Keeper
+            from runbound.state.backup import Backups
             from runbound.state.store import Store
 
             chosen = keys.choose(config, self._state)
@@ -271,6 +285,7 @@ class Service:
                 *(self._store, chosen.keys.audit, folder, config, lambda name: self._path(config, name), owner),
                 self.log,
             )
+            self._backups = Keeper(self._store, Backups(folder, chosen.backup, engine.verify_signature))
         except StateUnusableError as error:
             if config.given("server", "state-dir"):
                 raise

@@ -9,7 +9,7 @@ recover.
 import contextlib
 import hashlib
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Final
 
@@ -31,6 +31,16 @@ MAX_WAIT_SECONDS: Final = 3600.0
 
 View = tuple[tuple[str, bytes], ...]
 """The configuration files as they were read, path and octets, the main file first."""
+
+
+class Picture(msgspec.Struct, frozen=True):
+    """The entries of one moment."""
+
+    revision: int
+    counts: dict[str, int]
+    """Kind to how many entries there are."""
+    rows: Callable[[str], Iterator[bytes]]
+    """Those of a kind; see `Store.rows`."""
 
 
 class Store:
@@ -107,14 +117,24 @@ class Store:
     def rows(self, kind: str) -> Iterator[bytes]:
         """All entries of a kind as ROWS, in pieces. Raises StateTamperedError, at the end too: what came before is
         good for nothing then."""
+        with self.picture() as picture:
+            yield from picture.rows(kind)
+
+    @contextlib.contextmanager
+    def picture(self) -> "Iterator[Picture]":
+        """Everything as it is at this moment, whatever changes meanwhile."""
         with self._readers.one() as db:
             head = self._head(db)
-            count = total = 0
-            for piece in self._table.pieces(db, kind):
-                more, sum_ = self._table.check(kind, piece)
-                count, total = count + more, total + sum_
-                yield piece
-            opening.compare(head, kind, count, total, self.path)
+
+            def rows(kind: str) -> Iterator[bytes]:
+                count = total = 0
+                for piece in self._table.pieces(db, kind):
+                    more, sum_ = self._table.check(kind, piece)
+                    count, total = count + more, total + sum_
+                    yield piece
+                opening.compare(head, kind, count, total, self.path)
+
+            yield Picture(head.revision, {kind: count for kind, (count, _) in head.sets.items()}, rows)
 
     # What changes it.
 
