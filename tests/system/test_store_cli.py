@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 
 from runbound import engine
 from runbound.state.entries import Pending
+from support.servers import ROOT
 from support.stores import NOTE, Opener, keys, record
 
 SECRET = "s" * 32
@@ -107,3 +110,22 @@ def test_a_state_that_is_in_use_is_left_alone(state: Path) -> None:
     finally:
         opener.close()
         directory.close()
+
+
+def test_the_page_tells_the_truth(state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """docs/how-to/state.md: every command of it does something and succeeds, in the order of the page."""
+    page = (ROOT / "docs" / "how-to" / "state.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^ {4}runbound store (.*--state .*)$", page, re.MULTILINE)
+    assert len(lines) == 6
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "old.key").write_text(SECRET)
+    (tmp_path / "dns_entries.json").write_text(
+        '{"entries": [{"id": "1", "name": "c.example", "type": "A", "ttl": 60, "value": "192.0.2.9"}]}'
+    )
+    key = SECRET
+    for line in lines:
+        key = "n" * 32 if "--old-key-file" in line else key
+        run(*shlex.split(line.replace("/var/lib/runbound", str(state))), RUNBOUND_STORE_KEY=key)
+    assert json.loads(run("verify", "--json", "--state", str(state), RUNBOUND_STORE_KEY=key))["entries"] == {
+        "record": 3
+    }
