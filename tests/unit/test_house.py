@@ -180,7 +180,7 @@ def test_one_write_path() -> None:
         for file in PYTHON_FILES
         if file != PACKAGE / "ops" / "change.py"
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "apply"
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("apply", "amend")
     ]
     assert not found, "only ops/change.py applies a change:\n" + "\n".join(found)
 
