@@ -24,3 +24,9 @@ def test_every_group_is_described_and_every_call_says_what_it_does(api: Api) -> 
             assert set(call["tags"]) <= described, path
             assert call["summary"], path
             assert call["responses"].keys() & {"200", "201", "204"}, path
+
+
+def test_a_word_in_the_place_of_an_id_has_its_own_methods(api: Api) -> None:
+    answer = api.client.get("/api/v1/dns/bulk", headers=api.key)
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+    assert api.client.get("/api/v1/dns/word", headers=api.key).json()["code"] == "VALIDATION_FAILED"

@@ -166,7 +166,14 @@ def install(app: FastAPI, methods: Callable[[str], list[str]]) -> None:
         return _of_http(request, error, methods)
 
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(RequestValidationError, _validation)
+
+    async def _invalid(request: Request, error: Exception) -> Response:
+        if request.scope.get("runbound.method", request.method) in methods(request.url.path):
+            return _validation(request, error)
+        # GET /dns/bulk was taken for the record with the id "bulk".
+        return _of_http(request, HTTPException(HTTPStatus.METHOD_NOT_ALLOWED), methods)
+
+    app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Refusal, _refused)
 
 
@@ -214,7 +221,7 @@ async def _refused(request: Request, error: Exception) -> Response:
     )
 
 
-async def _validation(request: Request, error: Exception) -> Response:
+def _validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     errors = [
         FieldError(field=".".join(str(part) for part in item["loc"]), message=item["msg"]) for item in error.errors()
