@@ -19,7 +19,7 @@ from runbound.api.auth import ZoneReader
 from runbound.api.body import Body
 from runbound.api.context import Explains, Resolver
 from runbound.api.names import DomainName, IpAddress, RecordType
-from runbound.api.routes.lookup import ExtendedError, Record, extended_error, record
+from runbound.api.routes.lookup import ExtendedError, ResourceRecord, extended_error, record
 
 EXPLAIN_SECONDS: Final = 10.0
 """How long one question may take; what happened until then is told."""
@@ -128,9 +128,9 @@ class Explanation(BaseModel):
         description=f"`dropped`: the client gets no answer; `open`: none came within {EXPLAIN_SECONDS:.0f} s"
     )
     status: str | None = Field(description="Response code; null without an answer", examples=["NOERROR"])
-    answers: list[Record]
-    authority: list[Record]
-    additional: list[Record]
+    answers: list[ResourceRecord]
+    authority: list[ResourceRecord]
+    additional: list[ResourceRecord]
     elapsed_ms: float
     from_cache: bool
     stale: bool = Field(description="Whether it had expired and was served all the same")

@@ -35,7 +35,7 @@ class Question(Body):
     checking_disabled: bool = Field(default=False, description="Set the CD flag: take data that fails validation")
 
 
-class Record(BaseModel):
+class ResourceRecord(BaseModel):
     """One record, in presentation form."""
 
     name: str = Field(examples=["www.example.com."])
@@ -59,9 +59,9 @@ class Answer(BaseModel):
     name: str = Field(description="The name that was asked: absolute, in A-labels")
     type: str
     status: str = Field(description="Response code", examples=["NOERROR"])
-    answers: list[Record]
-    authority: list[Record]
-    additional: list[Record]
+    answers: list[ResourceRecord]
+    authority: list[ResourceRecord]
+    additional: list[ResourceRecord]
     elapsed_ms: float
     from_cache: bool
     stale: bool = Field(description="Whether it had expired and was served all the same")
@@ -107,10 +107,10 @@ def _answer(body: Question, found: dict[str, Any]) -> Answer:
     )
 
 
-def record(line: str) -> Record:
+def record(line: str) -> ResourceRecord:
     """Owner, TTL, class, type and the rest; blanks within an owner are escaped, so the parts cannot be confused."""
     name, ttl, class_, rtype, data = [*line.split(None, 4), ""][:5]
-    return Record(name=name, ttl=int(ttl), class_=class_, type=rtype, data=data)
+    return ResourceRecord(name=name, ttl=int(ttl), class_=class_, type=rtype, data=data)
 
 
 def extended_error(error: dict[str, Any]) -> ExtendedError:
