@@ -19,6 +19,7 @@ import msgspec
 from runbound.state import bulk, opening
 from runbound.state import journal as revisions
 from runbound.state.database import Readers, StateTamperedError, typed
+from runbound.state.directory import StateUnusableError
 from runbound.state.entries import Committed, Edit, Event, Note, Pending, Revision, StoredEntry, TooManyError, canonical
 from runbound.state.head import Head
 from runbound.state.opening import StoreKeys
@@ -158,7 +159,10 @@ class Store:
         raise AssertionError("a preview always ends so")
 
     def applied(self, revisions: Sequence[int]) -> None:
-        """The engine has taken these. Does not wait for the disk: after a crash they would be applied once more."""
+        """The engine has taken these. Waits for the disk: what a caller is told of must not be taken back later.
+
+        If the disk cannot take it, they stay committed and would be tried once more; the next change tells.
+        """
         newest = max(revisions, default=0)
         self._applied = max(self._applied, newest)
 
@@ -166,7 +170,8 @@ class Store:
             if newest > tx.head.applied:
                 tx.head = msgspec.structs.replace(tx.head, applied=newest)
 
-        self._writer.submit(mark)
+        with contextlib.suppress(StateUnusableError):
+            self._writer.run(mark)
 
     def failed(self, revision: int, why: str, events: Sequence[Event] = ()) -> int:
         """The engine has refused the newest revision: takes its edits back, by a revision whose number is returned.
