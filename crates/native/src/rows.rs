@@ -2,7 +2,7 @@
 //!
 //! Owns the conversions around `rows`. Each object can be used from any thread; the interpreter is let go of meanwhile.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use ::rows as rust;
 use pyo3::exceptions::PyValueError;
@@ -24,25 +24,35 @@ fn refused(error: rust::BulkError) -> PyErr {
 /// Place, field, message, hint.
 type Fault = (u64, String, String, Option<String>);
 
-/// Records or blocks on their way in.
+/// Records or blocks on their way in. Many may look at once; whoever waits for another has let go of the interpreter.
 #[pyclass(frozen, module = "runbound._native")]
-pub(crate) struct Bulk(Mutex<rust::Bulk>);
+pub(crate) struct Bulk(RwLock<rust::Bulk>);
+
+impl Bulk {
+    fn read(&self) -> RwLockReadGuard<'_, rust::Bulk> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, rust::Bulk> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 #[pymethods]
 impl Bulk {
     #[new]
     #[pyo3(signature = (kind, form, defaults = &b"{}"[..]))]
     fn new(kind: &str, form: &str, defaults: &[u8]) -> PyResult<Self> {
-        rust::Bulk::new(kind, form, defaults).map(|bulk| Self(Mutex::new(bulk))).map_err(refused)
+        rust::Bulk::new(kind, form, defaults).map(|bulk| Self(RwLock::new(bulk))).map_err(refused)
     }
 
     fn feed(&self, py: Python<'_>, piece: &[u8]) -> PyResult<()> {
-        py.detach(|| locked(&self.0).feed(piece)).map_err(refused)
+        py.detach(|| self.write().feed(piece)).map_err(refused)
     }
 
     fn finish(&self, py: Python<'_>) -> PyResult<Vec<Fault>> {
         py.detach(|| {
-            let mut bulk = locked(&self.0);
+            let mut bulk = self.write();
             let faults = bulk.finish()?.iter().cloned();
             Ok(faults.map(|f| (f.at, f.complaint.field, f.complaint.what, f.complaint.hint)).collect())
         })
@@ -50,27 +60,27 @@ impl Bulk {
     }
 
     #[getter]
-    fn kind(&self) -> &'static str {
-        locked(&self.0).kind().word()
+    fn kind(&self, py: Python<'_>) -> &'static str {
+        py.detach(|| self.read().kind().word())
     }
 
     #[getter]
-    fn count(&self) -> usize {
-        locked(&self.0).count()
+    fn count(&self, py: Python<'_>) -> usize {
+        py.detach(|| self.read().count())
     }
 
     #[getter]
-    fn error_count(&self) -> u64 {
-        locked(&self.0).fault_count()
+    fn error_count(&self, py: Python<'_>) -> u64 {
+        py.detach(|| self.read().fault_count())
     }
 
     #[getter]
-    fn merged(&self) -> u64 {
-        locked(&self.0).merged()
+    fn merged(&self, py: Python<'_>) -> u64 {
+        py.detach(|| self.read().merged())
     }
 
     fn keys<'py>(&self, py: Python<'py>, part: usize) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        let keys = py.detach(|| locked(&self.0).keys(part)).map_err(refused)?;
+        let keys = py.detach(|| self.read().keys(part)).map_err(refused)?;
         Ok(keys.map(|keys| PyBytes::new(py, &keys)))
     }
 
@@ -85,14 +95,14 @@ impl Bulk {
         standing: &[u8],
     ) -> PyResult<Option<Bound<'py, PyBytes>>> {
         let key = &key.get().0;
-        let rows = py.detach(|| locked(&self.0).rows(part, first_id, revision, key, standing)).map_err(unread)?;
+        let rows = py.detach(|| self.read().rows(part, first_id, revision, key, standing)).map_err(unread)?;
         Ok(rows.map(|rows| PyBytes::new(py, &rows)))
     }
 
     fn entries<'py>(&self, py: Python<'py>, part: usize) -> PyResult<Vec<(Bound<'py, PyBytes>, String)>> {
         let entries = py.detach(|| {
             let mut entries: Vec<(Vec<u8>, String)> = Vec::new();
-            locked(&self.0).each(part, |key, doc| entries.push((key.to_vec(), doc.to_owned())))?;
+            self.read().each(part, |key, doc| entries.push((key.to_vec(), doc.to_owned())))?;
             Ok(entries)
         });
         Ok(entries.map_err(refused)?.into_iter().map(|(key, doc)| (PyBytes::new(py, &key), doc)).collect())
@@ -135,7 +145,7 @@ impl Delta {
 
     fn put(&self, py: Python<'_>, bulk: &Bound<'_, Bulk>) -> PyResult<()> {
         let bulk = bulk.get();
-        py.detach(|| locked(&self.0).put(&locked(&bulk.0))).map_err(refused)
+        py.detach(|| locked(&self.0).put(&bulk.read())).map_err(refused)
     }
 
     fn put_rows(&self, py: Python<'_>, kind: &str, rows: &[u8]) -> PyResult<()> {
@@ -146,8 +156,8 @@ impl Delta {
         py.detach(|| locked(&self.0).remove_rows(kind, rows)).map_err(unread)
     }
 
-    fn __len__(&self) -> usize {
-        locked(&self.0).len()
+    fn __len__(&self, py: Python<'_>) -> usize {
+        py.detach(|| locked(&self.0).len())
     }
 }
 
