@@ -29,8 +29,8 @@ MAX_READERS: Final = 8
 """Idle connections for reading that are kept open; more are opened when needed, and closed after."""
 
 RECOVER: Final = (
-    "restore a backup (runbound backup restore), or look at the damage with runbound store verify; "
-    "if the state is known to be good, runbound store resign accepts it as it is"
+    "runbound store verify names all that is wrong; put state.db and state.mac of one moment back, or move both away, "
+    "start, and runbound backup restore; if you know it to be good, runbound store resign --accept takes it as it is"
 )
 """What to do about a state that is not what was written."""
 
