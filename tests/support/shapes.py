@@ -24,6 +24,7 @@ schemathesis.openapi.format(
 schemathesis.openapi.format(
     "cache-dump", st.just("START_RRSET_CACHE\nEND_RRSET_CACHE\nSTART_MSG_CACHE\nEND_MSG_CACHE\nEOF\n")
 )
+schemathesis.openapi.format("backup", st.just(os.environ.get("RUNBOUND_SCHEMA_BACKUP", "")))
 
 
 @schemathesis.hook

@@ -45,6 +45,8 @@ def test_every_operation_keeps_to_the_document(api: Api, tmp_path: Path) -> None
     most = max(5, SPREAD * CASES // operations)
     address = f"http://127.0.0.1:{api.port}/api/v1/openapi.json"
     user = api.made("/users", {"name": "caller", "role": "admin"})
+    backup = api.made("/backup", {})["id"]
+    exported = api.open("GET", f"/backup/export?id={backup}").read().decode()
     header = f"Authorization: Bearer {user['secret']}"
     run = subprocess.run(
         [
@@ -52,7 +54,12 @@ def test_every_operation_keeps_to_the_document(api: Api, tmp_path: Path) -> None
             *("--max-examples", str(most), "--continue-on-failure", "--warnings", "off", "--no-color", "--seed", "1"),
         ],
         cwd=tmp_path,
-        env={**os.environ, "SCHEMATHESIS_HOOKS": str(SHAPES), "RUNBOUND_SCHEMA_CALLER": str(user["id"])},
+        env={
+            **os.environ,
+            "SCHEMATHESIS_HOOKS": str(SHAPES),
+            "RUNBOUND_SCHEMA_CALLER": str(user["id"]),
+            "RUNBOUND_SCHEMA_BACKUP": exported,
+        },
         capture_output=True,
         text=True,
     )

@@ -68,11 +68,22 @@ def verify(
         Parameter(help="Files of the audit log, rotated ones too, plain or gzip, in any order; - is standard input."),
     ],
     key_file: Annotated[
-        str | None, Parameter(help="File with the audit key (audit.key of the state directory, or what holds yours).")
-    ] = None,
+        tuple[str, ...],
+        Parameter(
+            consume_multiple=False,
+            negative="",
+            help="File with the audit key (audit.key of the state directory, or what holds yours); "
+            "again for a log that went on under another key.",
+        ),
+    ] = (),
     public_key: Annotated[
-        str | None, Parameter(help="The public key, 64 hexadecimal digits: proves what checkpoints have signed for.")
-    ] = None,
+        tuple[str, ...],
+        Parameter(
+            consume_multiple=False,
+            negative="",
+            help="The public key, 64 hexadecimal digits: proves what checkpoints have signed for.",
+        ),
+    ] = (),
     state: Annotated[
         str | None, Parameter(help="State directory: the log has to end where the state does; brings audit.key too.")
     ] = None,
@@ -102,8 +113,8 @@ def verify(
 
     report = proof.verify(
         proof.in_order(_sources(files, forwarded=forwarded)),
-        key=_key(key_file, state),
-        public_key=_public(public_key),
+        keys=_keys(key_file, state),
+        public_keys=[_public(text) for text in public_key],
         verify_signature=verify_signature,
         expected=_expected(expect, state),
     )
@@ -133,25 +144,25 @@ def _sources(files: Sequence[str], *, forwarded: bool) -> list[Source]:
     return [Forwarded(source) for source in found] if forwarded else found
 
 
-def _key(key_file: str | None, state: str | None) -> "SecretKey | None":
-    """The audit key: of the file, of the environment, or of the state directory. None if nobody gives one."""
+def _keys(files: Sequence[str], state: str | None) -> "list[SecretKey]":
+    """The audit keys: of the files, or of the environment, or of the state directory. None if nobody gives one."""
     from runbound.ops.keys import AUDIT_VARIABLE, secret_key
 
-    if key_file is None and AUDIT_VARIABLE in os.environ:
-        return secret_key(os.environ[AUDIT_VARIABLE], AUDIT_VARIABLE)
-    path = key_file or (os.path.join(state, AUDIT_KEY_NAME) if state is not None else None)
-    if path is None or (key_file is None and not os.path.exists(path)):
-        return None
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return secret_key(file.read(MAX_KEY_FILE).strip(), path)
-    except OSError as error:
-        raise RunboundError(f"cannot read it: {error.strerror or error}", path) from error
+    if not files and AUDIT_VARIABLE in os.environ:
+        return [secret_key(os.environ[AUDIT_VARIABLE], AUDIT_VARIABLE)]
+    if not files and state is not None and os.path.exists(kept := os.path.join(state, AUDIT_KEY_NAME)):
+        files = [kept]
+    keys = []
+    for path in files:
+        try:
+            with open(path, encoding="utf-8", errors="surrogateescape") as file:
+                keys.append(secret_key(file.read(MAX_KEY_FILE).strip(), path))
+        except OSError as error:
+            raise RunboundError(f"cannot read it: {error.strerror or error}", path) from error
+    return keys
 
 
-def _public(text: str | None) -> bytes | None:
-    if text is None:
-        return None
+def _public(text: str) -> bytes:
     try:
         octets = bytes.fromhex(text)
     except ValueError:

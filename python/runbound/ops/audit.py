@@ -150,7 +150,7 @@ class Audit:
         """Looks at every entry of the table, and at where it ends."""
         expected = Expected(*self.store.audit_head, "the head of the state")
         source = _Lines(self.store)
-        return verify([source], key=self.key, public_key=None, verify_signature=verify_signature, expected=expected)
+        return verify([source], keys=[self.key], verify_signature=verify_signature, expected=expected)
 
     def stop(self, reason: str) -> None:
         """Writes down the end, signs for it, and gives the sinks a moment to take it. Without a start there is none."""

@@ -252,9 +252,11 @@ class Outlets:
         self._path = path
 
     def _ours(self, line: Line) -> bool:
-        """Whether the state has this very line."""
+        """Whether the state has this very line, or goes on from it, as it does after a change of keys."""
         kept = self._table.audit_after(line.seq - 1, 1)
-        return bool(kept) and kept[0] == (line.seq, line.octets().decode())
+        if not kept or kept[0][0] == line.seq:
+            return bool(kept) and kept[0][1] == line.octets().decode()
+        return kept[0][0] == line.seq + 1 and f'"prev":"{line.mac}"' in kept[0][1]
 
     def _bounded(self, seq: int) -> int:
         """A number from a file, which may say anything."""

@@ -174,13 +174,13 @@ class Report(msgspec.Struct):
 def verify(
     sources: Sequence[Source],
     *,
-    key: Key | None,
-    public_key: bytes | None,
+    keys: Sequence[Key] = (),
+    public_keys: Sequence[bytes] = (),
     verify_signature: VerifySignature,
     expected: Expected | None = None,
 ) -> Report:
-    """Reads everything up to the first fault."""
-    return _Walk(sources, key, public_key, verify_signature, expected).run()
+    """Reads everything up to the first fault. More than one key is for a log that went on under another one."""
+    return _Walk(sources, keys, public_keys, verify_signature, expected).run()
 
 
 def in_order(sources: Sequence[Source]) -> list[Source]:
@@ -199,24 +199,26 @@ class _Walk:
     def __init__(
         self,
         sources: Sequence[Source],
-        key: Key | None,
-        public_key: bytes | None,
+        keys: Sequence[Key],
+        public_keys: Sequence[bytes],
         verify_signature: VerifySignature,
         expected: Expected | None,
     ) -> None:
         self._sources = sources
-        self._key = key
+        self._keys = keys
+        self._key = keys[0] if keys else None
         self._verify_signature = verify_signature
         self._expected = expected
         self._expected_mac: str | None = None
         self._previous: Line | None = None
         self._digest: Digest | None = None
         self._digest_from = 0
-        trusted = key.public_key() if key is not None else public_key
-        self._public = trusted.hex() if trusted is not None else None
-        self.report = Report(tuple(source.name for source in sources), with_key=key is not None)
-        self.report.public_key = self._public
-        self.report.public_key_from = "key" if key is not None else "given" if trusted is not None else None
+        self._trusted = {key.public_key().hex() for key in keys} | {octets.hex() for octets in public_keys}
+        self._public: str | None = None
+        self.report = Report(tuple(source.name for source in sources), with_key=bool(keys))
+        self.report.public_key_from = "key" if keys else "given" if public_keys else None
+        if len(self._trusted) == 1:
+            self._public = self.report.public_key = min(self._trusted)
 
     def run(self) -> Report:
         report = self.report
@@ -249,6 +251,8 @@ class _Walk:
             if self._comes(due, source, number):
                 return Fault("inserted", source, number, None, error.what)
             return Fault("edited", source, number, due, error.what)
+        if before is None or _begins(line):
+            self._choose(line)
         genuine = self._key is None or line.genuine(self._key)
         follows = line.seq == due and before is not None and line.prev == before.mac
         if before is None:
@@ -261,6 +265,10 @@ class _Walk:
         if fault is None:
             self._take(line, octets)
         return fault
+
+    def _choose(self, line: Line) -> None:
+        """Takes the key that a line was written with where another one may begin, if it was given."""
+        self._key = next((key for key in self._keys if line.genuine(key)), self._key)
 
     def _take(self, line: Line, octets: bytes) -> None:
         report = self.report
@@ -286,6 +294,8 @@ class _Walk:
 
         comes = before is not None and self._comes(due, source, number)
         if not genuine:
+            if _begins(line) and line.seq == due:
+                return fault("wrong-key", line.seq, "another key begins here, and it was not given")
             if before is None and self._strange_key():
                 return fault("wrong-key", line.seq, "the key is not the one this log was written with")
             if comes:
@@ -332,16 +342,19 @@ class _Walk:
         if found is None:
             return fault("what it says cannot be read")
         said, signature = found
-        if self._public is None:
+        if (self._public is None or _begins(line)) and said.public_key in self._trusted:
+            self._public = said.public_key
+        if self._public is None and not self._trusted:
             self._public, self.report.public_key_from = said.public_key, "log"
-            self.report.public_key = said.public_key
         if said.public_key != self._public:
-            return fault("it is signed with another key than expected")
+            what = "here begins another key, which was not given" if _begins(line) else "it is signed with another key"
+            return fault(what)
+        self.report.public_key = said.public_key
         if not self._verify_signature(bytes.fromhex(self._public), said.signed(line.seq), signature):
             return fault("its signature is wrong")
         if said.head != line.prev or said.count != line.seq - said.first:
             return fault("it speaks of other entries than those before it")
-        if self._digest is not None:
+        if self._digest is not None and not _begins(line):
             if said.first != self._digest_from:
                 return fault("it does not begin at the checkpoint before it")
             if said.digest != self._digest.hex():
@@ -394,6 +407,12 @@ class _Walk:
             if looked >= STRANGE_KEY:
                 break
         return looked > 1
+
+
+def _begins(line: Line) -> bool:
+    """Whether it is the checkpoint with which a log goes on under another key: it covers nothing."""
+    found = trail.statement(line)
+    return found is not None and found[0].first == line.seq
 
 
 def _parsed(raw: bytes) -> Line | None:

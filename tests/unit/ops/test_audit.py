@@ -84,9 +84,7 @@ class Bench:
         store = self.opener()
         expected = Expected(*store.audit_head, "the state", newest=True)
         sources = [FileSource(str(path)) for path in files or (self.path,)]
-        return proof.verify(
-            sources, key=keys().audit, public_key=None, verify_signature=verify_signature, expected=expected
-        )
+        return proof.verify(sources, keys=[keys().audit], verify_signature=verify_signature, expected=expected)
 
 
 @pytest.fixture

@@ -62,7 +62,13 @@ def read(
     expected: Expected | None = None,
 ) -> Report:
     sources = [Memory(lines, f"audit.log.{number}") for number, lines in enumerate(files, 1)]
-    return proof.verify(sources, key=key, public_key=public_key, verify_signature=verify_signature, expected=expected)
+    return proof.verify(
+        sources,
+        keys=[] if key is None else [key],
+        public_keys=[] if public_key is None else [public_key],
+        verify_signature=verify_signature,
+        expected=expected,
+    )
 
 
 def mac_of(line: bytes) -> str:
@@ -229,11 +235,11 @@ def test_a_checkpoint_without_any_is_not_proven() -> None:
 def test_forwarded_lines_may_have_something_before_them_and_come_twice() -> None:
     sent = [b"Nov 23 20:00:00 host runbound[7]: " + line for line in [*LOG[:9], *LOG[6:], *LOG[20:]]]
     source = Forwarded(Memory(sent))
-    report = proof.verify([source], key=KEY, public_key=None, verify_signature=verify_signature)
+    report = proof.verify([source], keys=[KEY], verify_signature=verify_signature)
     assert report.ok, report.fault
     assert report.entries == 24
     lost = Forwarded(Memory([*sent[:4], *sent[5:]]))
-    fault = proof.verify([lost], key=KEY, public_key=None, verify_signature=verify_signature).fault
+    fault = proof.verify([lost], keys=[KEY], verify_signature=verify_signature).fault
     assert fault is not None
     assert fault.kind == "removed"
 
@@ -244,11 +250,11 @@ def test_compressed_files_are_read_and_broken_ones_told(tmp_path: Path) -> None:
     plain = tmp_path / "audit.log"
     plain.write_bytes(b"".join(LOG[9:]))
     sources = proof.in_order([FileSource(str(plain)), FileSource(str(packed))])
-    assert proof.verify(sources, key=KEY, public_key=None, verify_signature=verify_signature).entries == 24
+    assert proof.verify(sources, keys=[KEY], verify_signature=verify_signature).entries == 24
     packed.write_bytes(packed.read_bytes()[:-20])
     for broken in (packed, tmp_path / "none"):
         with pytest.raises(RunboundError, match="cannot read it"):
-            proof.verify([FileSource(str(broken))], key=KEY, public_key=None, verify_signature=verify_signature)
+            proof.verify([FileSource(str(broken))], keys=[KEY], verify_signature=verify_signature)
 
 
 @settings(max_examples=300)
@@ -272,3 +278,36 @@ def test_no_other_order_or_choice_of_lines_goes_unnoticed(seed: int) -> None:
     whole = read(lines, expected=Expected(24, mac_of(LOG[23]), "x", newest=True))
     numbers = [trail.parse(line.strip()).seq for line in lines]
     assert whole.ok == (numbers == list(range(numbers[0] if numbers else 25, 25)) and bool(numbers))
+
+
+def test_a_log_that_goes_on_under_another_key_needs_both() -> None:
+    """As `runbound store resign` leaves it: a checkpoint that covers nothing begins the new key's part."""
+    other = SecretKey(b"n" * 32)
+    chain = Chain.after(other, 20, mac_of(LOG[19]))
+    begin = chain.checkpoint(NOW).encode() + b"\n"
+    whole = [*LOG[:20], begin, *written(12, chain=chain)]
+
+    def proven(*keys: SecretKey, public_keys: Sequence[bytes] = ()) -> Report:
+        return proof.verify([Memory(whole)], keys=keys, public_keys=public_keys, verify_signature=verify_signature)
+
+    both = proven(KEY, other)
+    assert both.ok, both.fault
+    assert both.entries == len(whole)
+    assert proven(other, KEY).ok
+    assert proven(public_keys=[KEY.public_key(), other.public_key()]).ok
+    for report in (proven(KEY), proven(public_keys=[KEY.public_key()]), proven()):
+        assert report.fault is not None
+        assert (report.fault.line, report.fault.seq) == (21, 21)
+    edited = [*whole[:24], forged(whole[24], actor="mallory"), *whole[25:]]
+    fault = proof.verify([Memory(edited)], keys=[KEY, other], verify_signature=verify_signature).fault
+    assert fault is not None
+    assert (fault.kind, fault.seq) == ("edited", 25)
+
+
+def test_another_key_cannot_begin_unasked() -> None:
+    """Who has a key of his own cannot go on with the log of another."""
+    mallory = Chain.after(SecretKey(b"m" * 32), 20, mac_of(LOG[19]))
+    whole = [*LOG[:20], mallory.checkpoint(NOW).encode() + b"\n", *written(6, chain=mallory)]
+    fault = read(whole).fault
+    assert fault is not None
+    assert (fault.line, fault.seq) == (21, 21)
