@@ -95,7 +95,7 @@ def check(
     from runbound.api import companion  # noqa: F401  # registers the options it honours, as every import here
     from runbound.engine import Scan, scan
     from runbound.engine.compile import ways
-    from runbound.ops import service  # noqa: F401
+    from runbound.ops import audit, service  # noqa: F401
     from runbound.ops.source import checker, reason
 
     path = conf if conf is not None else cli.default_config()
