@@ -27,6 +27,12 @@ schemathesis.openapi.format(
 schemathesis.openapi.format("backup", st.just(os.environ.get("RUNBOUND_SCHEMA_BACKUP", "")))
 
 
+@schemathesis.serializer("application/x-ndjson")
+def lines(_context: Any, value: Any) -> bytes:
+    """A text that is a file of lines, as it is."""
+    return str(value).encode()
+
+
 @schemathesis.hook
 def filter_path_parameters(_context: Any, path_parameters: dict[str, Any] | None) -> bool:
     """Who calls does not delete himself, nor give himself another key: the rest would be 401."""
