@@ -28,7 +28,7 @@ class Outcome(BaseModel):
         examples=[{"setting": {"added": 1}}],
     )
     diff: list[str] = Field(
-        description="`+` what came, `-` what went; 100 lines at most", examples=[["+ setting verbosity 2"]]
+        description="`+` what came, `-` what went; 100 lines at most", examples=[["+ verbosity: 2"]]
     )
     more: int = Field(description="Lines of the difference that are left out")
     warnings: list[DiagnosticItem]

@@ -21,7 +21,7 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -30,15 +30,17 @@ from runbound.config.diagnostics import Diagnostic
 from runbound.config.model import Config
 from runbound.engine import Delta, EngineError, Overlay, Scan
 from runbound.errors import RunboundError
-from runbound.ops import overlay, revert, told
-from runbound.ops.answers import ANSWERS, answers, rows_of
-from runbound.ops.candidate import Candidate, Changed, Running, Source, compare, small, tell, texts
+from runbound.ops import limits, overlay, revert, told
+from runbound.ops.amending import delta
+from runbound.ops.answers import ANSWERS, answers
+from runbound.ops.asked import Asked, Ready
+from runbound.ops.candidate import Candidate, Running, Source, compare, small, tell, texts
 from runbound.ops.logging import ControlLog
 from runbound.ops.nowhere import Nowhere
 from runbound.ops.outcome import Change, Edited, Rejected
-from runbound.ops.refusals import StateUnavailable, Unconfirmed, too_many
-from runbound.ops.view import Again, Altered, Diff, Kept, Plan, Scope, View, difference, difference_of
-from runbound.state.entries import Committed, Edit, Note, Pending, StoredEntry, TooManyError, view_digest
+from runbound.ops.refusals import StateUnavailable, Unconfirmed
+from runbound.ops.view import Again, Altered, Kept, Plan, Scope, View, difference, difference_of
+from runbound.state.entries import Committed, Edit, Note, Pending, StoredEntry, view_digest
 
 __all__ = ["Change", "Changes", "Edited", "Rejected"]
 
@@ -47,8 +49,6 @@ MAX_BATCH: Final = 256
 not wait long for the last."""
 DOCUMENT: Final = (*overlay.LAID, revert.BASE[0])
 """Kinds that the configuration is built from."""
-ALONE: Final = ("unconfirmed", "negative-anchor")
-"""Kinds with an effect of their own behind the commit: such a change shares its transaction with nobody."""
 NO_STATE: Final = "name a folder with state-dir:"
 
 
@@ -57,49 +57,6 @@ class DataPlane(Protocol):
 
     def apply(self, document: bytes, scan: Scan | None, overlay: Overlay | None = None) -> list[tuple[str, str]]: ...
     def amend(self, revision: int, delta: Delta) -> None: ...
-
-
-class _Asked:
-    """An edit that waits for its turn, and what came of it."""
-
-    def __init__(
-        self, change: Change, plan: Callable[[View], Plan], *, dry_run: bool = False, wait: revert.Wait | None = None
-    ) -> None:
-        self.change = change
-        self.plan = plan
-        self.dry_run = dry_run
-        self.wait = wait
-        self.result: Edited | Rejected | None = None
-        self.error: BaseException | None = None
-
-    @property
-    def done(self) -> bool:
-        return self.result is not None or self.error is not None
-
-
-class _Ready(msgspec.Struct):
-    """An edit that has been planned and may be committed."""
-
-    asked: _Asked
-    plan: Plan
-    entries: list[StoredEntry | None]
-    """For each edit of the plan what is there already, None for those that change something."""
-    altered: list[tuple[int, Altered]]
-    """Position in the plan, and what it changes."""
-    diff: Diff
-    candidate: Candidate | None = None
-    """The next configuration, where the edit changes it."""
-    changes: tuple[Changed, ...] = ()
-
-    @property
-    def alone(self) -> bool:
-        """Whether it may share its transaction with nobody."""
-        plan = self.plan
-        return bool(self.candidate or plan.bulk or plan.back_to or self.asked.wait or self.touches(*ALONE))
-
-    def touches(self, *kinds: str) -> bool:
-        """Whether it changes an entry of one of these kinds."""
-        return any(item.edit.kind in kinds for _, item in self.altered)
 
 
 class Changes:
@@ -124,7 +81,7 @@ class Changes:
             store = Nowhere(store or StateUnavailable("there is no state directory", fix=NO_STATE), started.revision)
         self._store: Kept = store
         self._lock = threading.Lock()
-        self._waiting: deque[_Asked] = deque()
+        self._waiting: deque[Asked] = deque()
         self._timer: threading.Timer | None = None
         self._at_start = started.config
         self._running = started
@@ -196,7 +153,7 @@ class Changes:
         """
         self.store  # noqa: B018  # raises
         wait = None if confirm_within is None or dry_run else revert.Wait.make(confirm_within)
-        return self._do(_Asked(change, plan, dry_run=dry_run, wait=wait))
+        return self._do(Asked(change, plan, dry_run=dry_run, wait=wait))
 
     def reload(self, change: Change, *, dry_run: bool = False, confirm_within: int | None = None) -> Edited | Rejected:
         """Reads the file again and applies what it says, beneath what the API changed. A broken file changes nothing.
@@ -210,7 +167,7 @@ class Changes:
 
         if dry_run or confirm_within is not None:
             return self.edit(change, plan, dry_run=dry_run, confirm_within=confirm_within)
-        return self._do(_Asked(change, plan))
+        return self._do(Asked(change, plan))
 
     def rollback(
         self, change: Change, revision: int, *, dry_run: bool = False, confirm_within: int | None = None
@@ -286,7 +243,7 @@ class Changes:
         except RunboundError as error:
             self._log.error("an unconfirmed change could not be taken back", error=str(error))
 
-    def _do(self, asked: _Asked) -> Edited | Rejected:
+    def _do(self, asked: Asked) -> Edited | Rejected:
         """Waits until the edit had its turn; whoever gets the lock does what waits."""
         self._waiting.append(asked)
         while not asked.done:
@@ -300,7 +257,7 @@ class Changes:
 
     def _batch(self) -> None:
         """Takes what waits through the steps: as many changes as may share a transaction."""
-        ready: list[_Ready] = []
+        ready: list[Ready] = []
         scope = Scope()
         while self._waiting and len(ready) < MAX_BATCH:
             asked = self._waiting[0]
@@ -328,7 +285,7 @@ class Changes:
                 for planned in ready:
                     planned.asked.error = planned.asked.error or error
 
-    def _planned(self, asked: _Asked, scope: Scope) -> _Ready | None:
+    def _planned(self, asked: Asked, scope: Scope) -> Ready | None:
         """Steps 2 to 4 for one edit; None if it is answered already."""
         view = View(self._store, scope, self._running.config, lambda: self.scan)
         plan = asked.plan(view)
@@ -345,8 +302,8 @@ class Changes:
             entries.append(before if same or asked.dry_run else None)
             if not same and (before is not None or edit.doc is not None):
                 altered.append((position, Altered(edit, before)))
-        self._limit(view, [item for _, item in altered])
-        ready = _Ready(asked, plan, entries, altered, difference([item for _, item in altered]))
+        limits.hold(view, [item for _, item in altered])
+        ready = Ready(asked, plan, entries, altered, difference([item for _, item in altered]))
         back = [] if plan.back_to is None else list(self._store.at(plan.back_to, overlay.LAID))
         if plan.files or back or ready.touches(*DOCUMENT):
             candidate = self._built(ready, view, back)
@@ -357,30 +314,23 @@ class Changes:
             ready.changes = compare(self._at_start, self._running.config, candidate.config)
         many = plan.bulk is not None or plan.back_to is not None
         if asked.dry_run and many:
-            with _limited():
+            with limits.held():
                 ready.diff = difference_of(self._store.preview(self._pending(ready)))
         if asked.dry_run or not (altered or many or plan.files):
             asked.result = self._edited(ready, self._running.revision)
             return None
         return ready
 
-    def _limit(self, view: View, altered: Sequence[Altered]) -> None:
-        """Raises TooManyRecords or TooManyBlocks if these edits would make more than there may be."""
-        for kind in ANSWERS:
-            more = sum(item.growth for item in altered if item.edit.kind == kind)
-            if more > 0 and view.count(kind) + more > _most(view.config, kind):
-                raise too_many(kind, view.count(kind) + more, _most(view.config, kind))
-
-    def _built(self, ready: _Ready, view: View, back: Sequence[Edit]) -> Candidate:
+    def _built(self, ready: Ready, view: View, back: Sequence[Edit]) -> Candidate:
         """The configuration as it would be with these edits."""
         laid = [entry for kind in overlay.LAID for entry in view.all(kind)]
         entries = overlay.after(laid, (*back, *(item.edit for _, item in ready.altered)))
         scan = ready.plan.scan if ready.plan.files else self.scan
         return self._source.build(scan, overlay.above(entries))
 
-    def _commit(self, ready: list[_Ready]) -> None:
+    def _commit(self, ready: list[Ready]) -> None:
         """Steps 5 to 7 for a batch."""
-        with _limited():
+        with limits.held():
             committed = self._store.commit([self._pending(planned) for planned in ready])
         revisions = [done.revision for done in committed]
         for planned in ready:
@@ -404,13 +354,13 @@ class Changes:
         if any(planned.touches(revert.UNCONFIRMED[0]) for planned in ready):
             self.watch()
 
-    def _take(self, ready: list[_Ready], committed: list[Committed]) -> None:
+    def _take(self, ready: list[Ready], committed: list[Committed]) -> None:
         """Step 6: hands the engine what is new. Raises EngineError, and then nothing has changed there."""
         first, revision = ready[0], committed[-1].revision
         answered = any(kind in done.summary for done in committed for kind in ANSWERS)
         if first.candidate is None:
             if answered:
-                self._engine.amend(revision, self._delta(ready, committed))
+                self._engine.amend(revision, delta(self._store, zip(ready, committed, strict=True)))
             self._running = msgspec.structs.replace(self._running, revision=revision)
             return
         config, scan = first.candidate.config, first.candidate.scan
@@ -420,29 +370,7 @@ class Changes:
         self._running = Running(revision, config, time.time(), small(scan), self._store.head_view)
         self._log.verbosity = config.server.verbosity
 
-    def _delta(self, ready: list[_Ready], committed: list[Committed]) -> Delta:
-        """What changed for the engine. Of many entries the journal has the rows; a few are told from here."""
-        delta = Delta()
-        for planned, done in zip(ready, committed, strict=True):
-            plan = planned.plan
-            if plan.bulk is None and plan.back_to is None:
-                befores = (item.before for _, item in planned.altered)
-                for rows, tell_ in ((befores, delta.remove_rows), (done.entries, delta.put_rows)):
-                    for entry in rows:
-                        if entry is not None and entry.kind in ANSWERS:
-                            tell_(entry.kind, rows_of(entry))
-                continue
-            if plan.bulk is None or plan.mode != "add":
-                for part in self._store.parts_of(done.revision):
-                    if part.kind in ANSWERS:
-                        delta.remove_rows(part.kind, part.before)
-                        if plan.bulk is None or plan.bulk.kind != part.kind:
-                            delta.put_rows(part.kind, part.after)
-            if plan.bulk is not None and plan.mode != "remove":
-                delta.put(plan.bulk)
-        return delta
-
-    def _pending(self, planned: _Ready) -> Pending:
+    def _pending(self, planned: Ready) -> Pending:
         change, plan = planned.asked.change, planned.plan
         altered = [item for _, item in planned.altered]
         view = plan.view
@@ -456,11 +384,11 @@ class Changes:
             bulk=plan.bulk,
             mode=plan.mode,
             under=plan.under,
-            most=None if plan.bulk is None else _most(self._running.config, plan.bulk.kind),
+            most=None if plan.bulk is None else limits.most(self._running.config, plan.bulk.kind),
             back_to=plan.back_to,
         )
 
-    def _edited(self, planned: _Ready, revision: int) -> Edited:
+    def _edited(self, planned: Ready, revision: int) -> Edited:
         asked = planned.asked
         return Edited(
             revision,
@@ -473,7 +401,7 @@ class Changes:
             self.pinned,
         )
 
-    def _say(self, planned: _Ready, revision: int) -> None:
+    def _say(self, planned: Ready, revision: int) -> None:
         """Writes down what was done. Of changes that come by the thousand the journal and the audit log tell enough."""
         change = planned.asked.change
         if planned.candidate is None:
@@ -511,17 +439,3 @@ class Changes:
             over = view_digest(texts(self._source.read()))
         edit = revert.pin(revision, digest, over)
         return (edit,) if edit.doc is not None or view.get(*revert.BASE) is not None else ()
-
-
-def _most(config: Config, kind: str) -> int:
-    """How many entries of a kind there may be."""
-    return config.server.max_records if kind == "record" else config.server.max_blocks
-
-
-@contextlib.contextmanager
-def _limited() -> Iterator[None]:
-    """Says of too many entries what the write path says of them."""
-    try:
-        yield
-    except TooManyError as error:
-        raise too_many(error.kind, error.count, error.most) from error
