@@ -1,6 +1,7 @@
 """Every route, every role, with and without zones: who is let in, who is refused, and how."""
 
 import itertools
+import json
 from typing import Any
 
 import pytest
@@ -82,3 +83,25 @@ def test_the_document_says_who_may_call(api: Api) -> None:
         assert told["needs_key"] == (least != "open"), title
         assert [scope for scope in scopes if scope != "zones"] == ([] if least == "open" else [least]), title
         assert "zones" in scopes or not row.zoned or least == "anybody", title
+
+
+@pytest.mark.parametrize("title", sorted(title for title in ROUTES if not title.startswith("GET")))
+def test_a_changing_call_is_written_down_once(api: Api, title: str) -> None:
+    row, (method, path) = ACCESS[title], title.split(" ")
+    where = path if row.path is None else row.path(api, INSIDE)
+    body = row.body(INSIDE) if callable(row.body) else row.body
+    more: dict[str, Any] = {} if body is None else {"json": body}
+    if row.content is not None:
+        more = {"content": row.content}
+    lines, calls = len(api.store.audit_after(0, 1000)), len(api.trail.entries)
+    answer = api.client.request(method, where + row.query, headers=api.key, **more)
+    assert answer.status_code == row.status, answer.text
+    events = [json.loads(line) for _, line in api.store.audit_after(0, 1000)[lines:]]
+    found = [(line["event"], line["actor"], line["fields"]) for line in events] + api.trail.entries[calls:]
+    if row.least == "read":
+        assert found == [], "a question changes nothing"
+        return
+    [(event, actor, fields)] = found
+    assert (actor, fields["method"], fields["path"]) == ("api-key", method, where.partition("?")[0])
+    assert event != "api.call" or fields["status"] == row.status
+    assert (event == "key.rotate") == ("rotate-key" in title)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from runbound.config.diagnostics import Diagnostic
+from runbound.ops import users
 from runbound.ops.outcome import Change
 from runbound.ops.view import QUIET, Altered, Plan, shown
 from runbound.state.entries import Event
@@ -52,4 +53,13 @@ def refused(error: Exception) -> Diagnostic:
 
 
 def _event(item: Altered) -> str:
+    if item.edit.kind == users.KIND and _rotated(item):
+        return "key.rotate"
     return SPECIAL.get((item.edit.kind, item.word), f"{item.edit.kind}.{WORDS[item.word]}")
+
+
+def _rotated(item: Altered) -> bool:
+    """Whether a user has another key now, or the API key is another."""
+    if not users.names_user(item.edit.key):
+        return True
+    return item.before is not None and item.edit.doc is not None and item.doc["key"] != item.before.doc["key"]

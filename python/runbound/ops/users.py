@@ -135,9 +135,14 @@ def of(entry: StoredEntry) -> User:
     return msgspec.convert({**entry.doc, "id": entry.id, "revision": entry.revision}, User)
 
 
+def names_user(key: bytes) -> bool:
+    """Whether an entry of that key is a user; the dead API keys are kept beside them."""
+    return key != API_KEY.encode()
+
+
 def is_user(entry: StoredEntry) -> bool:
-    """Whether it is a user; the dead API keys are kept beside them."""
-    return entry.key != API_KEY.encode()
+    """Whether it is a user."""
+    return names_user(entry.key)
 
 
 def new_key(seconds: int | None, now: float) -> tuple[str, Key]:
