@@ -417,10 +417,11 @@ def test_names_are_blocked_by_lists(api: Api) -> None:
     aside = bulk(api, "/blacklist/bulk", '{"name": "b.example", "action": "refuse"}', "application/json", action="null")
     assert aside.json()["added"] == 1
     assert get(api, "/blacklist", action="refuse")["items"][0]["name"] == "b.example."
-    moved = bulk(api, "/blacklist/bulk", "ads.example", action="redirect", target="192.0.2.1").json()
+    moved = bulk(api, "/blacklist/bulk", "ads.example", target="192.0.2.1").json()
     assert (moved["changed"], get(api, "/blacklist", action="redirect")["items"][0]["target"]) == (1, "192.0.2.1")
-    assert refused(bulk(api, "/blacklist/bulk", "a", action="redirect")) == {"query.target"}
-    assert refused(bulk(api, "/blacklist/bulk", "a", target="192.0.2.1")) == {"query.target"}
+    assert refused(bulk(api, "/blacklist/bulk", "a", target="a..b")) == {"query.target"}
+    aimless = bulk(api, "/blacklist/bulk", '[{"name": "a", "action": "redirect"}]', "application/json")
+    assert aimless.json()["code"] == "BULK_INVALID"
 
 
 def test_the_limit_of_a_list(api: Api) -> None:

@@ -17,6 +17,7 @@ KNOWN = st.sampled_from(["A", "AAAA", "CNAME", "TXT", "MX", "SRV", "CAA", "PTR",
 schemathesis.openapi.format("dns-name", st.one_of(NAME, NAME.map("{}.".format)))
 schemathesis.openapi.format("dns-type", KNOWN)
 schemathesis.openapi.format("ip", st.ip_addresses().map(str))
+schemathesis.openapi.format("block-target", st.one_of(NAME, st.ip_addresses().map(str)))
 schemathesis.openapi.format(
     "log-client",
     st.one_of(st.ip_addresses().map(str), st.from_regex("p-[0-9a-f]{16}", fullmatch=True), st.just("192.0.2.0/24")),

@@ -22,7 +22,7 @@ DEFAULT_CONFIGS: Final = ("/etc/runbound/runbound.conf", "/etc/unbound/unbound.c
 """Where the configuration is looked for when the command line names none; the first that exists."""
 COMMANDS: Final = (
     *("check", "lab", "stats", "cache", "lookup", "explain", "dnssec"),
-    *("upstreams", "config", "users", "audit", "backup", "log", "clients", "store"),
+    *("dns", "block", "upstreams", "resolution", "config", "users", "audit", "backup", "log", "clients", "store"),
 )
 """What cyclopts reads. A configuration file of such a name is written ./check."""
 
@@ -42,7 +42,11 @@ Ask the one that runs (-c CONF or --url URL says which; --json for programs):
   runbound stats                  its counters; --history: minute by minute; --top: most asked names
   runbound log                    the last queries; -f goes on with new ones; log erase forgets
   runbound clients [ADDRESS]      who asks most
-  runbound upstreams              the servers it forwards to, and how they do
+  runbound dns list               local records; also: add NAME TYPE DATA, delete, import, export
+  runbound block NAME             block a name and all below; also: list, delete, import, export
+  runbound upstreams              the servers it forwards to, and how they do; also: add, remove,
+                                  enable, disable, probe, presets, reconnect
+  runbound resolution [MODE]      whether names are forwarded (forward) or not (full-recursion)
   runbound lookup NAME [TYPE]     resolve a name in it, and tell how it went
   runbound explain NAME [TYPE]    the same with every step, every server and the chain of trust
   runbound dnssec status          whether answers are validated, and from where; also: anchors

@@ -84,6 +84,11 @@ class Client:
         with self._call("PATCH", path, json.dumps(body).encode(), "application/json") as response:
             return _decoded(response)
 
+    def put(self, path: str, body: object) -> Any:
+        """The answer of a PUT, decoded."""
+        with self._call("PUT", path, json.dumps(body).encode(), "application/json") as response:
+            return _decoded(response)
+
     def delete(self, path: str) -> Any:
         """The answer of a DELETE, decoded; None if it only says that it was done."""
         with self._call("DELETE", path) as response:

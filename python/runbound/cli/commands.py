@@ -29,11 +29,15 @@ app = App(
     result_action="return_value",
 )
 
-for _name in ("stats", "cache", "lookup", "upstreams"):
+for _name in ("stats", "cache", "lookup"):
     app.command(f"runbound.cli.remote:{_name}", name=_name)  # imported when it is called
 app.command("runbound.cli.explain:explain", name="explain")
 app.command("runbound.cli.dnssec:dnssec", name="dnssec")
 app.command("runbound.cli.config:config", name="config")
+app.command("runbound.cli.entries:dns", name="dns")
+app.command("runbound.cli.entries:block", name="block")
+app.command("runbound.cli.upstreams:upstreams", name="upstreams")
+app.command("runbound.cli.upstreams:resolution", name="resolution")
 app.command("runbound.cli.users:users", name="users")
 app.command("runbound.cli.audit:audit", name="audit")
 app.command("runbound.cli.backup:backup", name="backup")

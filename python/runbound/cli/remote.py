@@ -72,26 +72,6 @@ def stats(
     return table(("counter", "value", "per second"), rows, right=(1, 2))
 
 
-def upstreams(*, conf: Conf = None, url: Url = None, json: AsJson = False) -> int:
-    """Print the servers that questions are forwarded to, and how each of them does."""
-    found = find(conf, url).get("/upstreams")
-    if json:
-        return as_json(found)
-    rows = [
-        (
-            *(row[part] for part in ("zone", "address", "transport", "state")),
-            "" if row["rtt_ms"] is None else f"{row['rtt_ms']:.1f} ms",
-            *(row[part] for part in ("queries", "answers", "timeouts", "failures")),
-            _trouble(row),
-        )
-        for row in found["items"]
-    ]
-    head = ("zone", "address", "over", "state", "rtt", "queries", "answers", "timeouts", "failures", "last error")
-    table(head, rows, right=(4, 5, 6, 7, 8))
-    print(f"{found['healthy']} of {found['total']} healthy")
-    return EXIT_OK
-
-
 def lookup(
     name: Asked,
     type: AskedType = "A",  # noqa: A002  # the name on the command line
@@ -233,11 +213,6 @@ def _figure(name: str, value: int) -> str:
     if name.startswith("total.recursion.time."):
         return f"{value / 1_000_000:.6f}"
     return f"{value / 1000:g}" if name == "total.requestlist.avg" else str(value)
-
-
-def _trouble(row: Mapping[str, Any]) -> str:
-    again = "" if row["retry_in_ms"] is None else f"tried again in {row['retry_in_ms'] / 1000:.1f} s"
-    return ", ".join(text for text in (row["last_error"], again) if text)
 
 
 def as_json(found: object) -> int:

@@ -34,14 +34,18 @@ MAX_TARGET: Final = 2048
 router = APIRouter(tags=["blacklist"])
 
 Action = Literal["nxdomain", "refuse", "nodata", "null", "redirect"]
-Target = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TARGET, strip_whitespace=True)]
+Target = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=MAX_TARGET, strip_whitespace=True),
+    Field(json_schema_extra={"format": "block-target"}),
+]
 ACTION: Final = (
     "`nxdomain`: there is no such name; `refuse`: REFUSED; `nodata`: the name is there, with nothing; `null`: 0.0.0.0 "
     "and ::; `redirect`: what `target` says"
 )
 TARGET: Final = "Of `redirect`: addresses, separated by blanks, or one name, which is answered as an alias"
 _NONE: Final[JsonDict] = {"type": "null"}
-_GIVEN: Final[JsonDict] = {"type": "string", "format": "redirect-target"}
+_GIVEN: Final[JsonDict] = {"type": "string", "format": "block-target"}
 
 
 class NewBlock(Body):
@@ -69,12 +73,7 @@ class NewBlock(Body):
         """What Rust makes the canonical form of."""
         if (self.action == "redirect") != (self.target is not None):
             raise invalid("body.target", "a redirect needs a target, every other action takes none")
-        target = self.target
-        if target is not None and not target.isascii():
-            try:
-                target = names.domain(target)
-            except PydanticCustomError as error:
-                raise invalid("body.target", error.message()) from error
+        target = _target("body.target", self.target)
         return {"name": self.name, "action": self.action, "target": target, "comment": self.comment or None}
 
 
@@ -169,18 +168,22 @@ async def post_blacklist_bulk(
     bulks: Bulks,
     terms: Asked,
     mode: Annotated[Mode, Query(description="`replace` unblocks all that are not in the list")] = "add",
-    action: Annotated[Action, Query(description="Of those that say none")] = "nxdomain",
-    target: Annotated[Target | None, Query(description="Of those that say none, for `redirect`")] = None,
+    action: Annotated[
+        Literal["nxdomain", "refuse", "nodata", "null"], Query(description="Of those that say none")
+    ] = "nxdomain",
+    target: Annotated[Target | None, Query(description="Redirects those that say nothing there instead")] = None,
 ) -> Imported:
     """All of it or nothing, as one revision. An error names its line, or its place in the array; a hundred are told.
 
     The list is read as it comes, and may be as long as the limit of blocked names allows. A plain list has a name a
     line; a hosts file (`0.0.0.0 ads.example`) is one too.
     """
-    if (action == "redirect") != (target is not None):
-        raise invalid("query.target", "a redirect needs a target, every other action takes none")
     form = bulk.form(request, "names")
-    listed = Bulk("block", form, bulk.defaults(action=action, target=target))
+    said = {"action": action} if target is None else {"action": "redirect", "target": _target("query.target", target)}
+    try:
+        listed = Bulk("block", form, bulk.defaults(**said))
+    except ValueError as error:
+        raise invalid("query.target", str(error)) from error
     most = resolver.changes.running.config.server.max_blocks
     with bulks.take():
         return await bulk.bring(request, listed, form, mode, resolver.changes, caller, terms, most)
@@ -252,6 +255,16 @@ def delete_blacklist_one(
     """In force when the answer comes, in every worker."""
     change = caller.change(f"DELETE /blacklist/{id}")
     return edits.empty(terms, terms.make(resolver.changes, change, entries.remove("block", id, caller, same)))
+
+
+def _target(field: str, text: str | None) -> str | None:
+    """A target with its name in A-labels."""
+    if text is None or text.isascii():
+        return text
+    try:
+        return names.domain(text)
+    except PydanticCustomError as error:
+        raise invalid(field, error.message()) from error
 
 
 def _shown(entry: StoredEntry) -> Block:

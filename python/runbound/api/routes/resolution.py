@@ -52,7 +52,11 @@ def get_resolution(resolver: Resolver, _caller: Reader, news: IfNew) -> Resoluti
     return _told(running.config)
 
 
-@router.put("/resolution", summary="Change how names are found", responses=edits.documented("PRECONDITION_FAILED"))
+@router.put(
+    "/resolution",
+    summary="Change how names are found",
+    responses=edits.documented("CONFIRM_PENDING", "PRECONDITION_FAILED"),
+)
 def put_resolution(
     body: NewResolution,
     resolver: Resolver,

@@ -124,7 +124,7 @@ def get_upstreams(resolver: Resolver, _caller: Reader, page: Paged) -> Upstreams
     status_code=status.HTTP_201_CREATED,
     responses={
         200: {"model": Upstream | Preview, "description": "It was there already; or what would change"},
-        **edits.documented("NOT_OFFERED"),
+        **edits.documented("CONFIRM_PENDING", "NOT_OFFERED"),
     },
 )
 def post_upstreams(
@@ -135,10 +135,9 @@ def post_upstreams(
     The servers of a zone have one transport. A server that is there already, in the file or by API, gets what this call
     says, and the answer is 200.
     """
-    if body.transport not in OFFERED:
-        raise ProblemError("NOT_OFFERED", f"{body.transport} to upstream servers; there are {' and '.join(OFFERED)}")
-    if body.tls_name is not None:
-        raise invalid("body.tls_name", f"there is no certificate with {body.transport}")
+    if body.transport not in OFFERED or body.tls_name is not None:
+        asked = body.transport if body.transport not in OFFERED else "a TLS name"
+        raise ProblemError("NOT_OFFERED", f"{asked} to upstream servers; there are {' and '.join(OFFERED)}")
     server = Said(body.zone.lower(), str(body.address), body.port, body.transport, body.enabled, None)
 
     def plan(view: View) -> Plan:
@@ -185,7 +184,7 @@ def get_upstream(id: Id, resolver: Resolver, _caller: Reader, response: Response
 @router.patch(
     "/upstreams/{id}",
     summary="Switch a server off or on",
-    responses=edits.documented("NOT_FOUND", "LAST_UPSTREAM", "PRECONDITION_FAILED"),
+    responses=edits.documented("CONFIRM_PENDING", "NOT_FOUND", "LAST_UPSTREAM", "PRECONDITION_FAILED"),
 )
 def patch_upstream(
     id: Id,  # noqa: A002  # the name in the path
@@ -220,7 +219,7 @@ def patch_upstream(
     summary="Ask a server no more",
     status_code=status.HTTP_204_NO_CONTENT,
     response_model=None,
-    responses=edits.emptied("NOT_FOUND", "IN_FILE", "LAST_UPSTREAM", "PRECONDITION_FAILED"),
+    responses=edits.emptied("CONFIRM_PENDING", "NOT_FOUND", "IN_FILE", "LAST_UPSTREAM", "PRECONDITION_FAILED"),
 )
 def delete_upstream(
     id: Id,  # noqa: A002  # the name in the path
