@@ -11,7 +11,7 @@ from runbound.ops.users import RANKS, ROLES, ZONED, Role
 from support.access import ACCESS, INSIDE, OUTSIDE, Row
 from support.api import Api
 
-ROUTES = {f"{method} {route.path}" for route in app._resources() for method in route.methods or ()}
+ROUTES = {f"{method} {route.path_format}" for route in app._resources() for method in route.methods or ()}
 CALLERS: list[tuple[Role, tuple[str, ...]]] = [
     *((role, ()) for role in ROLES),
     *((role, ("home.arpa",)) for role in ZONED),

@@ -17,6 +17,8 @@ KNOWN = st.sampled_from(["A", "AAAA", "CNAME", "TXT", "MX", "SRV", "CAA", "PTR",
 schemathesis.openapi.format("dns-name", st.one_of(NAME, NAME.map("{}.".format)))
 schemathesis.openapi.format("dns-type", KNOWN)
 schemathesis.openapi.format("ip", st.ip_addresses().map(str))
+schemathesis.openapi.format("cursor", st.just("aw"))  # behind the empty key: the beginning
+schemathesis.openapi.format("etags", st.just("*"))
 schemathesis.openapi.format("block-target", st.one_of(NAME, st.ip_addresses().map(str)))
 schemathesis.openapi.format(
     "log-client",

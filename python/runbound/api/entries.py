@@ -135,13 +135,15 @@ class Filter(msgspec.Struct, frozen=True):
     def prefixes(self) -> list[bytes]:
         """Of the keys of those that came by API."""
         if self.name is not None:
-            return ranges(self.caller, exactly(self.name))
+            inside = self.under is None or exactly(self.name).startswith(name_key(self.under))
+            return ranges(self.caller, exactly(self.name)) if inside else []
         return ranges(self.caller, b"" if self.under is None else name_key(self.under))
 
     def wants(self, row: Stated) -> bool:
         """Whether it is one of those in the file."""
         text = self.search is None or self.search.lower() in f"{row.name} {row.type} {row.value}".lower()
-        return text and self.heed(row) and self.caller.may(row.name)
+        inside = self.under is None or name_key(row.name).startswith(name_key(self.under))
+        return text and inside and self.heed(row) and self.caller.may(row.name)
 
 
 def listed(

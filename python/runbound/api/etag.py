@@ -40,7 +40,12 @@ class Known:
         self,
         response: Response,
         if_none_match: Annotated[
-            str | None, Header(max_length=MAX_HEADER, description="Tags the client has; 304 if one is still true")
+            str | None,
+            Header(
+                max_length=MAX_HEADER,
+                description="Tags the client has; 304 if one is still true",
+                json_schema_extra={"format": "etags"},
+            ),
         ] = None,
     ) -> None:
         self._response = response
@@ -59,7 +64,12 @@ class Demand:
     def __init__(
         self,
         if_match: Annotated[
-            str | None, Header(max_length=MAX_HEADER, description="Change it only if its tag is among these")
+            str | None,
+            Header(
+                max_length=MAX_HEADER,
+                description="Change it only if its tag is among these",
+                json_schema_extra={"format": "etags"},
+            ),
         ] = None,
     ) -> None:
         self._tags = if_match

@@ -75,7 +75,10 @@ def place(number: int) -> str:
 
 def _page(
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="The most of one page")] = LIMIT,
-    cursor: Annotated[str | None, Query(max_length=MAX_CURSOR, description="`next` of the page before")] = None,
+    cursor: Annotated[
+        str | None,
+        Query(max_length=MAX_CURSOR, description="`next` of the page before", json_schema_extra={"format": "cursor"}),
+    ] = None,
 ) -> Page:
     if cursor is None:
         return Page(limit)

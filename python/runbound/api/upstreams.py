@@ -95,7 +95,7 @@ def identity(zone: str, address: str, transport: str, tls_name: str | None) -> s
 
 
 def read(rows: Iterable[Mapping[str, object]]) -> list[Upstream]:
-    """The engine's rows, ordered by zone and then as the engine has them."""
+    """The engine's rows, ordered by zone and address."""
     return _ordered(_upstream(row) for row in rows)
 
 
@@ -137,8 +137,14 @@ def _of_entry(entry: StoredEntry) -> Said:
     return Said(doc["zone"], doc["address"], doc["port"], doc["transport"], doc.get("enabled", True), None, entry)
 
 
+def order(upstream: Upstream) -> bytes:
+    """What upstream servers are sorted by: their zones from the right, then their addresses."""
+    zone = "\0".join([*upstream.zone.split(".")[::-1], ""])
+    return f"{zone}\0{upstream.address}\0{upstream.transport}\0{upstream.tls_name or ''}".encode()
+
+
 def _ordered(upstreams: Iterable[Upstream]) -> list[Upstream]:
-    return sorted(upstreams, key=lambda upstream: upstream.zone.split(".")[::-1])
+    return sorted(upstreams, key=order)
 
 
 def _placed(row: Upstream, server: Said | None) -> Upstream:

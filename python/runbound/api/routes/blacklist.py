@@ -55,7 +55,7 @@ class NewBlock(Body):
         json_schema_extra={
             "examples": [{"name": "ads.example"}, {"name": "ads.example", "action": "redirect", "target": "192.0.2.1"}],
             "oneOf": [
-                {"properties": {"action": {"enum": ["nxdomain", "refuse", "nodata", "null"]}, "target": _NONE}},
+                {"properties": {"action": {"enum": ["nxdomain", "refuse", "nodata", "null", None]}, "target": _NONE}},
                 {
                     "properties": {"action": {"const": "redirect"}, "target": _GIVEN},
                     "required": ["action", "target"],
@@ -65,7 +65,7 @@ class NewBlock(Body):
     )
 
     name: DomainName
-    action: Action = Field(default="nxdomain", description=ACTION)
+    action: Action | None = Field(default=None, description=f"{ACTION}; `nxdomain` if left out")
     target: Target | None = Field(default=None, description=TARGET)
     comment: Comment | None = None
 
@@ -74,7 +74,12 @@ class NewBlock(Body):
         if (self.action == "redirect") != (self.target is not None):
             raise invalid("body.target", "a redirect needs a target, every other action takes none")
         target = _target("body.target", self.target)
-        return {"name": self.name, "action": self.action, "target": target, "comment": self.comment or None}
+        return {
+            "name": self.name,
+            "action": self.action or "nxdomain",
+            "target": target,
+            "comment": self.comment or None,
+        }
 
 
 class Block(BaseModel):

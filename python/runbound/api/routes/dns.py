@@ -4,6 +4,7 @@ They join what `local-data` says in the file as if they stood there. The form of
 and applying it is `ops.change`'s. Nothing here answers a question.
 """
 
+import contextlib
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -23,7 +24,7 @@ from runbound.api.etag import IfNew, IfSame
 from runbound.api.names import MAX_TEXT, DomainName, RecordType
 from runbound.api.paging import Items, Paged
 from runbound.api.places import PlacedResponse
-from runbound.api.problems import invalid
+from runbound.api.problems import ProblemError, invalid
 from runbound.api.stated import Stated
 from runbound.engine import Bulk
 from runbound.state.entries import StoredEntry
@@ -40,7 +41,7 @@ MAX_VALUE: Final = 60_000
 router = APIRouter(tags=["dns"])
 
 Value = Annotated[str, StringConstraints(min_length=1, max_length=MAX_VALUE, strip_whitespace=True)]
-Ttl = Annotated[int, Field(ge=0, le=MAX_TTL, description=f"Seconds; kept as {MAX_KEPT_TTL} at most")]
+Ttl = Annotated[int, Field(ge=0, le=MAX_TTL)]
 
 
 class NewRecord(Body):
@@ -58,7 +59,7 @@ class NewRecord(Body):
     value: Value = Field(
         description="The data in presentation form (RFC 1035, section 5.1; RFC 3597); names in it are absolute"
     )
-    ttl: Ttl = TTL
+    ttl: Ttl | None = Field(default=None, description=f"Seconds; kept as {MAX_KEPT_TTL} at most, {TTL} if left out")
     comment: Comment | None = None
 
     def doc(self) -> dict[str, Any]:
@@ -70,13 +71,13 @@ class NewRecord(Body):
         return {
             "name": self.name,
             "type": names.numbered(self.type),
-            "ttl": min(self.ttl, MAX_KEPT_TTL),
+            "ttl": min(TTL if self.ttl is None else self.ttl, MAX_KEPT_TTL),
             "value": value,
             "comment": self.comment or None,
         }
 
 
-class Record(BaseModel):
+class LocalRecord(BaseModel):
     """A local record."""
 
     id: int | None = Field(description="It stays, whatever becomes of the rest; null in the file")
@@ -91,7 +92,7 @@ class Record(BaseModel):
     line: int | None = None
 
 
-class Records(Items[Record]):
+class LocalRecords(Items[LocalRecord]):
     """Some records: those by API, ordered by name (from the right), type and data; then those of the file."""
 
     total: int = Field(description="How many came by API")
@@ -110,13 +111,11 @@ def get_dns(
         str | None, Query(min_length=1, max_length=MAX_TEXT, description="Only those with this text in them")
     ] = None,
     origin: Annotated[Origin | None, Query(description="Only those by API, or of the file")] = None,
-) -> Records:
+) -> LocalRecords:
     """Those that came by API, and behind them `local-data` of the file. Built-in zones are not among them.
 
     With filters a page may be shorter than `limit` and still have a `next`.
     """
-    if name is not None and under is not None:
-        raise invalid("query.under", "name and under exclude each other")
     news.show(etag.listing(resolver.changes.running.revision))
     only = Filter(
         caller,
@@ -129,7 +128,7 @@ def get_dns(
     )
     found, said, following = entries.listed(resolver.changes, "record", page, only)
     total = 0 if origin == "file" else resolver.changes.store.count("record")
-    return Records(items=[*map(_shown, found), *map(_stated, said)], next=following, total=total)
+    return LocalRecords(items=[*map(_shown, found), *map(_stated, said)], next=following, total=total)
 
 
 @router.post(
@@ -137,11 +136,13 @@ def get_dns(
     summary="Add a local record",
     status_code=status.HTTP_201_CREATED,
     responses={
-        200: {"model": Record | Preview, "description": "It was there already; or what would change"},
+        200: {"model": LocalRecord | Preview, "description": "It was there already; or what would change"},
         **edits.documented("TOO_MANY_RECORDS", "CONFLICT"),
     },
 )
-def post_dns(body: NewRecord, resolver: Resolver, caller: Editor, terms: Asked, response: Response) -> Record | Preview:
+def post_dns(
+    body: NewRecord, resolver: Resolver, caller: Editor, terms: Asked, response: Response
+) -> LocalRecord | Preview:
     """In force when the answer comes, in every worker.
 
     The same name, type and data again is the same record: the answer is 200 and nothing changes, but for a TTL or
@@ -217,14 +218,13 @@ def delete_dns(
     terms: Asked,
     name: Annotated[DomainName, Query(description="Of exactly this name")],
     type: Annotated[RecordType | None, Query(description="Only those of this type")] = None,  # noqa: A002
-    value: Annotated[Value | None, Query(description="Only the one with this data, of this type")] = None,
+    value: Annotated[Value | None, Query(description="Only the one with this data")] = None,
 ) -> Response:
     """All that came by API, or those of a type, or one. What stands in the file stays: 409 names file and line."""
-    if value is not None:
-        if type is None:
-            raise invalid("query.type", "data need a type")
-        _, doc = entries.canonical("record", NewRecord(name=name, type=type, value=value).doc())
-        value = msgspec.json.decode(doc)["value"]
+    if value is not None and type is not None:
+        with contextlib.suppress(ProblemError):  # what is no data of that type is nowhere
+            _, doc = entries.canonical("record", NewRecord(name=name, type=type, value=value).doc())
+            value = msgspec.json.decode(doc)["value"]
 
     def wanted(rtype: str, data: str) -> bool:
         return type in (None, rtype) and value in (None, data)
@@ -240,7 +240,7 @@ def delete_dns(
 
 
 @router.get("/dns/{id}", summary="One local record", responses=problems.documented("NOT_FOUND", "STATE_UNAVAILABLE"))
-def get_dns_one(id: Number, resolver: Resolver, caller: ZoneReader, news: IfNew) -> Record:  # noqa: A002
+def get_dns_one(id: Number, resolver: Resolver, caller: ZoneReader, news: IfNew) -> LocalRecord:  # noqa: A002
     """One that came by API."""
     entry = entries.present(resolver.changes.store.by_id("record", id), id)
     caller.require(entry.doc["name"])
@@ -261,7 +261,7 @@ def put_dns_one(
     terms: Asked,
     same: IfSame,
     response: Response,
-) -> Record | Preview:
+) -> LocalRecord | Preview:
     """The id stays. All of the content is replaced: what the body leaves out has its default afterwards."""
     caller.require(body.name)
     key, doc = entries.canonical("record", body.doc())
@@ -289,12 +289,12 @@ def delete_dns_one(
     return edits.empty(terms, terms.make(resolver.changes, change, entries.remove("record", id, caller, same)))
 
 
-def _shown(entry: StoredEntry) -> Record:
-    return Record(id=entry.id, revision=entry.revision, **entry.doc)
+def _shown(entry: StoredEntry) -> LocalRecord:
+    return LocalRecord(id=entry.id, revision=entry.revision, **entry.doc)
 
 
-def _stated(row: Stated) -> Record:
-    return Record(
+def _stated(row: Stated) -> LocalRecord:
+    return LocalRecord(
         id=None,
         name=row.name,
         type=row.type,
@@ -307,7 +307,7 @@ def _stated(row: Stated) -> Record:
     )
 
 
-def _tagged(response: Response, entry: StoredEntry | None) -> Record:
+def _tagged(response: Response, entry: StoredEntry | None) -> LocalRecord:
     assert entry is not None
     response.headers["ETag"] = etag.entity(entry.revision, entry.id)
     return _shown(entry)

@@ -39,7 +39,7 @@ def get_help(request: Request) -> Help:
         resources=[
             Resource(
                 method=method,
-                path=prefix + route.path,
+                path=prefix + route.path_format,
                 summary=route.summary or route.name,
                 needs_key=auth.scopes(route) is not None,
                 role=auth.needed(route),

@@ -102,17 +102,13 @@ class Reconnected(BaseModel):
 def get_upstreams(resolver: Resolver, _caller: Reader, page: Paged) -> Upstreams:
     """A server that serves several zones has a row for each."""
     found = _all(resolver)
-    begin = 0
-    if page.after is not None:
-        after = page.after.decode("ascii", "replace")
-        begin = next((number for number, row in enumerate(found, 1) if row.id == after), -1)
-        if begin < 0:
-            raise invalid("query.cursor", "the server it names is gone; begin again")
+    after = page.after or b""
+    begin = next((number for number, row in enumerate(found) if upstreams.order(row) > after), len(found))
     items = found[begin : begin + page.limit]
     more = begin + page.limit < len(found)
     return Upstreams(
         items=items,
-        next=cursor(items[-1].id.encode(), 0) if more else None,
+        next=cursor(upstreams.order(items[-1]), 0) if more else None,
         total=len(found),
         healthy=upstreams.healthy(found),
     )
