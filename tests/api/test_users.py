@@ -10,6 +10,7 @@ from runbound.api.limits import FREE_FAILURES
 from runbound.ops import users
 from runbound.ops.change import Change
 from runbound.ops.view import Plan
+from runbound.state.database import StateTamperedError
 from runbound.state.entries import Edit, canonical
 from support.api import Api, FakeKeyFile
 
@@ -284,3 +285,15 @@ def test_wrong_keys_are_told_to_the_trail_without_the_key(api: Api) -> None:
         {"address": "testclient", "why": "wrong key", "path": "/users/me"},
     )
     assert "w" * 40 not in str(api.trail.entries)
+
+
+def test_a_user_whose_row_was_tampered_with_does_not_come_in(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = made(api)["secret"]
+
+    def tampered(_kind: str, _id: int) -> None:
+        raise StateTamperedError("the row of user 1 is not as it was written")
+
+    monkeypatch.setattr(api.store, "by_id", tampered)
+    assert code(me(api, secret)) == (500, "INTERNAL_ERROR")
+    assert api.engine.said("the row of user 1 is not as it was written")
+    assert api.client.get("/system", headers=api.key).status_code == 200

@@ -99,6 +99,10 @@ class Gate:
         except ProblemError as error:
             await refuse(error)
             return
+        except Exception as error:  # noqa: BLE001  # who cannot be found out does not come in
+            self._log.error("API call failed: its caller cannot be found out", path=call.path, error=repr(error))
+            await refuse(ProblemError("INTERNAL_ERROR"))
+            return
         scope[CALLER] = caller
         largest = route.body or self._bounds().body
         try:
