@@ -46,7 +46,7 @@ class Plane:
         self.store: Store = self.opener()
         self.source = FileSource(str(self.file))
         self.log = ControlLog(self.engine.log)
-        begun = Beginning(self.source, self.store, self.source.read(), self.log)
+        begun = Beginning(self.source, self.store, self.source.build(self.source.read()), self.log)
         self.changes = self._running = Changes(
             self.engine, begun.settle(self.engine), self.source, self.log, self.store
         )

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable
 from typing import Protocol
 
+from runbound.config.layers import NOTHING
 from runbound.config.model import Config
 from runbound.engine import Overlay, Scan
 from runbound.errors import ConfigError
@@ -16,6 +17,7 @@ from runbound.ops import overlay, revert
 from runbound.ops.answers import answers
 from runbound.ops.candidate import Candidate, Running, Source, small, texts
 from runbound.ops.logging import ControlLog
+from runbound.ops.nowhere import Nowhere
 from runbound.ops.view import Kept, Scope, View
 from runbound.state.directory import StateUnusableError
 from runbound.state.entries import Edit, Event, Note, Pending, StoredEntry, view_digest
@@ -30,16 +32,18 @@ class Startable(Protocol):
 class Beginning:
     """One start from a state. First `candidate` says what will run; `settle`, with rights dropped, makes it so."""
 
-    def __init__(self, source: Source, store: Kept, scan: Scan | None, log: ControlLog) -> None:
-        """Raises ConfigError if file and state do not go together, StateTamperedError from the store."""
+    def __init__(self, source: Source, store: Kept, alone: Candidate, log: ControlLog) -> None:
+        """`alone` is the file by itself. Raises ConfigError if it and the state do not go together, StateTamperedError
+        from the store."""
         self._source = source
         self._store = store
         self._log = log
-        self._files = texts(scan)
+        self._alone = alone
+        self._files = texts(alone.scan)
         self._edits: list[Edit] = []
         """What is undone or unpinned with this start."""
         self._op = "start"
-        self._scan = self._pinned(scan)
+        self._scan = self._pinned(alone.scan)
         self._take_back()
         self.candidate = self._build()
         for revision in [row for row in reversed(store.pending) if row.status == "pending"]:
@@ -61,18 +65,15 @@ class Beginning:
 
     def settle(self, engine: Startable) -> Running:
         """Writes what this start changes, and starts the engine. Raises EngineError."""
-        store = self._store
-        view = view_digest(texts(self._scan))
-        try:
-            if self._edits or view != store.head_view:
-                self._commit(view)
-        except StateUnusableError as error:
-            self._log.error("the state cannot be written", error=error.what, help=error.fix)
-        revision = max(store.newest, 1)
-        config = self.candidate.config
-        engine.start(self._source.document(config, revision), self.candidate.scan, answers(store))
-        store.applied([revision])
-        return Running(revision, config, time.time(), small(self.candidate.scan), store.head_view)
+        store, scan, config = self._store, self.candidate.scan, self.candidate.config
+        view = "" if isinstance(store, Nowhere) else view_digest(texts(scan))
+        if self._edits:  # what is loaded has to be as it will be
+            self._commit(view)
+        engine.start(self._source.document(config, max(store.newest, 1)), scan, answers(store))
+        if view != store.head_view:  # that the file was edited is written once questions are answered
+            self._commit(view)
+        store.applied([store.newest])
+        return Running(store.newest, config, time.time(), small(scan), store.head_view)
 
     def _pinned(self, scan: Scan | None) -> Scan | None:
         """The file, or what a rollback pinned in its place."""
@@ -96,19 +97,29 @@ class Beginning:
             return
         view = View(self._store, Scope(), self._source.build(self._scan).config, lambda: self._scan)
         self._edits += [Edit(*revert.UNCONFIRMED, None), *revert.undo(view, self._store.change_of(entry.revision))]
+        made, *before = revert.rows(self._store, entry.revision)
+        if before and before[0].view != made.view == view_digest(texts(self._scan)):
+            self._edits.append(revert.pin(before[0].number, before[0].view, view_digest(self._files)))
+            self._scan = self._source.remember(self._store.view(before[0].view))
         self._op = "revert"
         self._log.warning("a change that nobody confirmed is taken back", revision=entry.revision)
 
     def _build(self) -> Candidate:
-        return self._source.build(self._scan, overlay.above(overlay.after(self._laid(), self._edits)))
+        above = overlay.above(overlay.after(self._laid(), self._edits))
+        if above == NOTHING and self._scan is self._alone.scan:
+            return self._alone
+        return self._source.build(self._scan, above)
 
     def _laid(self) -> Iterable[StoredEntry]:
         view = View(self._store, Scope(), Config(), lambda: self._scan)
         return [entry for kind in overlay.LAID for entry in view.all(kind)]
 
     def _commit(self, view: str) -> None:
-        """The revision of this start."""
-        self._store.keep_view(texts(self._scan))
+        """The revision of this start. A state that cannot be written any more keeps nobody from being answered."""
         note = Note("runbound", "start of service", self._op)
         told = (Event(f"config.{self._op}", note.actor, {"reason": note.reason}),) if self._op != "start" else ()
-        self._store.commit([Pending(note, tuple(self._edits), told, view)])
+        try:
+            self._store.keep_view(texts(self.candidate.scan))
+            self._store.commit([Pending(note, tuple(self._edits), told, view)])
+        except StateUnusableError as error:
+            self._log.error("the state cannot be written", error=error.what, help=error.fix)

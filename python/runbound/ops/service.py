@@ -178,7 +178,7 @@ class Service:
                 self.log.warning(plan.note)
             owner = (plan.account.uid, plan.account.gid) if plan.account else None
             store = self._open_store(alone.config, owner)
-            begun = Beginning(self.source, store, scan, self.log)
+            begun = Beginning(self.source, store, alone, self.log)
             config = begun.candidate.config
             document = self.source.document(config, 1)
             if config != alone.config:

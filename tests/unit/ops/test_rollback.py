@@ -161,6 +161,18 @@ def test_a_start_takes_back_what_nobody_confirmed(plane: Plane, later: bool) -> 
     assert not plane.engine.said("taken back")
 
 
+def test_a_start_takes_back_the_file_that_nobody_confirmed(plane: Plane) -> None:
+    plane.file.write_text(FILE.replace("verbosity: 1", "verbosity: 4"))
+    plane.changes.reload(BY_TEST, confirm_within=3600)
+    assert plane.changes.running.config.server.verbosity == 4
+    for _ in range(2):
+        plane.start()
+        assert plane.changes.running.config.server.verbosity == 1
+        assert plane.changes.pinned == 1
+    plane.changes.reload(BY_TEST)
+    assert plane.changes.running.config.server.verbosity == 4
+
+
 def test_a_reload_can_wait_for_its_confirmation(plane: Plane) -> None:
     plane.file.write_text(FILE.replace("verbosity: 1", "verbosity: 4"))
     done = plane.changes.reload(BY_TEST, confirm_within=60)
