@@ -39,7 +39,7 @@ def test_entries_come_as_the_engine_made_them_and_filters_go_to_it(api: Api) -> 
     "query",
     [
         *("action=eaten", "client=nobody", "client=p-1", "client=fe80::1%25eth0", "name=a..b", "type=NOTHING"),
-        *("limit=0", "cursor=x", "since=yesterday", "rcode=a-b"),
+        *("limit=0", "cursor=x", "since=yesterday", "since=0.5", "since=2026-11-23T20:00:00", "rcode=a-b"),
     ],
 )
 def test_a_filter_that_means_nothing_is_named(api: Api, query: str) -> None:
@@ -47,6 +47,20 @@ def test_a_filter_that_means_nothing_is_named(api: Api, query: str) -> None:
     assert (answer.status_code, answer.json()["code"]) == (422, "VALIDATION_FAILED")
     assert answer.json()["errors"][0]["field"].startswith(f"query.{query.partition('=')[0]}")
     assert not api.engine.wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("2026-11-23T21:00:00+01:00", 1_795_464_000.0),
+        ("2026-11-23t20:00:00.123456789z", 1_795_464_000.123456),
+        ("2016-12-31T23:59:60Z", 1_483_228_799.0),
+        ("1900-01-01T00:00:00Z", 0.0),
+    ],
+)
+def test_moments_are_those_of_rfc_3339(api: Api, text: str, seconds: float) -> None:
+    assert api.client.get("/logs", params={"since": text}, headers=api.key).status_code == 200
+    assert api.engine.wanted[-1].get("since_us", 0) == round(seconds * 1_000_000)
 
 
 def test_an_erasure_is_written_down_and_does_not_say_of_whom(api: Api) -> None:

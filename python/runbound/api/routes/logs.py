@@ -29,6 +29,8 @@ BACKLOG: Final = 10
 MAX_NUMBER: Final = 2**63 - 1
 
 _PSEUDONYM: Final = re.compile("p-[0-9a-f]{16}")
+_RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_LEAP: Final = re.compile(r"(T\d\d:\d\d):60")
 
 router = APIRouter(tags=["logs"])
 
@@ -56,6 +58,33 @@ Client = Annotated[
         json_schema_extra={"format": "log-client"},
     ),
     AfterValidator(_client),
+]
+
+
+def _moment(text: str) -> datetime.datetime:
+    """The moment. A leap second is the one before."""
+    return datetime.datetime.fromisoformat(_LEAP.sub(r"\g<1>:59", text.upper()))
+
+
+def _dated(text: str) -> str:
+    try:
+        if not _RFC3339.fullmatch(text):
+            raise ValueError(text)
+        _moment(text).timestamp()
+    except (ValueError, OverflowError):
+        raise PydanticCustomError("date", "no date and time of RFC 3339: 2026-11-23T20:15:00Z") from None
+    return text
+
+
+Moment = Annotated[
+    str,
+    Field(
+        max_length=64,
+        description="A date and time of RFC 3339",
+        examples=["2026-11-23T20:15:00Z"],
+        json_schema_extra={"format": "date-time"},
+    ),
+    AfterValidator(_dated),
 ]
 
 
@@ -110,13 +139,10 @@ def _filter(
     rcode: Annotated[
         str | None, Query(pattern="^[A-Za-z0-9]{1,16}$", description="A response code", examples=["SERVFAIL"])
     ] = None,
-    since: Annotated[datetime.datetime | None, Query(description="RFC 3339; without a zone it is UTC")] = None,
+    since: Annotated[Moment | None, Query()] = None,
 ) -> Filter:
     """The filter that the query members make."""
-    since_us = 0
-    if since is not None:
-        moment = since if since.tzinfo is not None else since.replace(tzinfo=datetime.UTC)
-        since_us = max(0, int(moment.timestamp() * 1_000_000))
+    since_us = 0 if since is None else max(0, int(_moment(since).timestamp() * 1_000_000))
     return Filter(tuple(action or ()), client, name, type, rcode, since_us)
 
 
