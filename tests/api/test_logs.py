@@ -177,6 +177,14 @@ def test_a_stream_begins_with_the_newest_and_misses_nothing(api: Api) -> None:
 
 
 @pytest.mark.usefixtures("quick")
+def test_the_first_event_says_where_the_stream_stands(api: Api) -> None:
+    with listening(api) as (port, _):
+        stream = Stream(port)
+        assert next(stream.events()) == {"id": "0", "event": "log", "data": {"entries": [], "skipped": 0}}
+        stream.close()
+
+
+@pytest.mark.usefixtures("quick")
 def test_all_who_watch_alike_share_one_look_and_get_the_same(api: Api) -> None:
     with listening(api) as (port, _):
         streams = [Stream(port, "backlog=0") for _ in range(20)] + [Stream(port, "backlog=0&client=192.0.2.8")]
@@ -210,7 +218,7 @@ def test_too_many_entries_are_counted_and_too_many_streams_refused(api: Api, mon
         for event in stream.events():
             got += event["data"]["entries"]
             skipped += event["data"]["skipped"]
-            if got[-1]["seq"] == tail.MAX_ENTRIES + 7:
+            if got and got[-1]["seq"] == tail.MAX_ENTRIES + 7:
                 break
         assert len(got) + skipped == tail.MAX_ENTRIES + 7
         refused = Stream(port)

@@ -151,6 +151,21 @@ def test_what_is_expired_is_seen_as_such(scene: Scene) -> None:
     assert [(e["action"], e["rcode"]) for e in scene.entries()] == [("resolved", "NOERROR"), ("stale", "NOERROR")]
 
 
+def test_a_block_is_seen_as_a_block_remembered_or_not(scene: Scene) -> None:
+    scene.api.made("/blacklist", {"name": "example.com", "action": "nxdomain"})
+    scene.ask("ads.example.com.")
+    scene.ask("ADS.example.com.")
+    scene.ask("here.home.")
+    time.sleep(0.1)
+    assert [(e["action"], e["rcode"]) for e in scene.entries()] == [
+        ("blocked", "NXDOMAIN"),
+        ("blocked", "NXDOMAIN"),
+        ("local", "NOERROR"),
+    ]
+    blocked = scene.api.call("GET", "/stats/top-domains?kind=blocked")["items"]
+    assert [(row["name"], round(row["queries"])) for row in blocked] == [("ads.example.com.", 2)]
+
+
 def test_names_from_packets_can_do_no_harm(scene: Scene) -> None:
     scene.ask('a\\"b\\\\c\\010d\\255<script>.example.com.')
     time.sleep(0.1)

@@ -112,17 +112,18 @@ class Tail:
     async def events(self, wanted: Filter, seen: int | None, backlog: int) -> AsyncIterator[bytes]:
         """The stream, in the form of server-sent events.
 
-        It goes on behind the entry of number `seen`, if that is given, else it begins with the newest `backlog`.
+        It goes on behind the entry of number `seen`, if that is given, else it begins with the newest `backlog`. The
+        first event comes at once, even if it has no entries: its id says where the stream stands.
         """
         yield f"retry: {RETRY_MS}\n\n".encode()
         channel = await self._enter(wanted)
         try:
             at = channel.end
             if seen is None:
-                at, octets = await self._fetch(wanted, 0, at + 1, backlog, told=False)
+                at, octets = await self._fetch(wanted, 0, at + 1, backlog, first=True)
             else:
                 at, octets = await self._fetch(wanted, min(seen, at), at + 1)
-            yield octets or b":\n\n"
+            yield octets or _event(at, b"[]", 0)
             while not self._closed:
                 following = channel.next
                 if channel.end == at:
@@ -156,16 +157,19 @@ class Tail:
             self._channels.pop(wanted, None)
 
     async def _fetch(
-        self, wanted: Filter, after: int, before: int | None, most: int = MAX_ENTRIES, *, told: bool = True
+        self, wanted: Filter, after: int, before: int | None, most: int = MAX_ENTRIES, *, first: bool = False
     ) -> tuple[int, bytes]:
         """The number of the last entry there is (below `before`), and the event; no octets if there is none.
 
-        Without `told` nobody has missed the entries that are left out.
+        Who begins has missed none of the entries that are left out.
         """
         packed = msgspec.structs.replace(wanted, after=after, before=before).packed()
         end, skipped, entries = await anyio.to_thread.run_sync(partial(self._read, packed, most))
-        skipped = skipped if told else 0
+        skipped = 0 if first else skipped
         if entries == b"[]" and not skipped:
             return max(end, after), b""
-        data = b'{"entries":%b,"skipped":%d}' % (entries, skipped)
-        return max(end, after), b"id: %d\nevent: log\ndata: %b\n\n" % (end, data)
+        return max(end, after), _event(end, entries, skipped)
+
+
+def _event(end: int, entries: bytes, skipped: int) -> bytes:
+    return b'id: %d\nevent: log\ndata: {"entries":%b,"skipped":%d}\n\n' % (end, entries, skipped)

@@ -26,7 +26,8 @@ from runbound.engine import EngineError
 
 BACKLOG: Final = 10
 """Entries a stream begins with if nothing else is said."""
-MAX_NUMBER: Final = 2**63 - 1
+MAX_DIGITS: Final = 18
+"""Digits of the number of an entry: those that fit into 63 bits whatever they are."""
 
 _PSEUDONYM: Final = re.compile("p-[0-9a-f]{16}")
 _RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
@@ -160,7 +161,9 @@ def get_logs(
     wanted: Wanted,
     _caller: Operator,
     limit: Annotated[int, Query(ge=1, le=paging.MAX_LIMIT, description="The most of one page")] = paging.LIMIT,
-    cursor: Annotated[str | None, Query(pattern="^[0-9]{1,18}$", description="`next` of the page before")] = None,
+    cursor: Annotated[
+        str | None, Query(pattern=f"^[0-9]{{1,{MAX_DIGITS}}}$", description="`next` of the page before")
+    ] = None,
 ) -> Response:
     """The last `log-retention` queries, whatever became of them. All filters must fit."""
     before = None if cursor is None else int(cursor)
@@ -186,10 +189,14 @@ async def get_logs_stream(
     wanted: Wanted,
     _caller: Operator,
     backlog: Annotated[int, Query(ge=0, le=MAX_ENTRIES, description="Entries to begin with")] = BACKLOG,
-    last_event_id: Annotated[int | None, Header(ge=0, le=MAX_NUMBER)] = None,
+    last_event_id: Annotated[
+        str | None, Header(description="The id of the last event seen; any other is passed over")
+    ] = None,
 ) -> PlacedResponse:
     """The same filters as `/logs`."""
-    return PlacedResponse(tail.events(wanted, last_event_id, backlog), tail.stream(), feed.MEDIA_TYPE)
+    number = last_event_id or ""
+    seen = int(number) if number.isascii() and number.isdigit() and len(number) <= MAX_DIGITS else None
+    return PlacedResponse(tail.events(wanted, seen, backlog), tail.stream(), feed.MEDIA_TYPE)
 
 
 @router.delete(
