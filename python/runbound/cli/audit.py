@@ -65,7 +65,7 @@ def tail(
 def verify(
     *files: Annotated[
         str,
-        Parameter(help="Files of the audit log, rotated ones too, plain or gzip, in any order; - is standard input."),
+        Parameter(help="Files of the audit log, rotated ones too, plain or gzip, in any order; or /dev/stdin."),
     ],
     key_file: Annotated[
         tuple[str, ...],
@@ -126,10 +126,10 @@ def verify(
 
 
 class _Held:
-    """What came over standard input, which can be read only once."""
+    """What came through a pipe, which can be read only once."""
 
     def __init__(self, source: Source) -> None:
-        self.name = "(standard input)"
+        self.name = source.name
         self._lines = list(source.lines())
 
     def lines(self) -> Iterator[bytes]:
@@ -138,10 +138,13 @@ class _Held:
 
 def _sources(files: Sequence[str], *, forwarded: bool) -> list[Source]:
     """What is read, each of them more than once."""
-    if "-" in files and len(files) > 1:
-        raise RunboundError("standard input goes alone", "-", "name files, or pipe one stream")
-    found: list[Source] = [_Held(FileSource("/dev/stdin")) if name == "-" else FileSource(name) for name in files]
+    found: list[Source] = [_source(name) for name in files]
     return [Forwarded(source) for source in found] if forwarded else found
+
+
+def _source(name: str) -> Source:
+    source = FileSource(name)
+    return _Held(source) if os.path.exists(name) and not os.path.isfile(name) else source
 
 
 def _keys(files: Sequence[str], state: str | None) -> "list[SecretKey]":
