@@ -3,14 +3,16 @@
 Owns the form in which entries of the state cross. It must never make an entry a Python object that need not be one.
 """
 
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from runbound.engine import Overlay
 from runbound.ops.view import Kept
 from runbound.state.entries import StoredEntry, canonical
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 ANSWERS: Final = ("record", "block")
 """Kinds that the engine answers from."""
@@ -23,6 +25,10 @@ def answers(store: Kept) -> Overlay:
 
     A second thread takes one piece while this one reads and proves the next: a million entries hold up a start.
     """
+    from concurrent.futures import (
+        ThreadPoolExecutor,
+    )  # it brings logging: not before the first answer of an empty state
+
     whole = Overlay()
     loading: Future[None] | None = None
     with ThreadPoolExecutor(1, "overlay") as aside:
@@ -39,7 +45,7 @@ def rows_of(entry: StoredEntry) -> bytes:
     return msgspec.json.encode([[entry.id, entry.key.hex(), canonical(entry.doc), entry.revision, _NO_CODE]])
 
 
-def _taken(loading: Future[None] | None) -> None:
+def _taken(loading: "Future[None] | None") -> None:
     """Waits for a piece. A row can be genuine and say what no entry says, where the key is one that everybody knows."""
     try:
         if loading is not None:
