@@ -101,11 +101,11 @@ impl Sink {
         }
     }
 
-    /// Has lines forgotten; what comes of it is told later. `None` forgets all.
+    /// Has lines forgotten; what comes of it is told later, or nothing if the writer hangs. `None` forgets all.
     pub(super) fn erase(&self, who: Option<Who>) -> Receiver<io::Result<u64>> {
         let (tell, told) = channel();
         if let Some(jobs) = &self.jobs {
-            let _ = jobs.send(Job::Erase(who, tell));
+            let _ = jobs.try_send(Job::Erase(who, tell)); // whoever asks holds a lock
         }
         told
     }

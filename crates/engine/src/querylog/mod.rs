@@ -31,7 +31,7 @@ use crate::{Failure, engine};
 use file::Sink;
 use ring::{Chunk, Ring};
 use show::{Filter, Who};
-use top::{Row, Top};
+use top::Top;
 
 /// Time between two looks at the tapes: a busy worker's wait no longer than they have room.
 const FETCH_EVERY: Duration = Duration::from_millis(250);
@@ -325,7 +325,7 @@ impl QueryLog {
         self.fetch(&mut book);
         let rows = book.names.get(kind as usize).map(|top| top.most(limit, now_s())).unwrap_or_default();
         drop(book);
-        Ok(json_rows(&rows, "name", |name| Some(name.as_ref().to_string())))
+        Ok(show::rows(&rows, "name", |name| Some(name.as_ref().to_string())))
     }
 
     /// The clients that ask most, or one of them, as a JSON list.
@@ -343,7 +343,7 @@ impl QueryLog {
             None => book.clients.most(limit, now_s()),
         };
         drop(book);
-        Ok(json_rows(&rows, "client", show::client))
+        Ok(show::rows(&rows, "client", show::client))
     }
 
     /// Forgets a client, or all: in the ring, in the lists, in the file. Who asked for it is not written down.
@@ -374,7 +374,7 @@ impl QueryLog {
                 Failure::new(format!("query-log-file: the entries are gone from memory, but not from the file: {why}"))
                     .advise("remove them from the file, or the file itself")
             };
-            let done = told.recv_timeout(ERASURE).map_err(|_| failed("it takes too long".to_owned()))?;
+            let done = told.recv_timeout(ERASURE).map_err(|_| failed("its writer hangs".to_owned()))?;
             erased.file = done.map_err(|error| failed(error.to_string()))?;
         }
         Ok(erased)
@@ -447,32 +447,4 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn now_s() -> f64 {
     sys::clock::unix().as_secs_f64()
-}
-
-/// Rows as a JSON list. Counts are those of the last hours: they halve each hour.
-fn json_rows<K>(rows: &[Row<K>], what: &str, text: impl Fn(&K) -> Option<String>) -> String {
-    let mut out = String::from("[");
-    for row in rows {
-        if out.len() > 1 {
-            out.push(',');
-        }
-        let _ = write!(out, "{{\"{what}\":");
-        show::json_maybe(&mut out, text(&row.key).as_deref());
-        let _ = write!(
-            out,
-            ",\"queries\":{:.1},\"error\":{:.1},\"failed\":{:.1},\"actions\":{{",
-            row.count, row.error, row.failed
-        );
-        let actions = Action::ALL.into_iter().zip(&row.actions).filter(|(_, count)| **count >= 0.05);
-        for (i, (action, count)) in actions.enumerate() {
-            let _ = write!(out, "{}\"{}\":{count:.1}", if i > 0 { "," } else { "" }, action.word());
-        }
-        out.push_str("},\"since\":");
-        show::time(&mut out, row.since_us);
-        out.push_str(",\"last\":");
-        show::time(&mut out, row.last_us);
-        out.push('}');
-    }
-    out.push(']');
-    out
 }

@@ -1,6 +1,6 @@
 //! How an entry of the query log is shown, and which ones are asked for.
 //!
-//! Owns the JSON form, the same for the file, for lists and for streams, and the filter. A name stands in presentation form,
+//! Owns the JSON forms, of an entry the same for the file, for lists and for streams, and the filter. A name stands in presentation form,
 //! absolute, so that nothing from a packet but graphic ASCII can get into a line. It must never keep anything.
 
 use std::fmt::Write as _;
@@ -11,6 +11,7 @@ use net::tape::{Action, Client, Clients, Entry, PseudonymKey};
 use serde::Deserialize;
 use wire::{NameBuf, Rtype};
 
+use super::top::Row;
 use crate::{Failure, lookup};
 
 /// What stands before the digits of a pseudonym.
@@ -231,6 +232,34 @@ pub(super) fn entry(out: &mut String, number: u64, entry: &Entry<'_>) {
     );
     json_maybe(out, entry.security.map(lookup::word));
     let _ = write!(out, ",\"size\":{}}}", entry.size);
+}
+
+/// Rows as a JSON list. Counts are those of the last hours: they halve each hour.
+pub(super) fn rows<K>(rows: &[Row<K>], what: &str, text: impl Fn(&K) -> Option<String>) -> String {
+    let mut out = String::from("[");
+    for row in rows {
+        if out.len() > 1 {
+            out.push(',');
+        }
+        let _ = write!(out, "{{\"{what}\":");
+        json_maybe(&mut out, text(&row.key).as_deref());
+        let _ = write!(
+            out,
+            ",\"queries\":{:.1},\"error\":{:.1},\"failed\":{:.1},\"actions\":{{",
+            row.count, row.error, row.failed
+        );
+        let actions = Action::ALL.into_iter().zip(&row.actions).filter(|(_, count)| **count >= 0.05);
+        for (i, (action, count)) in actions.enumerate() {
+            let _ = write!(out, "{}\"{}\":{count:.1}", if i > 0 { "," } else { "" }, action.word());
+        }
+        out.push_str("},\"since\":");
+        time(&mut out, row.since_us);
+        out.push_str(",\"last\":");
+        time(&mut out, row.last_us);
+        out.push('}');
+    }
+    out.push(']');
+    out
 }
 
 /// The client of a line of the file, if it has one.
