@@ -212,6 +212,7 @@ class Outlets:
         """Makes the sinks those that the configuration asks for."""
         server = config.server
         wanted: dict[Outlet, bool] = {"syslog": server.audit_log_syslog, "journald": server.audit_log_journald}
+        new = False
         for name, on in wanted.items():
             if on and name not in self._attached:
                 sink = SyslogSink(self._environ) if name == "syslog" else JournalSink(self._environ)
@@ -219,12 +220,15 @@ class Outlets:
                 # One that is new gets what happens from now on: the past is in the file.
                 sink.seq = self._bounded(mark.seq) if mark is not None else self._table.audit_head[0]
                 self._attached[name] = _Attached(sink)
+                new = new or mark is None
             elif not on and name in self._attached:
                 self._attached.pop(name).sink.close()
                 self._marks.pop(name, None)
         path = self.file_path(config)
         if path != self._path:
             self._open_file(path)
+        if new:  # or a crash before the first note would make it begin later than here
+            self._mark(force=True)
 
     def _open_file(self, path: str) -> None:
         """Takes another file than before. If it cannot be opened, the one before goes on."""
@@ -282,7 +286,7 @@ class Outlets:
             return
         path = os.path.join(self._folder, MARKS_NAME)
         try:
-            _write_whole(path, msgspec.json.encode(marks))
+            _write_whole(path, msgspec.json.encode(marks), self._owner)
         except OSError as error:
             self._log.warning("audit log: cannot note how far it was written on", file=path, error=error.strerror)
         self._marks, self._marked = marks, now
@@ -312,11 +316,13 @@ def _read_marks(path: str) -> dict[str, Mark]:
         return {}
 
 
-def _write_whole(path: str, content: bytes) -> None:
+def _write_whole(path: str, content: bytes, owner: tuple[int, int] | None) -> None:
     """Replaces a file so that a crash leaves the old or the new."""
     temporary = f"{path}.new"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
+        if owner is not None and os.geteuid() == 0:
+            os.fchown(fd, *owner)
         os.write(fd, content)
         os.fsync(fd)
     finally:
