@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
 import sqlite3
 import subprocess
 import time
@@ -12,7 +15,7 @@ import pytest
 
 from support.live import KEY, Api
 from support.packets import Ask, exchange
-from support.servers import RUNBOUND, Process, Resolver, free_port
+from support.servers import ROOT, RUNBOUND, Process, Resolver, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -125,6 +128,24 @@ def test_a_change_that_nobody_confirms_is_taken_back(machine: Machine) -> None:
     machine.resolver.process.kill()
     machine.restart()
     assert machine.option("cache-max-ttl")[0] == 500
+
+
+def test_what_the_guide_types_does_what_it_says(machine: Machine) -> None:
+    page = (ROOT / "docs" / "how-to" / "change-and-undo.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^    runbound (.*)$", page, re.MULTILINE)
+    assert len(lines) >= 6
+    machine.api.call("PATCH", "/config", {"server": {"cache-max-ttl": 500}})
+    revision = machine.api.call("GET", "/config/history")["items"][0]["revision"]
+    token = ""
+    for line in [*lines, "config show", "config diff", "config export", "config unset cache-max-ttl", "config reload"]:
+        words = shlex.split(line.replace(" 17", f" {revision}"))
+        words = [token if word == "pVx0M3T4g0WmQqgqk3m3uA" else word for word in words]
+        command = [str(RUNBOUND), *words, "-c", str(machine.resolver.conf)]
+        typed = subprocess.run(command, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True)
+        assert typed.returncode == 0, (line, typed.stdout, typed.stderr)
+        token = (re.findall(r"runbound config confirm (\S+)", typed.stdout) or [token])[-1]
+    assert machine.option("access-control") == (["192.168.7.0/24 allow"], ["api"])
+    assert machine.option("cache-max-ttl") == (86400, ["default"])
 
 
 def test_a_state_that_somebody_changed_is_never_served(machine: Machine) -> None:
