@@ -3,6 +3,7 @@
 Its command line loads it (SCHEMATHESIS_HOOKS). What is generated here must be accepted as far as it goes.
 """
 
+import json
 import os
 import string
 from typing import Any
@@ -26,6 +27,20 @@ schemathesis.openapi.format(
 )
 schemathesis.openapi.format(
     "cache-dump", st.just("START_RRSET_CACHE\nEND_RRSET_CACHE\nSTART_MSG_CACHE\nEND_MSG_CACHE\nEOF\n")
+)
+
+
+def file_of(line: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    """Some lines."""
+    return st.lists(line, min_size=1, max_size=5).map(lambda lines: "".join(f"{text}\n" for text in lines))
+
+
+schemathesis.openapi.format("names-list", file_of(NAME))
+schemathesis.openapi.format("names-list-ndjson", file_of(NAME.map(lambda name: json.dumps({"name": name}))))
+schemathesis.openapi.format("zone-lines", file_of(NAME.map("{}. 300 IN A 192.0.2.1".format)))
+schemathesis.openapi.format(
+    "zone-lines-ndjson",
+    file_of(NAME.map(lambda name: json.dumps({"name": name, "type": "A", "value": "192.0.2.1"}))),
 )
 schemathesis.openapi.format("backup", st.just(os.environ.get("RUNBOUND_SCHEMA_BACKUP", "")))
 

@@ -151,7 +151,7 @@ def body_of(model: str, text: str, format: str) -> dict[str, Any]:  # noqa: A002
                 "application/json": {
                     "schema": {"type": "array", "items": {"$ref": f"#/components/schemas/{model}"}},
                 },
-                "application/x-ndjson": {"schema": {"type": "string", "format": "ndjson"}},
+                "application/x-ndjson": {"schema": {"type": "string", "format": f"{format}-ndjson"}},
                 "text/plain": {"schema": {"type": "string", "description": text, "format": format}},
             },
         }

@@ -46,7 +46,6 @@ class NewUpstream(Body):
     address: IpAddress
     port: int = Field(default=DOMAIN, ge=1, le=65535)
     transport: Transport = Field(default="udp", description="`dot`, `doh` and `doq` are not offered yet")
-    tls_name: str | None = Field(default=None, max_length=255, description="For `dot`, `doh` and `doq`")
     enabled: bool = True
     comment: Comment | None = None
 
@@ -131,9 +130,8 @@ def post_upstreams(
     The servers of a zone have one transport. A server that is there already, in the file or by API, gets what this call
     says, and the answer is 200.
     """
-    if body.transport not in OFFERED or body.tls_name is not None:
-        asked = body.transport if body.transport not in OFFERED else "a TLS name"
-        raise ProblemError("NOT_OFFERED", f"{asked} to upstream servers; there are {' and '.join(OFFERED)}")
+    if body.transport not in OFFERED:
+        raise ProblemError("NOT_OFFERED", f"{body.transport} to upstream servers; there are {' and '.join(OFFERED)}")
     server = Said(body.zone.lower(), str(body.address), body.port, body.transport, body.enabled, None)
 
     def plan(view: View) -> Plan:
