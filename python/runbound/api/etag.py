@@ -9,6 +9,7 @@ from typing import Annotated, Final
 
 from fastapi import Depends, Header, Response
 from fastapi.exceptions import HTTPException
+from pydantic.json_schema import SkipJsonSchema
 
 from runbound.api.problems import ProblemError
 
@@ -40,7 +41,7 @@ class Known:
         self,
         response: Response,
         if_none_match: Annotated[
-            str | None,
+            str | SkipJsonSchema[None],
             Header(
                 max_length=MAX_HEADER,
                 description="Tags the client has; 304 if one is still true",
@@ -64,7 +65,7 @@ class Demand:
     def __init__(
         self,
         if_match: Annotated[
-            str | None,
+            str | SkipJsonSchema[None],
             Header(
                 max_length=MAX_HEADER,
                 description="Change it only if its tag is among these",
