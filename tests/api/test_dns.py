@@ -530,9 +530,14 @@ def test_everything_is_written_out(api: Api) -> None:
     }
 
 
-def test_nothing_is_written_out_as_nothing(api: Api) -> None:
+def test_nothing_is_written_out_as_nothing_and_read_as_that(api: Api) -> None:
     assert api.client.get("/dns/export", headers=api.key).text == ""
     assert api.client.get("/dns/export?form=json", headers=api.key).json() == []
+    add(api, "a.example A 192.0.2.1")
+    for kind, text in (("application/x-ndjson", ""), ("application/json", "[]"), ("text/plain", "")):
+        assert bulk(api, "/dns/bulk", text, kind).json()["received"] == 0
+    assert bulk(api, "/dns/bulk", "", "application/json").json()["code"] == "BULK_INVALID"
+    assert bulk(api, "/dns/bulk", "", "application/x-ndjson", mode="replace").json()["removed"] == 1
 
 
 @settings(max_examples=60, deadline=None)

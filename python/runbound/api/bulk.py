@@ -50,7 +50,8 @@ MEDIA_TYPES: Final = {
     **dict.fromkeys(("zone", "names"), "text/plain; charset=utf-8"),
 }
 """Media type of each form that a list is written in."""
-JSON: Final = ("application/json", "application/x-ndjson")
+NDJSON: Final = "application/x-ndjson"
+JSON: Final = ("application/json", NDJSON)
 TEXT: Final = "text/plain"
 
 _NAME: Final = re.compile(rb'("(?:name|target)"\s*:\s*")([^"\\]*[\x80-\xff][^"\\]*)"')
@@ -71,12 +72,17 @@ class Imported(BaseModel):
 
 def form(request: Request, lines: str) -> str:
     """The form of the body; `lines` is what text means here. Raises ProblemError."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = _kind(request)
     if kind in JSON:
         return "json"
     if kind == TEXT:
         return lines
     raise invalid("header.content-type", f"a list comes as {', '.join(JSON)} or {TEXT}")
+
+
+def _kind(request: Request) -> str:
+    """The media type of the body."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def defaults(**members: object) -> bytes:
@@ -107,14 +113,17 @@ async def bring(
 async def _read(request: Request, bulk: Bulk, lines: str, most: int) -> None:
     """Reads the body into the bulk and finishes it. Raises ProblemError, and the refusal of far too many."""
     cut = Cutter(lines)
-    waiting = bytearray()
+    waiting, begun = bytearray(), False
     async for octets in request.stream():
         waiting += octets
         if len(waiting) >= PIECE_BYTES:
             await anyio.to_thread.run_sync(bulk.feed, cut.feed(bytes(waiting)))
             waiting.clear()
+            begun = True
             if bulk.count > MANY * most:
                 raise too_many(bulk.kind, bulk.count, most)
+    if not (begun or waiting) and _kind(request) == NDJSON:
+        waiting += b"[]"  # no lines are no objects, as an export of nothing has them
     await anyio.to_thread.run_sync(bulk.feed, cut.feed(bytes(waiting)) + cut.finish())
     errors = await anyio.to_thread.run_sync(bulk.finish)
     if errors:
