@@ -48,6 +48,17 @@ def test_the_old_key_is_dead_at_once_and_stays_dead(api: Api) -> None:
     assert new not in str(api.engine.lines)
 
 
+def test_no_other_key_that_was_given_takes_the_place_of_the_new_one(api: Api) -> None:
+    dead = Dead.read(api.changes)
+    keys = [ApiKey(KEY, "the environment"), ApiKey("f" * 32, "the file")]
+    check = KeyCheck(KEY, bytes.fromhex(dead.salt))
+    given = [dead.check(key).mark[1] for key in keys]
+    Holder(check, file=FakeKeyFile(), given=given).rotate(api.changes, CHANGE)
+    assert Dead.read(api.changes).living(keys, lambda _key: None) is None
+    later = ApiKey("l" * 32, "the environment")
+    assert Dead.read(api.changes).living([*keys, later], lambda _key: None) == later
+
+
 def test_a_dry_run_changes_nothing(api: Api) -> None:
     answer = api.client.post("/rotate-key?dry_run=1", headers=api.key)
     assert answer.json()["dry_run"] is True

@@ -99,9 +99,16 @@ class Dead(msgspec.Struct, frozen=True):
 class Holder:
     """Has the check of the key in force, and changes it. Safe from every thread."""
 
-    def __init__(self, check: KeyCheck, *, hsm: bool = False, file: KeyFile | None = None) -> None:
-        """`hsm` is whether the key lives in a hardware security module; `file` is None without a state directory."""
+    def __init__(
+        self, check: KeyCheck, *, hsm: bool = False, file: KeyFile | None = None, given: Iterable[str] = ()
+    ) -> None:
+        """`hsm` is whether the key lives in a hardware security module; `file` is None without a state directory.
+
+        `given` are the digests (see `KeyCheck.mark`) of every key that an operator gave. They die with the one in
+        force: else the next start would take one of them in place of the new key.
+        """
         self.check = check
+        self._given = tuple(given)
         self._hsm = hsm
         self._file = file
         self._lock = threading.Lock()
@@ -154,7 +161,8 @@ class Holder:
             before = Dead.of(entry) if entry is not None else Dead(salt)
             if before.salt != salt or self.check.mark != mark or digest in before.dead:
                 raise Conflict("the API key was changed by somebody else", fix="read the new one and try again")
-            doc: dict[str, Any] = {"name": API_KEY, "salt": salt, "dead": [*before.dead, digest][-MAX_DEAD:]}
+            dying = [mark for mark in dict.fromkeys((*self._given, digest)) if mark not in before.dead]
+            doc: dict[str, Any] = {"name": API_KEY, "salt": salt, "dead": [*before.dead, *dying][-MAX_DEAD:]}
             return Plan((Edit(KIND, API_KEY.encode(), canonical(doc)),))
 
         return plan

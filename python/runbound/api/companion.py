@@ -133,8 +133,9 @@ class Api:
             died(key)
             assert state is not None  # _generated has said so
             key = kept_key(state.new_api_key())
+        given = [dead.check(other).mark[1] for other in self._keys]
         self._keys = []
-        return Holder(dead.check(key), hsm=key.from_hsm, file=state)
+        return Holder(dead.check(key), hsm=key.from_hsm, file=state, given=given)
 
     def stop(self) -> None:
         """Asks it to finish."""

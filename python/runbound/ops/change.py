@@ -337,9 +337,11 @@ class Changes:
             planned.asked.change.written()
         try:
             self._take(ready, committed)
-        except EngineError as error:
+        except BaseException as error:  # whatever it was: what the engine did not take must not stay behind as applied
             for number in reversed(revisions):
                 self._store.failed(number, str(error))
+            if not isinstance(error, EngineError):
+                raise
             for planned in ready:
                 planned.asked.result = self._rejected(planned.asked.change, (told.refused(error),))
             return

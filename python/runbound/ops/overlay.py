@@ -28,6 +28,9 @@ FILE_ONLY: Final = frozenset(
         *("api-enable", "api-interface", "api-port", "api-socket"),
         # whoever is watched by the audit log does not turn it off
         *("audit-log", "audit-log-syslog", "audit-log-journald", "audit-checkpoint-every"),
+        # where keys come from decides who is admin, and the URI may hold the PIN
+        *("hsm-uri", "hsm-slot", "hsm-token-label", "hsm-token-serial", "hsm-mode", "hsm-timeout", "hsm-final-try"),
+        *("hsm-api-key-label", "hsm-store-key-label", "hsm-audit-key-label"),
         # what makes forged answers pass is for tests, and their files
         *("fake-sha1", "fake-dsa"),
     }

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from runbound.engine import Bulk
 from runbound.ops.candidate import Running
 from runbound.ops.change import Change, Changes, Edited
 from runbound.ops.logging import ControlLog
@@ -144,3 +145,25 @@ def test_many_at_once_share_transactions_and_each_learns_its_own(store: Store) -
     ]
     assert {result.revision for result in made} == {1, 2, 3, 4}
     assert store.revision == 4
+
+
+def test_what_breaks_on_the_way_to_the_engine_is_taken_back(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, changes = make(store)
+    bulk = Bulk("block", "json")
+    bulk.feed(b'{"name":"ads.example","action":"null"}')
+    assert bulk.finish() == []
+    ((key, doc),) = bulk.entries(0)
+
+    def breaks(_revision: int, _delta: object) -> None:
+        raise ZeroDivisionError("no engine error at all")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(engine, "amend", breaks)
+        with pytest.raises(ZeroDivisionError):
+            edit(changes, Edit("block", key, doc))
+    assert store.get("block", key) is None
+    edit(changes, put("ann"))
+    found = [(row.op, row.status) for row in store.journal(before=None, limit=10)]
+    assert found == [("edit", "applied"), ("undo", "applied"), ("edit", "failed")]
+    edit(changes, Edit("block", key, doc))
+    assert store.get("block", key) is not None

@@ -83,7 +83,18 @@ def test_a_value_says_one_thing(plane: Plane, value: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["api-key", "state-dir", "logfile", "root-hints", "local-data", "fake-sha1", "no-such", "api-port", "audit-log"],
+    [
+        "api-key",
+        "state-dir",
+        "logfile",
+        "root-hints",
+        "local-data",
+        "fake-sha1",
+        "no-such",
+        "api-port",
+        "audit-log",
+        "hsm-uri",
+    ],
 )
 def test_what_the_file_alone_can_say(name: str) -> None:
     with pytest.raises(NotByApi):
