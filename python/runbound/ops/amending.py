@@ -33,11 +33,12 @@ def _few(found: Delta, planned: Ready, done: Committed) -> None:
 
 def _many(found: Delta, store: Kept, planned: Ready, done: Committed) -> None:
     plan = planned.plan
-    if plan.bulk is None or plan.mode != "add":
+    if plan.bulk is None or plan.mode != "add" or planned.touches(*ANSWERS):
         for part in store.parts_of(done.revision):
-            if part.kind in ANSWERS:
+            bulky = plan.bulk is not None and part.kind == plan.bulk.kind
+            if part.kind in ANSWERS and not (bulky and plan.mode == "add"):
                 found.remove_rows(part.kind, part.before)
-                if plan.bulk is None:
+                if not bulky:  # edits beside the bulk, or the way back
                     found.put_rows(part.kind, part.after)
     if plan.bulk is not None and plan.mode != "remove":
         found.put(plan.bulk)
