@@ -204,6 +204,17 @@ def test_one_of_another_resolver_needs_its_public_key(filled: Api, tmp_path: Pat
     assert restore(filled, taken.json()["id"]).status_code == 200
 
 
+def test_a_restore_sets_no_option_that_no_call_could_set(filled: Api) -> None:
+    key = b"server/audit-log"
+    change(filled, Edit("setting", key, canonical({"clause": "server", "option": "audit-log", "values": ["no"]})))
+    id_ = make(filled)
+    change(filled, Edit("setting", key, None))
+    before = everything(filled)
+    refused = restore(filled, id_)
+    assert (refused.status_code, refused.json()["code"]) == (409, "OPTION_NOT_SETTABLE")
+    assert everything(filled) == before
+
+
 def test_a_stream_that_was_changed_or_broke_off_is_not_taken(filled: Api) -> None:
     octets = filled.client.get(f"/backup/export?id={make(filled)}", headers=filled.key).content
     lines = octets.splitlines(keepends=True)

@@ -5,6 +5,7 @@ a rollback. It takes the one write path. What the backup has is put, what it lac
 module must never write the state itself.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Final, Protocol
@@ -12,6 +13,7 @@ from typing import Final, Protocol
 import msgspec
 
 from runbound.engine import Bulk
+from runbound.ops import overlay
 from runbound.ops.outcome import Change
 from runbound.ops.view import Plan, View
 from runbound.state.backup import KEYED, Backups, BrokenBackupError, Found, Line
@@ -44,7 +46,7 @@ class Keeper:
 def restoring(backups: Backups, id: str, change: Change) -> Callable[[View], Plan]:  # noqa: A002  # its name everywhere
     """The plan that makes what is configured by API what a backup says: all of it or nothing.
 
-    Raises NoBackupError, BrokenBackupError.
+    Raises NoBackupError, BrokenBackupError, and NotByApi for an option that no call could set.
     """
     found = backups.proven(id)
     counts = found.head.counts
@@ -52,6 +54,12 @@ def restoring(backups: Backups, id: str, change: Change) -> Callable[[View], Pla
     large, small = ("record", "block") if counts.get("record", 0) > counts.get("block", 0) else ("block", "record")
     bulk = _bulk(backups, id, large)
     wanted = {kind: _keyed(backups.entries(id, kind)) for kind in KEYED}
+    for key, text in wanted["setting"].items():
+        doc = msgspec.json.decode(text)
+        with contextlib.suppress(KeyError, TypeError, AttributeError):  # it may have been sealed elsewhere
+            if overlay.setting(doc["option"], doc["values"]) == Edit("setting", key, text):
+                continue
+        raise BrokenBackupError(f"backup {id} has a setting that is none")
     other = _bulk(backups, id, small)
     wanted[small] = dict(_entries(other))
 

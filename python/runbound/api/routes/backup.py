@@ -169,7 +169,10 @@ async def post_backup_import(
     response_model=None,
     responses={
         200: {"model": Restored | Preview, "description": "With `dry_run`: what would change"},
-        **edits.documented("NOT_FOUND", "BACKUP_INVALID", "TOO_MANY_BULKS", "TOO_MANY_RECORDS", "TOO_MANY_BLOCKS"),
+        **edits.documented(
+            *("NOT_FOUND", "BACKUP_INVALID", "OPTION_NOT_SETTABLE"),
+            *("TOO_MANY_BULKS", "TOO_MANY_RECORDS", "TOO_MANY_BLOCKS"),
+        ),
     },
 )
 async def post_backup_restore(
