@@ -87,7 +87,8 @@ def _complete(operation: dict[str, Any]) -> None:
         codes.append("VALIDATION_FAILED")
     if "HTTPValidationError" in str(responses.get("422")):
         del responses["422"]
-    for status, documented in problems.documented(*codes).items():
+    said = " ".join(str(answer.get("description")) for answer in responses.values())
+    for status, documented in problems.documented(*(code for code in codes if f"`{code}`" not in said)).items():
         present = responses.setdefault(str(status), documented)
         if present is not documented:
             present["description"] += f"; {documented['description']}"

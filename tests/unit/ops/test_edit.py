@@ -4,15 +4,17 @@ import contextlib
 import json
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from runbound.engine import Bulk
 from runbound.ops.candidate import Running
-from runbound.ops.change import Change, Changes, Edited
+from runbound.ops.change import Change, Changes, Edited, Rejected
 from runbound.ops.logging import ControlLog
-from runbound.ops.refusals import Conflict, StateUnavailable
+from runbound.ops.refusals import Conflict, StateUnavailable, TooManyBlocks
 from runbound.ops.view import Plan, View
 from runbound.state.entries import Edit, canonical
 from runbound.state.store import Store
@@ -167,3 +169,57 @@ def test_what_breaks_on_the_way_to_the_engine_is_taken_back(store: Store, monkey
     assert found == [("edit", "applied"), ("undo", "applied"), ("edit", "failed")]
     edit(changes, Edit("block", key, doc))
     assert store.get("block", key) is not None
+
+
+def block(name: str) -> Edit:
+    key = b"\0".join(reversed(name.rstrip(".").encode().split(b"."))) + b"\0\0"
+    return Edit("block", key, canonical({"name": name, "action": "nxdomain"}))
+
+
+def test_what_the_engine_refuses_is_taken_back(store: Store) -> None:
+    engine, changes = make(store)
+    engine.refuse = "amend"
+    result = changes.edit(BY_TEST, lambda _view: Plan((block("ads.example."),)))
+    assert isinstance(result, Rejected)
+    assert result.diagnostics[0].text == "amend does not work"
+    assert store.count("block") == 0
+    assert [row.status for row in store.journal(before=None, limit=9)] == ["applied", "failed"]
+    engine.refuse = None
+    assert edit(changes, block("ads.example.")).revision == 3
+    assert store.count("block") == 1
+    assert store.pending == []
+
+
+def test_blocks_of_many_callers_are_one_amendment(store: Store) -> None:
+    engine, changes = make(store)
+    gate = threading.Event()
+
+    def slow(_view: View) -> Plan:
+        gate.wait(5)
+        return Plan()
+
+    threads = [threading.Thread(target=changes.edit, args=(BY_TEST, slow))]
+    for number in range(10):
+        plan = Plan((block(f"ads-{number}.example."),))
+        threads.append(threading.Thread(target=changes.edit, args=(BY_TEST, partial(lambda found, _view: found, plan))))
+    for thread in threads:
+        thread.start()
+    while len(changes._waiting) < len(threads):  # until all of them wait
+        pass
+    gate.set()
+    for thread in threads:
+        thread.join()
+    assert engine.amended == [(10, 10)]
+    assert len(store.journal(before=None, limit=99)) == 10
+
+
+def test_there_may_be_only_so_many(store: Store) -> None:
+    _, changes = make(store)
+    few = msgspec.structs.replace(changes.running.config.server, max_blocks=2)
+    config = msgspec.structs.replace(changes.running.config, server=few)
+    changes._running = msgspec.structs.replace(changes.running, config=config)
+    edit(changes, block("one.example."), block("two.example."))
+    with pytest.raises(TooManyBlocks, match="max-blocks is 2"):
+        edit(changes, block("three.example."))
+    edit(changes, Edit("block", block("one.example.").key, None), block("three.example."))
+    assert store.count("block") == 2
