@@ -20,3 +20,12 @@ def test_the_history_tells_who_and_why(api: Api) -> None:
     assert items[0]["summary"] == {"user": {"added": 1}}
     older = api.client.get("/api/v1/config/history?before=3", headers=api.key).json()["items"]
     assert [item["revision"] for item in older] == [2, 1]
+
+
+def test_users_are_shown_to_admins_alone(api: Api) -> None:
+    made = api.client.post("/users", json={"name": "anna", "role": "operator"}, headers=api.key).json()
+    path = f"/config/history/{made['revision']}"
+    told = api.client.get(path, headers=api.key).json()
+    assert (told["diff"], told["more"]) == (["+ user anna operator"], 0)
+    told = api.client.get(path, headers={"Authorization": f"Bearer {made['secret']}"}).json()
+    assert (told["diff"], told["more"]) == ([], 0)

@@ -38,7 +38,7 @@ from runbound.ops.candidate import Candidate, Running, Source, compare, small, t
 from runbound.ops.logging import ControlLog
 from runbound.ops.nowhere import Nowhere
 from runbound.ops.outcome import Change, Edited, Rejected
-from runbound.ops.refusals import StateUnavailable, Unconfirmed
+from runbound.ops.refusals import NothingToConfirm, StateUnavailable, Unconfirmed
 from runbound.ops.view import Again, Altered, Kept, Plan, Scope, View, difference, difference_of
 from runbound.state.entries import Committed, Edit, Note, Pending, StoredEntry, view_digest
 
@@ -49,6 +49,8 @@ MAX_BATCH: Final = 256
 not wait long for the last."""
 DOCUMENT: Final = (*overlay.LAID, revert.BASE[0])
 """Kinds that the configuration is built from."""
+RETRY_SECONDS: Final = 30.0
+"""When an unconfirmed change that could not be taken back is tried again."""
 NO_STATE: Final = "name a folder with state-dir:"
 
 
@@ -196,14 +198,16 @@ class Changes:
 
         return self.edit(change, plan, dry_run=dry_run)
 
-    def take_back(self, change: Change, token: str | None = None, *, dry_run: bool = False) -> Edited | Rejected:
-        """Undoes the change that waits, under that token if one is given, where nobody has changed its entries since.
+    def take_back(
+        self, change: Change, token: str | None = None, *, only: int | None = None, dry_run: bool = False
+    ) -> Edited | Rejected:
+        """Undoes the change that waits, where nobody has changed its entries since.
 
-        Raises NothingToConfirm.
+        With `token` the one of that token, with `only` the one of that revision. Raises NothingToConfirm.
         """
 
         def plan(view: View) -> Plan:
-            entry = revert.waiting(view.get(*revert.UNCONFIRMED), token)
+            entry = revert.waiting(view.get(*revert.UNCONFIRMED), token, only)
             edits = [Edit(*revert.UNCONFIRMED, None)]
             now, before = self._store.journal(before=entry.revision + 1, limit=2)
             last = self._store.newest == entry.revision
@@ -224,9 +228,7 @@ class Changes:
             self._timer.cancel()
             self._timer = None
         if entry is not None:
-            self._timer = threading.Timer(max(entry.doc["until"] - time.time(), 0), self._expired)
-            self._timer.daemon = True
-            self._timer.start()
+            self._expire(entry.revision, max(entry.doc["until"] - time.time(), 0))
 
     def close(self) -> None:
         """Forgets the change that waits; the next start takes it back."""
@@ -235,13 +237,26 @@ class Changes:
 
     # Inside.
 
-    def _expired(self) -> None:
+    def _expire(self, revision: int, seconds: float) -> None:
+        self._timer = threading.Timer(seconds, self._expired, (revision,))
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _expired(self, revision: int) -> None:
+        """Takes the change of that revision back, and tries again as long as it cannot."""
+        why = ""
         try:
-            result = self.take_back(Change("runbound", "nobody confirmed it in time"))
+            result = self.take_back(Change("runbound", "nobody confirmed it in time"), only=revision)
             if isinstance(result, Edited):
-                self._log.warning("a change was taken back, nobody confirmed it in time", revision=result.revision)
-        except RunboundError as error:
-            self._log.error("an unconfirmed change could not be taken back", error=str(error))
+                self._log.warning("a change was taken back, nobody confirmed it in time", revision=revision)
+                return
+            why = next(finding.headline for finding in result.diagnostics if finding.severity == "error")
+        except NothingToConfirm:
+            return
+        except Exception as error:  # noqa: BLE001  # a full disk, say: it passes, and nobody else would try
+            why = str(error)
+        self._log.error("an unconfirmed change cannot be taken back, it is tried again", revision=revision, error=why)
+        self._expire(revision, RETRY_SECONDS)
 
     def _do(self, asked: Asked) -> Edited | Rejected:
         """Waits until the edit had its turn; whoever gets the lock does what waits."""

@@ -8,7 +8,7 @@ write: it says what to edit.
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from itertools import islice
 from typing import Final
 
@@ -46,9 +46,10 @@ def fits(entry: StoredEntry, token: str) -> bool:
     return hmac.compare_digest(str(entry.doc.get("token", "")), _digest(token))
 
 
-def waiting(entry: StoredEntry | None, token: str | None = None) -> StoredEntry:
-    """The change that waits, under that token if one is given. Raises NothingToConfirm."""
-    if entry is None or (token is not None and not fits(entry, token)):
+def waiting(entry: StoredEntry | None, token: str | None = None, only: int | None = None) -> StoredEntry:
+    """The change that waits, if it is the one of that token and revision. Raises NothingToConfirm."""
+    meant = entry is not None and (token is None or fits(entry, token)) and only in (None, entry.revision)
+    if entry is None or not meant:
         raise NothingToConfirm("no change waits for this confirmation: it was confirmed, or has been taken back")
     return entry
 
@@ -91,10 +92,12 @@ def target(store: Kept, revision: int) -> Revision:
     return found
 
 
-def done(store: Kept, row: Revision) -> Committed:
-    """What a revision changed: its counts, and the first entries."""
-    sample = tuple(islice(store.change_of(row.number), SAMPLE))
-    return Committed(row.number, (), row.summary, sample)
+def done(store: Kept, row: Revision, without: Container[str] = ()) -> Committed:
+    """What a revision changed, kinds left out that not everybody may see: its counts, and the first entries."""
+    changes = store.change_of(row.number)
+    shown = ((before, after) for before, after in changes if (there := after or before) and there.kind not in without)
+    summary = {kind: counts for kind, counts in row.summary.items() if kind not in without}
+    return Committed(row.number, (), summary, tuple(islice(shown, SAMPLE)))
 
 
 def _put(entry: StoredEntry, number: int | None) -> Edit:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runbound.ops import overlay
+from runbound.ops import change, overlay
 from runbound.ops.change import Edited
 from runbound.ops.refusals import NoSuchRevision, NothingToConfirm, Unconfirmed
 from runbound.state.entries import Edit, canonical
@@ -138,6 +138,30 @@ def test_a_change_that_nobody_confirms_is_taken_back(plane: Plane) -> None:
         time.sleep(0.02)
     assert plane.changes.running.config.server.prefetch
     assert plane.store.journal(before=None, limit=1)[0].op == "revert"
+
+
+def test_what_cannot_be_taken_back_is_tried_again(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(change, "RETRY_SECONDS", 0.05)
+    plane.edit(overlay.setting("verbosity", ["3"]), confirm_within=1)
+    plane.engine.refuse = "apply"
+    end = time.monotonic() + 10
+    while not plane.engine.said("cannot be taken back, it is tried again"):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    assert plane.changes.running.config.server.verbosity == 3
+    plane.engine.refuse = None
+    while plane.changes.running.config.server.verbosity != 1:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_the_end_of_one_change_is_not_the_end_of_the_next(plane: Plane) -> None:
+    first = plane.edit(overlay.setting("verbosity", ["3"]), confirm_within=60)
+    assert first.confirm is not None
+    plane.changes.confirm(BY_TEST, first.confirm)
+    plane.edit(overlay.setting("verbosity", ["4"]), confirm_within=60)
+    plane.changes._expired(first.revision)  # as if its timer had been about to ring
+    assert plane.changes.running.config.server.verbosity == 4
 
 
 def test_what_was_changed_again_since_stays(plane: Plane) -> None:

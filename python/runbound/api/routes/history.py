@@ -90,11 +90,11 @@ def get_config_history(
     summary="One change, and what it changed",
     responses=problems.documented("STATE_UNAVAILABLE", "NO_SUCH_REVISION"),
 )
-def get_config_revision(revision: Number, resolver: Resolver, _caller: Reader) -> RevisionDetail:
-    """Of a change of many entries the first are shown."""
+def get_config_revision(revision: Number, resolver: Resolver, caller: Reader) -> RevisionDetail:
+    """Of a change of many entries the first are shown; users are shown to admins alone."""
     store = resolver.changes.store
     row, *older = revert.rows(store, revision)
-    diff = difference_of(revert.done(store, row))
+    diff = difference_of(revert.done(store, row, () if caller.has("admin") else ("user",)))
     changed = bool(older) and older[0].view != row.view
     return RevisionDetail(**_members(row), diff=list(diff.lines), more=diff.more, file_changed=changed)
 
