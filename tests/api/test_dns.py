@@ -1,6 +1,9 @@
 """`/dns` and `/blacklist`: records and blocks as a client sees them, over a store in memory and Rust's own reading."""
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from typing import Any
 
 import msgspec
@@ -8,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runbound.api.bulk import Cutter
+from runbound.api.bulk import SHARE, Cutter, paced
+from runbound.api.problems import ProblemError
 from runbound.engine import scan_text
 from support.api import Api, configure, open_api
 from support.reach import user_key
@@ -447,6 +451,44 @@ def test_who_is_limited_to_a_zone_replaces_that_zone(api: Api) -> None:
     seen = api.client.get("/dns", headers=zoned).json()["items"]
     assert [row["name"] for row in seen] == ["c.home.arpa."]
     assert api.client.get("/dns/export", headers=zoned).text == "c.home.arpa. 3600 IN A 192.0.2.1\n"
+
+
+def test_a_caller_has_a_share_of_the_places(api: Api) -> None:
+    bulks = api.client.app.state.bulks  # type: ignore[attr-defined]
+    with ExitStack() as stack:
+        for _ in range(SHARE):
+            stack.enter_context(bulks.take("api-key"))
+        full = bulk(api, "/dns/bulk", "a.example A 192.0.2.1")
+        assert (full.status_code, full.json()["code"]) == (429, "TOO_MANY_BULKS")
+        other = {**user_key(api, "dns"), "Content-Type": "text/plain"}
+        assert api.client.post("/dns/bulk", headers=other, content=b"a.example A 192.0.2.1").status_code == 200
+    assert bulk(api, "/dns/bulk", "a.example A 192.0.2.1").status_code == 200
+    assert not bulks._holders, "nothing is kept of who has no place"
+
+
+@pytest.mark.parametrize(
+    ("size", "seconds", "whole"), [(1, 20, False), (4096, 2, False), (16_384, 2, True), (64, 0.001, True)]
+)
+def test_who_trickles_is_given_up(size: int, seconds: float, whole: bool) -> None:
+    now = [0.0]
+
+    async def sent() -> AsyncIterator[bytes]:
+        for _ in range(50):
+            now[0] += seconds
+            yield b"x" * size
+
+    async def take() -> int:
+        received = 0
+        async for octets in paced(sent(), lambda: now[0]):
+            received += len(octets)
+            now[0] += 100  # our own time is not the sender's
+        return received
+
+    if whole:
+        assert asyncio.run(take()) == 50 * size
+    else:
+        with pytest.raises(ProblemError, match="octets a second"):
+            asyncio.run(take())
 
 
 @given(st.lists(st.sampled_from(["ü.example", "a.example", "# ü", "0.0.0.0 é.example", "", "\tx.example"])), st.data())

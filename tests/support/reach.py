@@ -11,8 +11,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import pytest
 
-from runbound.api import limits
+from runbound.api import bulk, limits
 from runbound.api.apikey import Holder, KeyCheck
 from runbound.errors import RunboundError
 from runbound.ops import users
@@ -284,10 +285,16 @@ def _(api: Api) -> Reached:
 
 @reaches("TOO_MANY_BULKS")
 def _(api: Api) -> Reached:
-    from runbound.api.bulk import MAX_BULKS
-
-    api.client.app.state.bulks.taken = MAX_BULKS  # type: ignore[attr-defined]
+    api.client.app.state.bulks.taken = bulk.MAX_BULKS  # type: ignore[attr-defined]
     return told(api.client.post("/dns/bulk", json=[], headers=api.key))
+
+
+@reaches("TOO_SLOW")
+def _(api: Api) -> Reached:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bulk, "PATIENCE_SECONDS", -1.0)
+        patch.setattr(bulk, "LEAST_RATE", 1 << 40)
+        return told(api.client.post("/dns/bulk", json=[], headers=api.key))
 
 
 @reaches("TOO_MANY_RECORDS")

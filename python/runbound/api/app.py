@@ -110,8 +110,8 @@ def build(context: Context, key: Holder, clock: Callable[[], float] = time.monot
     app.state.copies = Places(backup.MAX_COPIES, "TOO_MANY_BULKS", BUSY_SECONDS)
     app.state.proofs = Places(audit.MAX_PROOFS, "TOO_MANY_PROOFS", BUSY_SECONDS)
     app.state.probes = Places(upstreams.MAX_PROBES, "TOO_MANY_LOOKUPS", BUSY_SECONDS)
-    app.state.bulks = Places(bulk.MAX_BULKS, "TOO_MANY_BULKS", BUSY_SECONDS)
-    app.state.exports = Places(bulk.MAX_EXPORTS, "TOO_MANY_BULKS", BUSY_SECONDS)
+    app.state.bulks = Places(bulk.MAX_BULKS, "TOO_MANY_BULKS", BUSY_SECONDS, bulk.SHARE)
+    app.state.exports = Places(bulk.MAX_EXPORTS, "TOO_MANY_BULKS", BUSY_SECONDS, bulk.SHARE)
     app.state.api_key = key
     _guard(app, context, key, clock)
     for router in ROUTERS:

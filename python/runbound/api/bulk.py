@@ -7,6 +7,7 @@ entries through that have an error: such a list changes nothing, and the problem
 """
 
 import re
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from typing import Any, Final, Literal
@@ -27,10 +28,16 @@ from runbound.ops.refusals import too_many
 from runbound.ops.view import Plan, View
 from runbound.state.entries import StoredEntry
 
-MAX_BULKS: Final = 2
+MAX_BULKS: Final = 4
 """Lists read at once: each is held by the engine until it is in force, about 100 octets an entry."""
 MAX_EXPORTS: Final = 4
 """Lists written at once."""
+SHARE: Final = 2
+"""Of both, how many one caller may have."""
+PATIENCE_SECONDS: Final = 30.0
+"""How long a sender may make us wait in all, before its list has to come at LEAST_RATE."""
+LEAST_RATE: Final = 4 * 1024
+"""Octets a second of waiting for them, at least: a list that trickles in would hold its place for ever."""
 MAX_BYTES: Final = 1024 * 1024 * 1024
 """Largest list, in octets: twice what five million records take. It is never held as text: the bound is for who has
 mistaken the file."""
@@ -114,7 +121,7 @@ async def _read(request: Request, bulk: Bulk, lines: str, most: int) -> None:
     """Reads the body into the bulk and finishes it. Raises ProblemError, and the refusal of far too many."""
     cut = Cutter(lines)
     waiting, begun = bytearray(), False
-    async for octets in request.stream():
+    async for octets in paced(request.stream()):
         waiting += octets
         if len(waiting) >= PIECE_BYTES:
             await anyio.to_thread.run_sync(bulk.feed, cut.feed(bytes(waiting)))
@@ -134,6 +141,24 @@ async def _read(request: Request, bulk: Bulk, lines: str, most: int) -> None:
                 FieldError(line=line, field=field, message=message, hint=hint) for line, field, message, hint in errors
             ],
         )
+
+
+async def paced(stream: AsyncIterator[bytes], clock: Callable[[], float] = time.monotonic) -> AsyncIterator[bytes]:
+    """The same stream, given up when it comes too slowly. Raises ProblemError.
+
+    Only the time in which we wait for the sender counts; one that says nothing at all is the server's to drop.
+    """
+    waited, received = 0.0, 0
+    began = clock()
+    async for octets in stream:
+        waited += clock() - began
+        received += len(octets)
+        if waited > PATIENCE_SECONDS and received < LEAST_RATE * (waited - PATIENCE_SECONDS):
+            raise ProblemError(
+                "TOO_SLOW", f"the least is {LEAST_RATE} octets a second", headers={"Connection": "close"}
+            )
+        yield octets
+        began = clock()
 
 
 async def _check_zones(bulk: Bulk, caller: Caller) -> None:

@@ -4,6 +4,7 @@ One more than there are places is refused at once with a problem of its own; nob
 alone, so it needs no lock.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -15,26 +16,36 @@ from runbound.api.problems import ProblemError
 
 
 class Places:
-    """So many at once. `code` is the problem of one too many, `retry_after` the seconds a client is told to wait."""
+    """So many at once. `code` is the problem of one too many, `retry_after` the seconds a client is told to wait.
 
-    def __init__(self, limit: int, code: str, retry_after: int) -> None:
+    `share` is how many one holder may have, so that nobody keeps the others out.
+    """
+
+    def __init__(self, limit: int, code: str, retry_after: int, share: int | None = None) -> None:
         self._limit = limit
         self._code = code
         self._retry_after = retry_after
+        self._share = limit if share is None else share
+        self._holders: Counter[str] = Counter()
         self.taken = 0
 
     @contextmanager
-    def take(self) -> Iterator[None]:
-        """Holds one place. Raises ProblemError when none is free."""
+    def take(self, holder: str = "") -> Iterator[None]:
+        """Holds one place. Raises ProblemError when none is free, or the holder has enough."""
+        if self._holders[holder] >= self._share:
+            raise self._refused(f"the limit is {self._share} for each caller")
         if self.taken >= self._limit:
-            raise ProblemError(
-                self._code, f"the limit is {self._limit}", headers={"Retry-After": str(self._retry_after)}
-            )
+            raise self._refused(f"the limit is {self._limit}")
         self.taken += 1
+        self._holders[holder] += 1
         try:
             yield
         finally:
             self.taken -= 1
+            self._holders -= Counter((holder,))  # nothing is kept of who has none
+
+    def _refused(self, text: str) -> ProblemError:
+        return ProblemError(self._code, text, headers={"Retry-After": str(self._retry_after)})
 
 
 class PlacedResponse(StreamingResponse):

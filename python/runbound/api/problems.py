@@ -31,6 +31,7 @@ CODES: Final[Mapping[str, tuple[int, str]]] = {
     "METHOD_NOT_ALLOWED": (405, "This resource does not take that method"),
     "CONFIRM_PENDING": (409, "Another change waits for its confirmation"),
     "OPTION_NOT_SETTABLE": (409, "This option cannot be set by API, or not to this value"),
+    "TOO_SLOW": (408, "The body came too slowly"),
     "CONFLICT": (409, "Another entry is in the way"),
     "IN_FILE": (409, "It stands in the configuration file"),
     "LAST_UPSTREAM": (409, "It is the last server of its zone"),

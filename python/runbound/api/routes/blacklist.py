@@ -161,7 +161,7 @@ def post_blacklist(
 @router.post(
     "/blacklist/bulk",
     summary="Block or unblock many names",
-    responses=edits.documented("TOO_MANY_BLOCKS", "BULK_INVALID", "TOO_MANY_BULKS"),
+    responses=edits.documented("TOO_MANY_BLOCKS", "BULK_INVALID", "TOO_MANY_BULKS", "TOO_SLOW"),
     openapi_extra=bulk.body_of(
         "NewBlock", "A name a line; `#` begins a comment; lines of a hosts file too", "names-list"
     ),
@@ -190,7 +190,7 @@ async def post_blacklist_bulk(
     except ValueError as error:
         raise invalid("query.target", str(error)) from error
     most = resolver.changes.running.config.server.max_blocks
-    with bulks.take():
+    with bulks.take(caller.name):
         return await bulk.bring(request, listed, form, mode, resolver.changes, caller, terms, most)
 
 
@@ -211,7 +211,9 @@ async def get_blacklist_export(
     """Written part by part while changes go on, so it is no picture of one moment. Names alone lose the actions."""
     pages = entries.walk(resolver.changes.store, "block", entries.ranges(caller), None)
     line = _name_line if form == "names" else bulk.as_json
-    return PlacedResponse(bulk.stream(pages, line, array=form == "json"), exports.take(), bulk.MEDIA_TYPES[form])
+    return PlacedResponse(
+        bulk.stream(pages, line, array=form == "json"), exports.take(caller.name), bulk.MEDIA_TYPES[form]
+    )
 
 
 @router.delete(

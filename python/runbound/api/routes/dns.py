@@ -160,7 +160,7 @@ def post_dns(
 @router.post(
     "/dns/bulk",
     summary="Add, replace or remove many local records",
-    responses=edits.documented("TOO_MANY_RECORDS", "BULK_INVALID", "TOO_MANY_BULKS"),
+    responses=edits.documented("TOO_MANY_RECORDS", "BULK_INVALID", "TOO_MANY_BULKS", "TOO_SLOW"),
     openapi_extra=bulk.body_of("NewRecord", "Lines of a zone file", "zone-lines"),
 )
 async def post_dns_bulk(
@@ -181,7 +181,7 @@ async def post_dns_bulk(
     form = bulk.form(request, "zone")
     listed = Bulk("record", form, defaults)
     most = resolver.changes.running.config.server.max_records
-    with bulks.take():
+    with bulks.take(caller.name):
         return await bulk.bring(request, listed, form, mode, resolver.changes, caller, terms, most)
 
 
@@ -202,7 +202,9 @@ async def get_dns_export(
     """Written part by part while changes go on, so it is no picture of one moment. Comments are in the JSON forms."""
     pages = entries.walk(resolver.changes.store, "record", entries.ranges(caller), None)
     line = _zone_line if form == "zone" else bulk.as_json
-    return PlacedResponse(bulk.stream(pages, line, array=form == "json"), exports.take(), bulk.MEDIA_TYPES[form])
+    return PlacedResponse(
+        bulk.stream(pages, line, array=form == "json"), exports.take(caller.name), bulk.MEDIA_TYPES[form]
+    )
 
 
 @router.delete(
