@@ -38,7 +38,7 @@ class Items(BaseModel, Generic[T]):
 
     items: list[T]
     next: str | None = Field(description="The `cursor` of the next page; null on the last")
-    total: int = Field(description="How many there are in all, whatever the filters")
+    total: int | None = Field(description="How many there are in all, whatever the filters")
 
 
 class Page(msgspec.Struct, frozen=True):

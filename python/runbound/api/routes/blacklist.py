@@ -99,7 +99,7 @@ class Block(BaseModel):
 class Blocks(Items[Block]):
     """Some blocked names: those by API, ordered from the right; then those of the file."""
 
-    total: int = Field(description="How many came by API")
+    total: int | None = Field(description="How many came by API; null for callers limited to zones, who may not know")
 
 
 @router.get("/blacklist", summary="Blocked names", responses=problems.documented("STATE_UNAVAILABLE"))
@@ -130,7 +130,7 @@ def get_blacklist(
         heed=lambda row: row.action is not None and action in (None, row.action),
     )
     found, said, following = entries.listed(resolver.changes, "block", page, only)
-    total = 0 if origin == "file" else resolver.changes.store.count("block")
+    total = None if caller.zones else 0 if origin == "file" else resolver.changes.store.count("block")
     return Blocks(items=[*map(_shown, found), *map(_stated, said)], next=following, total=total)
 
 

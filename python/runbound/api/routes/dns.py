@@ -95,7 +95,7 @@ class LocalRecord(BaseModel):
 class LocalRecords(Items[LocalRecord]):
     """Some records: those by API, ordered by name (from the right), type and data; then those of the file."""
 
-    total: int = Field(description="How many came by API")
+    total: int | None = Field(description="How many came by API; null for callers limited to zones, who may not know")
 
 
 @router.get("/dns", summary="Local records", responses=problems.documented("STATE_UNAVAILABLE"))
@@ -127,7 +127,7 @@ def get_dns(
         heed=lambda row: row.is_record and type in (None, row.type),
     )
     found, said, following = entries.listed(resolver.changes, "record", page, only)
-    total = 0 if origin == "file" else resolver.changes.store.count("record")
+    total = None if caller.zones else 0 if origin == "file" else resolver.changes.store.count("record")
     return LocalRecords(items=[*map(_shown, found), *map(_stated, said)], next=following, total=total)
 
 
