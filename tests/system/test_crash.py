@@ -215,8 +215,8 @@ def seen(api: Api) -> tuple[dict[Thing, object], dict[Thing, int]]:
 
 
 def answered(server: tuple[str, int], name: str) -> str:
-    """What a question for the addresses of a name is answered with."""
-    reply = exchange(Ask(name, "A"), server, 5.0)
+    """What a question for the addresses of a name is answered with; over TCP, because some have many."""
+    reply = exchange(Ask(name, "A", tcp=True), server, 5.0)
     assert reply is not None, name
     message = dns.message.from_wire(reply)
     if message.rcode() != dns.rcode.NOERROR:
