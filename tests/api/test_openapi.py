@@ -30,3 +30,11 @@ def test_a_word_in_the_place_of_an_id_has_its_own_methods(api: Api) -> None:
     answer = api.client.get("/api/v1/dns/bulk", headers=api.key)
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
     assert api.client.get("/api/v1/dns/word", headers=api.key).json()["code"] == "VALIDATION_FAILED"
+
+
+def test_what_may_be_unchanged_says_so(api: Api) -> None:
+    document = api.client.get("/api/v1/openapi.json").json()
+    for methods in document["paths"].values():
+        for call in methods.values():
+            asks = any(parameter["name"] == "if-none-match" for parameter in call.get("parameters", ()))
+            assert ("304" in call["responses"]) == asks, call["operationId"]

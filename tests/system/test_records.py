@@ -210,6 +210,9 @@ def test_upstream_servers_come_and_go(scene: Scene) -> None:
     server = {"address": address, "port": int(port)}
     second = api.made("/upstreams", server)
     assert api.call("POST", "/upstreams", server)["id"] == second["id"]
+    other = {**server, "port": 1, "transport": "tcp"}
+    assert api.call("POST", "/upstreams", other, 409)["code"] == "CONFLICT", "a zone has one transport"
+    assert api.call("POST", "/upstreams", {**other, "transport": "doq"}, 422)["code"] == "NOT_OFFERED"
     api.call("PATCH", f"/upstreams/{first['id']}", {"enabled": False})
     before = scene.fleet.asked([0, 1])
     for number in range(5):

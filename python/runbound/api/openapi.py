@@ -83,6 +83,8 @@ def _complete(operation: dict[str, Any]) -> None:
             *auth.refusals(operation["security"][0]["bearer"]),
         ]
     responses = operation["responses"]
+    if any(parameter["name"] == "if-none-match" for parameter in operation.get("parameters", ())):
+        responses["304"] = {"description": "It is as the client has it (`If-None-Match`)"}
     if operation.get("parameters") or operation.get("requestBody"):
         codes.append("VALIDATION_FAILED")
     if "HTTPValidationError" in str(responses.get("422")):

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 import anyio.to_thread
 import msgspec
 from fastapi import APIRouter, Path, Query, Response, status
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from runbound.api import edits, entries, etag, presets, probe, problems, upstreams
 from runbound.api.auth import Operator, Reader
@@ -23,7 +23,7 @@ from runbound.api.names import DomainName, IpAddress
 from runbound.api.paging import Paged, cursor
 from runbound.api.problems import ProblemError, invalid
 from runbound.api.upstreams import DOMAIN, Said, Transport, Upstream, Upstreams
-from runbound.ops.refusals import InFile, LastUpstream, Missing, StateUnavailable
+from runbound.ops.refusals import Conflict, InFile, LastUpstream, Missing, StateUnavailable
 from runbound.ops.view import Plan, View
 from runbound.state.entries import Edit, StoredEntry, canonical
 
@@ -45,7 +45,9 @@ class NewUpstream(Body):
     zone: DomainName = Field(default=".", description="The names it is asked about: this one and all below")
     address: IpAddress
     port: int = Field(default=DOMAIN, ge=1, le=65535)
-    transport: Transport = Field(default="udp", description="`dot`, `doh` and `doq` are not offered yet")
+    transport: Annotated[Transport, WithJsonSchema({"type": "string", "enum": [*OFFERED]})] = Field(
+        default="udp", description="`dot`, `doh` and `doq` are not offered yet"
+    )
     enabled: bool = True
     comment: Comment | None = None
 
@@ -119,7 +121,7 @@ def get_upstreams(resolver: Resolver, _caller: Reader, page: Paged) -> Upstreams
     status_code=status.HTTP_201_CREATED,
     responses={
         200: {"model": Upstream | Preview, "description": "It was there already; or what would change"},
-        **edits.documented("CONFIRM_PENDING", "NOT_OFFERED"),
+        **edits.documented("CONFIRM_PENDING", "CONFLICT", "NOT_OFFERED"),
     },
 )
 def post_upstreams(
@@ -138,6 +140,7 @@ def post_upstreams(
         known = _find(_said(view), lambda other: other.place == server.place)
         if known is not None and known.entry is None and known.enabled == server.enabled and not body.comment:
             return Plan()
+        _one_transport(view, server)
         return Plan(edits=(_edit(server, body.comment or None, known),))
 
     made = terms.make(resolver.changes, caller.change("POST /upstreams"), plan)
@@ -294,6 +297,17 @@ def _known(view: View, id: str, same: Demand) -> Said:  # noqa: A002
         raise Missing("no upstream server that was said has this id", fix="GET /upstreams lists them")
     same.hold(etag.entity(known.entry.revision if known.entry is not None else 0, id))
     return known
+
+
+def _one_transport(view: View, server: Said) -> None:
+    """Raises Conflict if the others of its zone are asked another way."""
+    for other in _said(view):
+        both = server.enabled and other.enabled and other.zone == server.zone and other.place != server.place
+        if both and other.transport != server.transport:
+            raise Conflict(
+                f"{server.zone} is asked over {other.transport}, and a zone has one transport",
+                fix=f"say transport {other.transport}",
+            )
 
 
 def _others(view: View, server: Said) -> None:
