@@ -2,25 +2,32 @@
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
-from typing import Self, final
+from typing import Literal, Self, final
 
 __all__ = [
     "Bulk",
     "Delta",
     "Engine",
     "EngineError",
+    "HsmHelper",
+    "HsmHelperError",
     "Overlay",
     "Scan",
+    "Secret",
     "SecretKey",
     "check",
     "check_rows",
     "drop_privileges",
+    "hsm_serve",
     "mac_row",
     "name_key",
+    "protect_process",
+    "recode_rows",
     "scan",
     "scan_remembered",
     "scan_text",
     "verify_signature",
+    "wipe_secrets",
 ]
 
 _Message = tuple[str, int, int, int, int, str, str | None]
@@ -83,11 +90,49 @@ def drop_privileges(uid: int, gid: int, groups: Sequence[int]) -> None:
     """Becomes that user for good and keeps CAP_NET_BIND_SERVICE alone. Call it before any thread starts."""
 
 @final
+class Secret:
+    """A secret of any length in locked memory, out of core dumps, wiped when dropped or when the process ends.
+
+    It is on its way: to the helper, or into a key. Python can ask how long it is and nothing else about it.
+    """
+
+    def __new__(cls, octets: bytes | bytearray) -> Self:
+        """For what has been a Python object anyway; a bytearray is wiped. Raises OSError: no memory."""
+    @staticmethod
+    def read(fd: int, limit: int = ..., strip_newline: bool = True) -> Secret:
+        """All that a file has, from there straight into locked memory; one newline at its end is left out.
+
+        Raises OSError, with EFBIG for more than `limit` octets.
+        """
+    @staticmethod
+    def environment(name: str, strip_newline: bool = False) -> Secret | None:
+        """Takes a variable out of the environment: for C, the kernel's `/proc/PID/environ`, and `os.environ`.
+
+        It is wiped where it stood. None if it is not there. Call it before threads start that read the environment.
+        """
+    def decoded(self) -> Secret:
+        """A copy; of 64 hexadecimal digits or more, an even number, the octets they stand for."""
+    def digits(self) -> Secret:
+        """The octets as hexadecimal digits, lower case."""
+    def tag(self, nonce: bytes) -> bytes:
+        """HMAC-SHA256 of the nonce: who has both recognises the secret when it is presented."""
+    def write(self, fd: int) -> None:
+        """All octets into a file. Raises OSError."""
+    def __len__(self) -> int: ...
+    def __bool__(self) -> bool: ...
+
+@final
 class SecretKey:
     """A secret in locked memory, out of core dumps, wiped when dropped. It never gives its octets back."""
 
     def __new__(cls, secret: bytes | bytearray) -> Self:
         """Takes 32 to 4096 octets; a bytearray is wiped, whatever comes of it. Raises ValueError, OSError."""
+    @staticmethod
+    def of(secret: Secret) -> SecretKey:
+        """The same of a secret, copied from locked memory into locked memory."""
+    @staticmethod
+    def of_text(secret: Secret) -> SecretKey:
+        """The same as people write it: 64 hexadecimal digits or more, an even number, are the octets they stand for."""
     @staticmethod
     def public() -> SecretKey:
         """The key everybody knows, for when integrity is off: it finds accidents, not attackers."""
@@ -101,6 +146,57 @@ class SecretKey:
         """An Ed25519 signature, 64 octets; its key pair is derived from this key."""
     def public_key(self) -> bytes:
         """The public half of what `sign` signs with, 32 octets."""
+
+def wipe_secrets() -> None:
+    """Wipes every secret and key of the process: its last act. `exit` does it too, so this is for who does not exit.
+
+    A thread that uses a key afterwards stops for ever, so that nothing is ever made with zeros.
+    """
+
+def protect_process() -> None:
+    """Other processes of the same user cannot look into this one's memory, and it writes no core (PR_SET_DUMPABLE).
+
+    A change of account takes it back: call it afterwards.
+    """
+
+class HsmHelperError(Exception):
+    """There is no answer, and no other question can be asked: start another helper."""
+
+    kind: Literal["timeout", "crashed", "protocol"]
+    function: str | None
+    """The PKCS#11 function it called last while it was asked."""
+    signal: int | None
+    """What ended it, if it was a signal."""
+    status: int | None
+    """The code it ended with, if it ended by itself."""
+
+@final
+class HsmHelper:
+    """A process that speaks with a token: the only one that loads the vendor's library. Dropped, it is killed."""
+
+    def __new__(cls, argv: Sequence[str], *, quiet: bool = True) -> Self:
+        """Starts it, `argv[0]` being the path of the program. It inherits one socket, as fd 0, and the environment.
+
+        What is secret or the service manager's is left out of that. Standard output goes nowhere, standard error
+        neither if `quiet`. Raises OSError if it cannot be started.
+        """
+    @property
+    def pid(self) -> int: ...
+    def call(
+        self, message: bytes, secrets: Sequence[Secret] = ..., timeout_s: float = 30.0
+    ) -> tuple[bytes, list[Secret]]:
+        """Asks, and gives the answer: its message and its secrets. The secrets handed in stay as they are.
+
+        Threads wait for each other; the time counts from when it is asked. Raises HsmHelperError, ValueError if it
+        cannot be asked (over 1 MiB, over 8 secrets), and what a signal's handler raises: then the helper is killed.
+        """
+    def close(self, timeout_s: float = 2.0) -> None:
+        """Lets it end, which it does as soon as it is told; after so long it is killed."""
+    def kill(self) -> None:
+        """Kills it; a call on its way ends with HsmHelperError."""
+
+def hsm_serve() -> None:
+    """Is the helper: serves fd 0 and does not come back. The process ends when the other end closes."""
 
 def verify_signature(public_key: bytes, data: bytes, signature: bytes) -> bool:
     """Whether the Ed25519 signature is that of the data. Octets that are no key or no signature are simply not."""
@@ -116,6 +212,13 @@ def check_rows(key: SecretKey, kind: str, rows: bytes, /) -> tuple[int, bytes, l
 
     ROWS are JSON, `[[id, key, doc, rev, mac], …]`: `doc` a string, key and mac in hexadecimal of any case. Raises
     ValueError if they are not.
+    """
+
+def recode_rows(
+    old: SecretKey, new: SecretKey, kind: str, rows: bytes, /
+) -> tuple[bytes, int, bytes, bytes, list[int]]:
+    """Codes every row with another key: the rows, how many, sums of the codes before and after (32 octets each), ids of
+    those whose code was wrong before. Raises ValueError if they are not ROWS.
     """
 
 def name_key(name: str, /) -> bytes:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from typing import TYPE_CHECKING
 
 import pytest
 
-from runbound.api.apikey import MAX_DEAD, Dead, Holder, KeyCheck
+from runbound.api.apikey import MAX_DEAD, Dead, Holder, KeyCheck, TokenCheck
 from runbound.api.settings import ApiKey
 from runbound.ops import users
 from runbound.ops.outcome import Change
@@ -141,3 +143,66 @@ def test_the_state_directory_keeps_the_key(tmp_path: Path) -> None:
         assert folder.new_api_key()[0] not in (first, "n" * 43)
     finally:
         folder.close()
+
+
+NONCE = bytes(range(32))
+TOKENS_KEY = b"t" * 64
+
+
+def token_check(key: bytes = TOKENS_KEY) -> TokenCheck:
+    return TokenCheck(hmac.digest(key, NONCE, "sha256"), NONCE)
+
+
+def test_a_key_in_a_token_is_told_from_any_other() -> None:
+    check = token_check()
+    assert check.matches(TOKENS_KEY)
+    for other in (b"", b"t", TOKENS_KEY[:-1], TOKENS_KEY + b"t", b"T" * 64):
+        assert not check.matches(other)
+
+
+@pytest.mark.parametrize("end", [b"\0", b"\0" * 20, b" ", b"\n", b"\x7f", b"\xff"])
+def test_what_cannot_be_a_bearer_key_is_none_whatever_its_code(end: bytes) -> None:
+    """HMAC fills a key of less than 64 octets up with zeros: the key and a zero behind it have the same code."""
+    short = b"t" * 40
+    assert token_check(short).matches(short)
+    assert not token_check(short).matches(short + end)
+    assert not token_check(short + end).matches(short + end)
+
+
+def test_a_long_key_is_not_its_digest() -> None:
+    long = b"t" * 100
+    assert token_check(long).matches(long)
+    assert not token_check(long).matches(hashlib.sha256(long).digest())
+
+
+def test_the_key_of_a_token_comes_first_and_is_not_changed_here(api: Api) -> None:
+    holder: Holder = api.client.app.state.api_key  # type: ignore[attr-defined]  # as build made it
+    holder.take(token_check())
+    assert (status(api, KEY), status(api, TOKENS_KEY.decode())) == (401, 200)
+    header = {"Authorization": f"Bearer {TOKENS_KEY.decode()}"}
+    for query in ("", "?dry_run=1"):
+        answer = api.client.post(f"/rotate-key{query}", headers=header)
+        assert (answer.status_code, answer.json()["code"]) == (409, "KEY_IN_HSM")
+    holder.take(token_check(b"n" * 64))
+    assert (status(api, TOKENS_KEY.decode()), status(api, "n" * 64)) == (401, 200)
+    holder.give_up_token(lambda: KeyCheck("x" * 32))
+    assert (status(api, "n" * 64), status(api, KEY)) == (401, 200)
+
+
+def test_a_dead_key_that_is_put_into_a_token_lives(api: Api) -> None:
+    rotated(api)
+    holder: Holder = api.client.app.state.api_key  # type: ignore[attr-defined]  # as build made it
+    holder.take(token_check(KEY.encode()))
+    assert status(api, KEY) == 200
+
+
+def test_without_the_token_nobody_has_a_key_that_could_not_be_made() -> None:
+    holder = Holder(None, token=token_check())
+    with pytest.raises(StateUnusableError):
+        holder.give_up_token(_no_key)
+    assert not holder.matches(TOKENS_KEY)
+    assert not holder.matches(b"")
+
+
+def _no_key() -> KeyCheck:
+    raise StateUnusableError("no room")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runbound.api.bulk import SHARE, Cutter, paced
+from runbound.api.entries import canonical
 from runbound.api.problems import ProblemError
 from runbound.engine import scan_text
 from support.api import Api, configure, open_api
@@ -133,6 +135,21 @@ def test_every_type_in_presentation_form(api: Api, rtype: str, value: str, shown
 def test_what_is_no_record_is_refused_by_field(api: Api, change: dict[str, Any], field: str) -> None:
     assert refused(post(api, "/dns", {**NAS, **change})) == {field}
     assert api.store.revision == 1
+
+
+def test_the_schema_of_a_comment_says_what_rust_says(api: Api) -> None:
+    document = api.client.get("/api/v1/openapi.json").json()
+    described = document["components"]["schemas"]["NewBlock"]["properties"]["comment"]["anyOf"][0]
+    for number in (*range(0x100), 0x200B, 0x2028, 0xE000, 0x10FFFF):
+        comment = f"a{chr(number)}b"
+        try:
+            canonical("block", {"name": "ads.example", "comment": comment})
+            taken = True
+        except ProblemError:
+            taken = False
+        assert taken is (re.search(described["pattern"], comment) is not None), hex(number)
+    assert refused(post(api, "/blacklist", {"name": "b.example", "comment": "a\n"})) == {"body.comment"}
+    assert post(api, "/blacklist", {"name": "b.example", "comment": "  kept short  "}).json()["comment"] == "kept short"
 
 
 @pytest.mark.parametrize(("ttl", "kept"), [(0, 0), (1, 1), (86_400, 86_400), (86_401, 86_400), (2**31 - 1, 86_400)])

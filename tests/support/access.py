@@ -16,6 +16,7 @@ from runbound.ops.refusals import NothingToConfirm
 from runbound.ops.view import Plan
 from support.api import Api
 from support.backups import exported
+from support.hsm import with_hsm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,6 +63,12 @@ def excused(api: Api, name: str) -> str:
     """Makes a negative trust anchor."""
     api.client.post("/dnssec/negative-anchors", json={"name": name}, headers=api.key)
     return name
+
+
+def reloading(api: Api) -> str:
+    """Gives the resolver a security module to load from."""
+    with_hsm(api).state_keys = api.store.keys  # other ones would be an entry of their own
+    return "/hsm/reload"
 
 
 WAITING: list[str] = []
@@ -201,6 +208,8 @@ ACCESS: dict[str, Row] = {
     "POST /backup/import": Row("admin", content=exported(), status=201),
     "POST /backup/restore": Row("admin", {"id": "20261123T211500Z-r1"}, query="?dry_run=1", status=404),
     "POST /audit/verify": Row("admin"),
+    "GET /hsm": Row("operator"),
+    "POST /hsm/reload": Row("admin", path=lambda api, _: reloading(api)),
     "POST /users/{id}/rotate-key": Row("admin", {}, path=lambda api, name: f"/users/{user(api, name)}/rotate-key"),
     "POST /rotate-key": Row("admin"),
 }

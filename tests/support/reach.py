@@ -14,8 +14,9 @@ import msgspec
 import pytest
 
 from runbound.api import bulk, limits
-from runbound.api.apikey import Holder, KeyCheck
+from runbound.api.apikey import Holder, KeyCheck, TokenCheck
 from runbound.errors import RunboundError
+from runbound.keys.messages import Failure
 from runbound.ops import users
 from runbound.ops.candidate import Candidate
 from runbound.ops.nowhere import Nowhere
@@ -24,6 +25,7 @@ from runbound.state import backup
 from runbound.state.entries import Edit, Note, Pending, canonical
 from support.api import KEY, Api, configure, listening
 from support.control import server_config
+from support.hsm import with_hsm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,8 +99,33 @@ def _(api: Api) -> Reached:
 
 @reaches("KEY_IN_HSM")
 def _(api: Api) -> Reached:
-    api.client.app.state.api_key = Holder(KeyCheck(KEY), hsm=True)  # type: ignore[attr-defined]  # as build made it
+    api.client.app.state.api_key = Holder(KeyCheck(KEY), token=TokenCheck(bytes(32), bytes(32)))  # type: ignore[attr-defined]  # as build made it
     return told(api.client.post("/rotate-key", headers=api.key))
+
+
+@reaches("HSM_NOT_USED")
+def _(api: Api) -> Reached:
+    return told(api.client.post("/hsm/reload", headers=api.key))
+
+
+@reaches("HSM_BUSY")
+def _(api: Api) -> Reached:
+    with_hsm(api)
+    loading = api.client.app.state.context.hsm_reload  # type: ignore[attr-defined]
+    with loading._lock:
+        return told(api.client.post("/hsm/reload", headers=api.key))
+
+
+@reaches("HSM_REFUSED")
+def _(api: Api) -> Reached:
+    with_hsm(api).failure = Failure(kind="label-absent", detail="store key", labels=["another"])
+    return told(api.client.post("/hsm/reload", headers=api.key))
+
+
+@reaches("HSM_UNAVAILABLE")
+def _(api: Api) -> Reached:
+    with_hsm(api).failure = Failure(kind="timeout", function="C_OpenSession")
+    return told(api.client.post("/hsm/reload", headers=api.key))
 
 
 @reaches("TOO_MANY_USERS")

@@ -26,6 +26,7 @@ CRATES: dict[str, set[str]] = {
     "sys": set(),
     "conf": {"sys"},
     "vault": {"sys"},
+    "hsm": {"sys"},
     "wire": set(),
     "store": {"wire"},
     "policy": {"wire"},
@@ -34,7 +35,7 @@ CRATES: dict[str, set[str]] = {
     "resolve": {"wire", "store", "dnssec"},
     "net": {"sys", "wire", "store", "policy", "dnssec", "resolve"},
     "engine": {"sys", "conf", "wire", "store", "policy", "dnssec", "resolve", "net"},
-    "native": {"sys", "conf", "vault", "rows", "engine"},
+    "native": {"sys", "conf", "vault", "hsm", "rows", "engine"},
 }
 """Every crate, left to right, and the crates it may depend on."""
 

@@ -119,6 +119,42 @@ pub fn check(key: &SecretKey, kind: &str, rows: &[u8]) -> Result<Checked, RowsEr
     Ok(checked)
 }
 
+/// What [`recode`] made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recoded {
+    /// The rows, coded with the new key.
+    pub rows: Vec<u8>,
+    /// What the old key says about them.
+    pub before: Checked,
+    /// The sum of the new codes.
+    pub sum: Sum,
+}
+
+/// Codes every row with another key, and checks the code it had.
+///
+/// # Errors
+/// The octets are not ROWS.
+pub fn recode(old: &SecretKey, new: &SecretKey, kind: &str, rows: &[u8]) -> Result<Recoded, RowsError> {
+    let (old, new) = (old.macs(), new.macs());
+    let mut made = Recoded::default();
+    let mut out = Vec::with_capacity(rows.len());
+    read(rows, |row| {
+        let before = mac_row(&old, kind, row.id, &row.key, &row.doc, row.revision);
+        made.before.count += 1;
+        made.before.sum.add(&before);
+        if !same(&row.mac, &before) {
+            made.before.wrong.push(row.id);
+        }
+        let mac = mac_row(&new, kind, row.id, &row.key, &row.doc, row.revision);
+        made.sum.add(&mac);
+        write(&mut out, row.id, &row.key, &row.doc, row.revision, &mac);
+        Ok(())
+    })?;
+    close(&mut out);
+    made.rows = out;
+    Ok(made)
+}
+
 /// Hands each row to `each`, in order, and stops at the first that it refuses.
 ///
 /// # Errors
@@ -253,6 +289,20 @@ mod tests {
         }
         close(&mut out);
         (out, sum)
+    }
+
+    #[test]
+    fn rows_under_another_key() {
+        let rows = [(1, vec![7, 0], "{}".to_owned(), 3), (2, vec![], r#"{"a":"\u00e4\""}"#.to_owned(), -1)];
+        let (octets, sum) = written(&rows);
+        let other = SecretKey::new(vec![2; 32]).unwrap();
+        let made = recode(&key(), &other, "record", &octets).unwrap();
+        assert_eq!(made.before, Checked { count: 2, sum, wrong: vec![] });
+        assert_eq!(check(&other, "record", &made.rows).unwrap(), Checked { count: 2, sum: made.sum, wrong: vec![] });
+        assert_eq!(recode(&other, &key(), "record", &made.rows).unwrap().rows, octets);
+        assert_eq!(recode(&other, &key(), "record", &octets).unwrap().before.wrong, [1, 2]);
+        assert_eq!(recode(&key(), &other, "record", b"[]").unwrap().rows, b"[]");
+        assert!(recode(&key(), &other, "record", b"[[]]").is_err());
     }
 
     /// By Python: hmac over struct.pack("<Q", len) before kind, key and document, struct.pack("<q") of id and revision.

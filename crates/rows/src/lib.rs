@@ -15,6 +15,6 @@ mod lines;
 mod object;
 
 pub use bulk::{Bulk, BulkError, Fault, Kind};
-pub use codec::{Checked, Row, RowsError, Sum, check, mac_row};
+pub use codec::{Checked, Recoded, Row, RowsError, Sum, check, mac_row, recode};
 pub use items::{Delta, Loading};
 pub use policy::overlay::Overlay;

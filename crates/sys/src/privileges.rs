@@ -34,10 +34,22 @@ struct CapData {
 /// # Errors
 /// What the failing call reports, mostly `PermissionDenied`. The process may then be half-way: it must end.
 pub fn drop_privileges(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
+    become_account(uid, gid, groups, 1 << CAP_NET_BIND_SERVICE)
+}
+
+/// The same, and keeps no capability at all.
+///
+/// # Errors
+/// As [`drop_privileges`].
+pub fn drop_everything(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
+    become_account(uid, gid, groups, 0)
+}
+
+fn become_account(uid: u32, gid: u32, groups: &[u32], capabilities: u32) -> io::Result<()> {
     // SAFETY: geteuid has no arguments and cannot fail.
     let root = unsafe { libc::geteuid() } == 0;
     let mine = current_capabilities()?;
-    let keep = mine.permitted & (1 << CAP_NET_BIND_SERVICE);
+    let keep = mine.permitted & capabilities;
     if root {
         // SAFETY: prctl with integer arguments only.
         check(unsafe { libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0) })?;

@@ -13,7 +13,7 @@ use std::io;
 
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use aws_lc_rs::{hkdf, hmac};
-use sys::memory::Locked;
+use sys::memory::{Locked, clear_registers, unless_wiped};
 use zeroize::Zeroize as _;
 
 /// Octets of a code and of a derived key: those of SHA-256.
@@ -92,7 +92,7 @@ impl Macs {
         for (into, octet) in out.iter_mut().zip(context.sign().as_ref()) {
             *into = *octet;
         }
-        out
+        unless_wiped(out)
     }
 }
 
@@ -102,17 +102,28 @@ impl SecretKey {
     /// # Errors
     /// It is too short or too long, or there is no memory.
     pub fn new(mut secret: Vec<u8>) -> Result<SecretKey, VaultError> {
-        let made = match secret.len() {
-            octets if octets < MIN_SECRET => Err(VaultError::Short(octets)),
-            octets if octets > MAX_SECRET => Err(VaultError::Long(octets)),
-            octets => Locked::new(octets).map_err(VaultError::from),
-        };
-        let made = made.map(|mut locked| {
-            locked.as_mut().copy_from_slice(&secret);
-            SecretKey(locked)
-        });
+        let made = fitting(secret.len()).and_then(|_| Ok(SecretKey(Locked::copy_of(&secret)?)));
         secret.zeroize();
         made
+    }
+
+    /// Takes a copy of a secret that is in locked pages already, from there straight into its own.
+    ///
+    /// # Errors
+    /// It is too short or too long, or there is no memory.
+    pub fn of(secret: &Locked) -> Result<SecretKey, VaultError> {
+        fitting(secret.as_ref().len())?;
+        Ok(SecretKey(Locked::copy_of(secret.as_ref())?))
+    }
+
+    /// The same for a secret as people write it (see [`decoded`]).
+    ///
+    /// # Errors
+    /// As [`SecretKey::of`].
+    pub fn of_text(secret: &Locked) -> Result<SecretKey, VaultError> {
+        let octets = decoded(secret)?;
+        fitting(octets.as_ref().len())?;
+        Ok(SecretKey(octets))
     }
 
     /// The key that everybody knows, for when integrity is off.
@@ -137,7 +148,7 @@ impl SecretKey {
         let info = [purpose.as_bytes()];
         let okm = prk.expand(&info, hkdf::HKDF_SHA256).map_err(|_| VaultError::Crypto)?;
         okm.fill(derived.as_mut()).map_err(|_| VaultError::Crypto)?;
-        Ok(derived)
+        Ok(unless_wiped(derived))
     }
 
     /// Makes the key ready for many codes.
@@ -152,7 +163,7 @@ impl SecretKey {
 
     /// Whether `mac` is the code of the data, all octets of it. The time it takes tells nothing of where they differ.
     pub fn verify(&self, data: &[u8], mac: &[u8]) -> bool {
-        hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, self.0.as_ref()), data, mac).is_ok()
+        unless_wiped(hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, self.0.as_ref()), data, mac).is_ok())
     }
 
     fn signer(&self) -> Result<Ed25519KeyPair, VaultError> {
@@ -174,6 +185,59 @@ impl SecretKey {
     pub fn public_key(&self) -> Result<Vec<u8>, VaultError> {
         Ok(self.signer()?.public_key().as_ref().to_vec())
     }
+}
+
+/// The length, if it is one of a secret.
+fn fitting(octets: usize) -> Result<(), VaultError> {
+    match octets {
+        octets if octets < MIN_SECRET => Err(VaultError::Short(octets)),
+        octets if octets > MAX_SECRET => Err(VaultError::Long(octets)),
+        _ => Ok(()),
+    }
+}
+
+/// The octets of a secret as people write it: an even number of hexadecimal digits, at least 64, means what they stand
+/// for; anything else is taken as it is.
+///
+/// # Errors
+/// There is no memory.
+pub fn decoded(secret: &Locked) -> io::Result<Locked> {
+    let text: &[u8] = secret.as_ref();
+    if text.len() < 2 * MIN_SECRET || !text.len().is_multiple_of(2) || !text.iter().all(u8::is_ascii_hexdigit) {
+        return Locked::copy_of(text);
+    }
+    let mut octets = Locked::new(text.len() / 2)?;
+    for (into, digits) in octets.as_mut().iter_mut().zip(text.chunks_exact(2)) {
+        *into = digits.iter().fold(0, |octet, digit| octet << 4 | value(*digit));
+    }
+    clear_registers();
+    Ok(octets)
+}
+
+/// The octets of a secret as hexadecimal digits, lower case: text that [`decoded`] takes back.
+///
+/// # Errors
+/// There is no memory.
+pub fn digits(secret: &Locked) -> io::Result<Locked> {
+    let octets: &[u8] = secret.as_ref();
+    let mut text = Locked::new(2 * octets.len())?;
+    for (into, octet) in text.as_mut().chunks_exact_mut(2).zip(octets) {
+        for (digit, half) in into.iter_mut().zip([octet >> 4, octet & 0xf]) {
+            *digit = half + if half < 10 { b'0' } else { b'a' - 10 };
+        }
+    }
+    clear_registers();
+    Ok(text)
+}
+
+/// What a hexadecimal digit stands for, without a table that a look-up would leave traces of in the cache.
+fn value(digit: u8) -> u8 {
+    (digit & 0xf) + 9 * (digit >> 6)
+}
+
+/// HMAC-SHA256 of a nonce under a secret of any length: by it, who holds the code and the nonce recognises the secret.
+pub fn tag(secret: &Locked, nonce: &[u8]) -> [u8; DIGEST] {
+    Macs(hmac::Key::new(hmac::HMAC_SHA256, secret.as_ref())).mac(&[nonce])
 }
 
 /// Whether the signature is that of the data by the owner of the public key. Octets that are no key or no signature are
@@ -236,6 +300,31 @@ mod tests {
             assert!(error.to_string().contains(want), "{octets}: {error}");
         }
         assert_eq!(format!("{:?}", key(7)), "SecretKey");
+    }
+
+    #[test]
+    fn secrets_are_taken_as_octets_or_as_people_write_them() {
+        let locked = |octets: &[u8]| Locked::copy_of(octets).unwrap();
+        let digits = "0aFf9".repeat(16);
+        let octets: Vec<u8> = (0..40).map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).unwrap()).collect();
+        let same = |a: &SecretKey, b: &[u8]| a.0.as_ref() == b;
+        assert!(same(&SecretKey::of_text(&locked(digits.as_bytes())).unwrap(), &octets));
+        assert!(same(&SecretKey::of(&locked(digits.as_bytes())).unwrap(), digits.as_bytes()));
+        for text in ["g".repeat(64), "a".repeat(63), "a".repeat(65), "a".repeat(62)] {
+            assert!(same(&SecretKey::of_text(&locked(text.as_bytes())).unwrap(), text.as_bytes()), "{text}");
+        }
+        assert_eq!(super::digits(&locked(&octets)).unwrap().as_ref(), digits.to_lowercase().as_bytes());
+        assert!(SecretKey::of(&locked(&[1; 31])).is_err() && SecretKey::of_text(&locked(&[b'a'; 31])).is_err());
+    }
+
+    #[test]
+    fn a_tag_is_the_code_of_the_nonce() {
+        let secret = Locked::copy_of(&[1; 32]).unwrap();
+        assert_eq!(tag(&secret, b"nonce"), key(1).mac(b"nonce"));
+        // RFC 4231, case 2: a key shorter than ours.
+        let jefe = Locked::copy_of(b"Jefe").unwrap();
+        let want = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
+        assert_eq!(hex(&tag(&jefe, b"what do ya want for nothing?")), want);
     }
 
     #[test]

@@ -33,6 +33,7 @@ from runbound.api.routes import (
     explain,
     health,
     history,
+    hsm,
     logs,
     lookup,
     metrics,
@@ -70,6 +71,7 @@ ROUTERS: Final = tuple(
         reload,
         users,
         audit,
+        hsm,
         backup,
         help_,
     )
@@ -150,7 +152,7 @@ def _guard(app: FastAPI, context: Context, key: Holder, clock: Callable[[], floa
     known = Users(lambda: context.changes.store)
     app.add_middleware(
         Gate,
-        identify=Identify(key.check, known, Brake(clock), context.trail),
+        identify=Identify(key, known, Brake(clock), context.trail),
         limit=RateLimit(clock, bounds),
         log=context.log,
         bounds=bounds,

@@ -6,7 +6,7 @@ lives in `apikey.Holder` alone, as a digest.
 
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
-from typing import Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import msgspec
 from fastapi import Depends, Request
@@ -18,7 +18,11 @@ from runbound.ops.actions import Actions
 from runbound.ops.audit import Audit
 from runbound.ops.backup import Keeper
 from runbound.ops.change import Changes
+from runbound.ops.hsm_reload import HsmReload
 from runbound.ops.logging import ControlLog
+
+if TYPE_CHECKING:
+    from runbound.ops.hsm import Hsm
 
 
 class Figures(Protocol):
@@ -77,6 +81,10 @@ class Context(msgspec.Struct, frozen=True):
     audit: Audit | None = None
     """The audit log, to be read and proven; None without a state to keep one in."""
     backups: Keeper | None = None
+    hsm: "Hsm | None" = None
+    """The keys of a security module, where the file names one."""
+    hsm_reload: HsmReload | None = None
+    """How they are loaded anew; None where the file names none."""
 
 
 def _context(request: Request) -> Context:

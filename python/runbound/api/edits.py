@@ -12,11 +12,12 @@ import msgspec
 from fastapi import Depends, Header, Query, Response
 from pydantic import BaseModel, Field
 
-from runbound.api import problems
+from runbound.api import etag, problems
 from runbound.api.problems import DiagnosticItem, ProblemError
 from runbound.config.diagnostics import Diagnostic
 from runbound.ops.change import Change, Changes, Edited, Rejected
 from runbound.ops.view import Plan, View
+from runbound.state.entries import StoredEntry
 
 MAX_REASON: Final = 200
 """Longest reason, in characters: a line of the history."""
@@ -87,6 +88,14 @@ def preview(made: Edited) -> Preview:
         warnings=items(made.warnings),
         needs_restart=list(made.needs_restart),
     )
+
+
+def kept(response: Response, made: Edited) -> StoredEntry:
+    """The one entry that a change wrote, and its tag on the answer."""
+    entry = made.entries[0]
+    assert entry is not None
+    response.headers["ETag"] = etag.entity(entry.revision, entry.id)
+    return entry
 
 
 def items(found: tuple[Diagnostic, ...]) -> list[DiagnosticItem]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from fastapi import Path
-from pydantic import StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from runbound.api import etag, paging, stated
 from runbound.api.auth import Caller
@@ -24,7 +24,12 @@ from runbound.ops.view import Kept, Plan, View
 from runbound.state.entries import Edit, StoredEntry
 
 Kind = Literal["record", "block"]
-Comment = Annotated[str, StringConstraints(max_length=200, strip_whitespace=True)]
+Comment = Annotated[
+    str,
+    StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$"),
+    AfterValidator(str.strip),
+    Field(description="One line, without control characters: for who reads the list later"),
+]
 Number = Annotated[int, Path(ge=1, le=2**63 - 1, description="The `id` of the list")]
 
 MAX_LOOKED: Final = 10_000

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from starlette.types import Scope
 
-from runbound.api.apikey import KeyCheck
+from runbound.api.apikey import Check
 from runbound.api.auth import CHALLENGE, HINT, Call, Caller
 from runbound.api.context import Trail
 from runbound.api.limits import Brake
@@ -38,7 +38,7 @@ class Users(Protocol):
 class Identify:
     """Makes the caller of a request."""
 
-    def __init__(self, key: KeyCheck, users: Users, brake: Brake, trail: Trail) -> None:
+    def __init__(self, key: Check, users: Users, brake: Brake, trail: Trail) -> None:
         self._key = key
         self._users = users
         self._brake = brake

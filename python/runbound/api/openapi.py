@@ -35,6 +35,7 @@ TAGS: Final = {
     "config": "The configuration, its history, and the way back",
     "users": "Who may call, and what",
     "audit": "Who did what, provably",
+    "hsm": "The hardware security module that keys come from",
     "backup": "Copies of everything that was set by API",
     "system": "The process and the machine",
     "help": "This list",

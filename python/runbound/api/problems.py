@@ -36,6 +36,8 @@ CODES: Final[Mapping[str, tuple[int, str]]] = {
     "IN_FILE": (409, "It stands in the configuration file"),
     "LAST_UPSTREAM": (409, "It is the last server of its zone"),
     "KEY_IN_HSM": (409, "The key lives in a hardware security module: change it there"),
+    "HSM_BUSY": (409, "Keys are being loaded already"),
+    "HSM_NOT_USED": (409, "No key comes from a hardware security module"),
     "TOO_MANY_USERS": (409, "There are as many users as allowed"),
     "TOO_MANY_NEGATIVE_ANCHORS": (409, "There are as many negative trust anchors as allowed"),
     "TOO_MANY_BACKUPS": (409, "There are as many backups as are kept"),
@@ -45,6 +47,7 @@ CODES: Final[Mapping[str, tuple[int, str]]] = {
     "BACKUP_INVALID": (422, "The backup is not what was sealed, nothing changed"),
     "BULK_INVALID": (422, "Entries of the list are wrong, nothing changed"),
     "CONFIG_INVALID": (422, "The configuration has errors, nothing changed"),
+    "HSM_REFUSED": (422, "The security module does not give what the configuration names, the keys in force stay"),
     "NOT_OFFERED": (422, "This resolver does not do that yet"),
     "TOO_MANY_BLOCKS": (422, "There would be more blocked names than allowed, nothing changed"),
     "TOO_MANY_RECORDS": (422, "There would be more local records than allowed, nothing changed"),
@@ -60,6 +63,7 @@ CODES: Final[Mapping[str, tuple[int, str]]] = {
     "TOO_MANY_STREAMS": (429, "As many streams as allowed are open"),
     "ERASURE_INCOMPLETE": (500, "Memory has forgotten, the file of the query log has not"),
     "INTERNAL_ERROR": (500, "The control plane failed; DNS goes on"),
+    "HSM_UNAVAILABLE": (503, "The security module cannot be had, the keys in force stay"),
     "STATE_UNAVAILABLE": (503, "Changes cannot be kept: there is no state"),
     "UNHEALTHY": (503, "A threshold is crossed"),
     "STOPPING": (503, "The resolver stops"),
@@ -88,6 +92,17 @@ class DiagnosticItem(BaseModel):
     hint: str | None = None
 
 
+class TokenFailure(BaseModel):
+    """What a security module, its library or its helper process did."""
+
+    kind: str = Field(description="Stable name of what went wrong", examples=["label-absent"])
+    function: str | None = Field(default=None, description="PKCS#11 function", examples=["C_Login"])
+    code: int | None = Field(default=None, description="What it returned")
+    name: str | None = Field(default=None, description="The name of that", examples=["CKR_PIN_INCORRECT"])
+    labels: list[str] = Field(default=[], description="Labels that the token has, where one is missing")
+    fix: str | None = Field(default=None, description="What to do")
+
+
 class Problem(BaseModel):
     """An error, RFC 9457."""
 
@@ -101,6 +116,7 @@ class Problem(BaseModel):
     request_id: str | None = None
     errors: list[FieldError] | None = None
     diagnostics: list[DiagnosticItem] | None = None
+    hsm: TokenFailure | None = None
 
 
 class ProblemError(FastApiHTTPException):
@@ -117,10 +133,11 @@ class ProblemError(FastApiHTTPException):
         headers: Mapping[str, str] | None = None,
         errors: list[FieldError] | None = None,
         diagnostics: list[DiagnosticItem] | None = None,
+        hsm: TokenFailure | None = None,
     ) -> None:
         super().__init__(CODES[code][0], detail or CODES[code][1], dict(headers or {}))
         self.code = code
-        self.extra: dict[str, Any] = {"errors": errors, "diagnostics": diagnostics}
+        self.extra: dict[str, Any] = {"errors": errors, "diagnostics": diagnostics, "hsm": hsm}
 
 
 def invalid(field: str, message: str) -> ProblemError:

@@ -93,8 +93,6 @@ class ApiKey(msgspec.Struct, frozen=True):
     source: str
     from_file: bool = False
     """Whether it stands in the configuration file, which deserves a warning."""
-    from_hsm: bool = False
-    """Whether it lives in a hardware security module, where alone it can be changed."""
 
     def __str__(self) -> str:
         return f"API key from {self.source}"

@@ -22,7 +22,8 @@ DEFAULT_CONFIGS: Final = ("/etc/runbound/runbound.conf", "/etc/unbound/unbound.c
 """Where the configuration is looked for when the command line names none; the first that exists."""
 COMMANDS: Final = (
     *("check", "lab", "stats", "cache", "lookup", "explain", "dnssec"),
-    *("dns", "block", "upstreams", "resolution", "config", "users", "audit", "backup", "log", "clients", "store"),
+    *("dns", "block", "upstreams", "resolution", "config", "users", "audit", "backup", "log", "clients"),
+    *("store", "hsm"),
 )
 """What cyclopts reads. A configuration file of such a name is written ./check."""
 
@@ -63,6 +64,11 @@ See who did what, prove it, keep it:
   runbound audit verify [FILE...] that nobody has changed it, or where; files need no resolver
   runbound store verify           that the state is as runbound wrote it, or what is not; resign
   runbound store export [FILE]    its entries as JSON; store import FILE takes them in, 0.4's too
+
+Keep keys in a hardware security module:
+  runbound hsm doctor             what is there, what is wrong, and the command that mends it
+  runbound hsm init               a token and its keys; also: import-key, export-key, delete-key
+  runbound hsm rotate KEY         make a key's successor; hsm reload takes it into use; hsm status
 
 Other:
   runbound lab                    an Internet in a box: zones of every kind, good and broken, to try

@@ -149,7 +149,8 @@ def _source(name: str) -> Source:
 
 def _keys(files: Sequence[str], state: str | None) -> "list[SecretKey]":
     """The audit keys: of the files, or of the environment, or of the state directory. None if nobody gives one."""
-    from runbound.ops.keys import AUDIT_VARIABLE, secret_key
+    from runbound.ops.keys import secret_key
+    from runbound.state.origin import AUDIT_VARIABLE
 
     if not files and AUDIT_VARIABLE in os.environ:
         return [secret_key(os.environ[AUDIT_VARIABLE], AUDIT_VARIABLE)]

@@ -12,13 +12,12 @@ from urllib.parse import quote, urlencode
 from cyclopts import App, Parameter
 
 from runbound.cli.client import clean
-from runbound.cli.remote import AsJson, Conf, Url, as_json, find, table
+from runbound.cli.remote import AsJson, Conf, Reason, Url, as_json, find, table
 from runbound.errors import EXIT_OK, RunboundError
 
 NDJSON: Final = "application/x-ndjson"
 
 Id = Annotated[str, Parameter(help="Which one, as the list names it.")]
-Reason = Annotated[str, Parameter(help="For the history and the audit log.")]
 
 backup = App(name="backup", help="Copies of records, blocks, upstreams and settings that were made by API.")
 

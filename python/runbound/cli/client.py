@@ -74,9 +74,9 @@ class Client:
         with self._call("GET", path) as response:
             return _decoded(response)
 
-    def post(self, path: str, body: object) -> Any:
-        """The answer of a POST, decoded."""
-        with self._call("POST", path, json.dumps(body).encode(), "application/json") as response:
+    def post(self, path: str, body: object, silence_s: float = TIMEOUT_SECONDS) -> Any:
+        """The answer of a POST, decoded. The API may take `silence_s` seconds until it begins to answer."""
+        with self._call("POST", path, json.dumps(body).encode(), "application/json", silence_s=silence_s) as response:
             return _decoded(response)
 
     def patch(self, path: str, body: object) -> Any:
@@ -118,6 +118,7 @@ class Client:
         body: bytes | BinaryIO | None = None,
         kind: str = "",
         headers: Mapping[str, str] | None = None,
+        silence_s: float = TIMEOUT_SECONDS,
     ) -> Iterator[http.client.HTTPResponse]:
         keys = self._keys
         target, connection = self._connect()
@@ -133,6 +134,9 @@ class Client:
             if not isinstance(body, bytes | None):
                 body.seek(0)
             with contextlib.closing(connection):
+                connection.timeout = silence_s
+                if connection.sock is not None:  # it is connected already, with what a connection may take
+                    connection.sock.settimeout(silence_s)
                 response = _asked(connection, method, path, body, {**sent, **_shown(key)})
                 if response.status == http.HTTPStatus.UNAUTHORIZED and key is not keys[-1]:
                     connection = target.connect()
@@ -279,7 +283,7 @@ class _Unix(http.client.HTTPConnection):
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(TIMEOUT_SECONDS)
+        self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
 
 

@@ -8,6 +8,7 @@ import json as json_  # `check` takes a flag of that name
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -44,6 +45,7 @@ app.command("runbound.cli.backup:backup", name="backup")
 app.command("runbound.cli.logs:log", name="log")
 app.command("runbound.cli.logs:clients", name="clients")
 app.command("runbound.cli.store:store", name="store")
+app.command("runbound.cli.hsm:hsm", name="hsm")
 
 FILE_TYPES: Final = ("file", "directory", "glob")
 """Types of values that name files, which `check -f` prints in full."""
@@ -99,12 +101,15 @@ def check(
     from runbound.api import companion  # noqa: F401  # registers the options it honours, as every import here
     from runbound.engine import Scan, scan
     from runbound.engine.compile import ways
+    from runbound.keys import settings
     from runbound.ops import audit, service  # noqa: F401
     from runbound.ops.source import checker, reason
 
     path = conf if conf is not None else cli.default_config()
     try:
-        loaded: Loaded[Scan] = load(path, os.getcwd(), scan, checker(os.path.abspath(path)))
+        loaded: Loaded[Scan] = load(
+            path, os.getcwd(), scan, checker(os.path.abspath(path)), (partial(settings.rule, look=True),)
+        )
     except OSError as error:
         raise RunboundError(f"cannot read it: {reason(error)}", path) from error
     rows = report.rows(loaded.config, loaded.scan.bulk_counts()) if report_ and loaded.ok else ()

@@ -12,16 +12,12 @@ from urllib.parse import urlencode
 from cyclopts import App, Parameter
 
 from runbound.cli.client import clean
-from runbound.cli.remote import AsJson, Conf, Url, as_json, find, table
+from runbound.cli.remote import AsJson, Conf, DryRun, Reason, Url, as_json, find, table
 from runbound.cli.times import date, seconds
 from runbound.errors import EXIT_OK, RunboundError
 
 config = App(name="config", help="Look at the configuration in effect, set options, see what changed, go back.")
 
-Reason = Annotated[str, Parameter(help="Why, for the history and the audit log.")]
-DryRun = Annotated[
-    bool, Parameter(name="--dry-run", negative="", show_default=False, help="Only say what would change.")
-]
 Confirm = Annotated[
     str | None,
     Parameter(

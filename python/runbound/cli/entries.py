@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 from cyclopts import App, Parameter
 
 from runbound.cli.client import Client, clean
-from runbound.cli.remote import AsJson, Conf, Url, as_json, find, table
+from runbound.cli.remote import AsJson, Conf, DryRun, Reason, Url, as_json, find, table
 from runbound.errors import EXIT_OK, RunboundError
 
 dns = App(name="dns", help="Look at local records, add and remove them, read and write lists of them.")
@@ -28,10 +28,6 @@ JSON_SUFFIXES: Final = {".json": "application/json", ".ndjson": "application/x-n
 
 Name = Annotated[str, Parameter(help="The name; Unicode is turned into A-labels.")]
 Comment = Annotated[str | None, Parameter(help="For who reads the list later.")]
-Reason = Annotated[str, Parameter(help="Why, for the history and the audit log.")]
-DryRun = Annotated[
-    bool, Parameter(name="--dry-run", negative="", show_default=False, help="Only say what would change.")
-]
 File = Annotated[Path, Parameter(help="The list: *.json, *.ndjson, or text.")]
 Out = Annotated[Path | None, Parameter(help="Where to write it; standard output if there is none.")]
 Mode = Annotated[Literal["add", "replace", "remove"], Parameter(help="`replace` removes all that are not in the list.")]

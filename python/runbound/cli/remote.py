@@ -34,6 +34,10 @@ Unchecked = Annotated[
 AsJson = Annotated[
     bool, Parameter(name="--json", negative="", show_default=False, help="Print what the API said, as JSON.")
 ]
+Reason = Annotated[str, Parameter(help="Why, for the history and the audit log.")]
+DryRun = Annotated[
+    bool, Parameter(name="--dry-run", negative="", show_default=False, help="Only say what would change.")
+]
 
 WIDE: Final = 240
 """Columns of a table that no terminal shows, so that nothing is cut for a program."""

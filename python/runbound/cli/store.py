@@ -7,23 +7,25 @@ the room of `state`.
 import os
 import pwd
 import sys
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 from cyclopts import App, Parameter
 
 from runbound.cli import default_config
 from runbound.cli.client import clean
-from runbound.cli.remote import AsJson, Conf, as_json, table
+from runbound.cli.hsm import ANYWHERE, Reach
+from runbound.cli.remote import AsJson, as_json, table
 from runbound.config import paths
-from runbound.config.load import load
-from runbound.config.model import Config
 from runbound.errors import EXIT_FAILURE, EXIT_OK, RunboundError
+from runbound.keys.messages import Mode
+from runbound.ops import token as tokens
+from runbound.ops.token import Access
 from runbound.state.directory import AUDIT_KEY_NAME, MAX_KEY_FILE, StateDirectory, locate
 
 if TYPE_CHECKING:
-    from runbound.engine import SecretKey
-    from runbound.state.opening import StoreKeys
+    from runbound.ops.state_keys import Finder, Old
     from runbound.state.verify import Report
 
 State = Annotated[
@@ -35,21 +37,48 @@ Unsigned = Annotated[
 ]
 Users = Annotated[bool, Parameter(negative="", show_default=False, help="Users too, with the hashes of their keys.")]
 
+
+def _flag(text: str) -> Any:
+    return Parameter(help=text)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Before:
+    """Flags that say what the keys were until now."""
+
+    old_key_file: Annotated[str | None, _flag("File with the store key until now.")] = None
+    old_key_env: Annotated[str | None, _flag("Variable of the environment with the store key until now.")] = None
+    old_hsm_label: Annotated[str | None, _flag("Label in the HSM of the store key until now.")] = None
+    old_no_key: Annotated[
+        bool, Parameter(negative="", show_default=False, help="There was no store key until now.")
+    ] = False
+    old_audit_key_file: Annotated[str | None, _flag("File with the audit key until now.")] = None
+    old_audit_key_env: Annotated[str | None, _flag("Variable with the audit key until now.")] = None
+    old_audit_hsm_label: Annotated[str | None, _flag("Label in the HSM of the audit key until now.")] = None
+    old_hsm_mode: Annotated[Mode | None, _flag("hsm-mode of those labels; default is what the state remembers.")] = None
+    old_conf: Annotated[
+        str | None, _flag("Configuration that names the HSM until now, where the one of now names none or another.")
+    ] = None
+
+
+NOTHING_SAID: Final = Before()
+
 store = App(name="store", help="Prove the state directory, code it anew, carry it out and in; no resolver is needed.")
 
 
 @store.command
-def verify(*, state: State = None, conf: Conf = None, json: AsJson = False) -> int:
+def verify(*, state: State = None, reach: Reach = ANYWHERE, json: AsJson = False) -> int:
     """Prove that the state is what runbound wrote, all of it; name what is not. Works beside a running resolver.
 
-    The keys come from the environment (RUNBOUND_STORE_KEY, RUNBOUND_AUDIT_HMAC_KEY), the configuration and the state
-    directory, as for a start. The code is 0 if nothing is wrong, 1 otherwise.
+    The keys come from the HSM, the environment (RUNBOUND_STORE_KEY, RUNBOUND_AUDIT_HMAC_KEY), the configuration and the
+    state directory, as for a start. The code is 0 if nothing is wrong, 1 otherwise.
     """
     from runbound import engine
     from runbound.state.verify import verify as prove
 
-    folder, config = _place(state, conf)
-    report = prove(folder, _keys(folder, config), engine)
+    folder, finder = _place(state, reach)
+    report = prove(folder, finder.now(_Kept(folder)), engine)
     if json:
         as_json({**msgspec.to_builtins(report), "ok": not report.faults})
     else:
@@ -61,10 +90,7 @@ def verify(*, state: State = None, conf: Conf = None, json: AsJson = False) -> i
 def resign(
     *,
     state: State = None,
-    old_key_file: Annotated[str | None, Parameter(help="File with the store key until now, if it was another.")] = None,
-    old_audit_key_file: Annotated[
-        str | None, Parameter(help="File with the audit key until now, if it was another.")
-    ] = None,
+    old: Before = NOTHING_SAID,
     accept: Annotated[
         bool,
         Parameter(
@@ -73,22 +99,23 @@ def resign(
             help="Take the state as it is although it proves nothing. Look first.",
         ),
     ] = False,
-    conf: Conf = None,
+    reach: Reach = ANYWHERE,
     json: AsJson = False,
 ) -> int:
     """Code the state anew: with the keys of now, after they were changed, or although it does not prove itself.
 
-    The resolver must not run. The old files stay, under names with the time.
+    The keys of now are those of a start. Those until now are found by themselves where the state remembers a label of
+    the HSM, or they are still in the environment; else say where they are. The resolver must not run. The old files
+    stay, under names with the time, and backups in the state directory are sealed anew.
     """
     from runbound import engine
     from runbound.state.resign import resign as code_anew
 
-    folder, config = _place(state, conf)
-    new = _keys(folder, config)
-    old = _old_keys(folder, new, old_key_file, old_audit_key_file)
+    folder, finder = _place(state, reach, old.old_conf)
     directory = StateDirectory.open(folder, _owner(folder))
     try:
-        done = code_anew(folder, old, new, engine, _actor(), accept=accept)
+        new = finder.now(directory)
+        done = code_anew(folder, finder.until_now(new, _old(old)), new, engine, _actor(), accept=accept)
     finally:
         directory.close()
     if json:
@@ -96,6 +123,10 @@ def resign(
     for fault in done.before.faults:
         print(f"accepted: {clean(fault)}")
     _tell(done.after)
+    if done.backups:
+        print(f"sealed anew: {done.backups} backups")
+    for name in done.strange:
+        print(f"left as it is: backup {clean(name)}, which the key until now has not sealed")
     print("the old files are kept:", *(f"  {clean(name)}" for name in done.kept), sep="\n")
     return EXIT_FAILURE if done.after.faults else EXIT_OK
 
@@ -107,15 +138,15 @@ def export(
     *,
     users: Users = False,
     state: State = None,
-    conf: Conf = None,
+    reach: Reach = ANYWHERE,
 ) -> int:
     """Write all entries of the state as JSON, one a line. Works beside a running resolver."""
     from runbound import engine
     from runbound.state.store import Store
     from runbound.state.transfer import export as lines
 
-    folder, config = _place(state, conf)
-    keys = _keys(folder, config)
+    folder, finder = _place(state, reach)
+    keys = finder.now(_Kept(folder))
     if not os.path.isdir(folder):
         raise RunboundError("there is no state", folder, "runbound makes one when it starts")
     opened = Store.open(folder, keys, engine)
@@ -149,7 +180,7 @@ def import_(
     unsigned: Unsigned = False,
     users: Users = False,
     state: State = None,
-    conf: Conf = None,
+    reach: Reach = ANYWHERE,
     json: AsJson = False,
 ) -> int:
     """Take files into the state of a resolver that does not run; it tries what they say when it starts next.
@@ -162,10 +193,10 @@ def import_(
     from runbound.state.store import Store
     from runbound.state.transfer import plan, read, take_in
 
-    folder, config = _place(state, conf)
+    folder, finder = _place(state, reach)
     directory = StateDirectory.open(folder, _owner(folder))
     try:
-        keys = _keys(folder, config, directory)
+        keys = finder.now(directory)
         pendings = []
         for name in files:
             octets = read(name, keys.store, protected=keys.protected, unsigned=unsigned)
@@ -197,54 +228,52 @@ def import_(
     return EXIT_OK
 
 
-def _place(state: str | None, conf: str | None) -> tuple[str, Config | None]:
-    """The state directory, and the configuration that names it."""
-    if state is not None and conf is None:
-        return state, None
-    from runbound.engine import scan
+def _place(state: str | None, reach: Reach, old_conf: str | None = None) -> "tuple[str, Finder]":
+    """The state directory, and what finds its keys: by the configuration that names it."""
+    from runbound.ops.state_keys import Finder
 
-    path = conf or default_config()
-    try:
-        loaded = load(path, os.getcwd(), scan)
-    except OSError as error:
-        raise RunboundError(f"cannot read it: {error.strerror}", path) from error
-    if not loaded.ok:
+    tokens.service_environment()
+    before = None if old_conf is None else _access(old_conf, reach)
+    if state is not None and reach.conf is None:
+        return state, Finder(state, None, before, reach.pin)
+    path = reach.conf or default_config()
+    access = _access(path, reach)
+    folder = locate(access.config.server.state_dir, paths.working_directory(access.config, os.path.abspath(path)))
+    folder = state or folder
+    return folder, Finder(folder, access, before, reach.pin)
+
+
+def _access(path: str, reach: Reach) -> Access:
+    found = tokens.reach(path, module=reach.module, token=reach.token, slot=reach.slot, user=reach.user)
+    if found.others or any(finding.severity == "error" for finding in found.diagnostics):
         raise RunboundError("the configuration has errors", path, f"see runbound check {path}; or name --state")
-    folder = locate(loaded.config.server.state_dir, paths.working_directory(loaded.config, os.path.abspath(path)))
-    return state or folder, loaded.config
+    return found
 
 
-def _keys(folder: str, config: Config | None, directory: StateDirectory | None = None) -> "StoreKeys":
-    """The keys by their chains. Only who has locked the directory may make the audit key."""
-    from runbound.ops import keys
-    from runbound.state.opening import StoreKeys
+def _old(said: Before) -> "Old":
+    from runbound.ops.state_keys import Old
 
-    def kept() -> tuple[str, str]:
-        path = os.path.join(folder, AUDIT_KEY_NAME)
-        return directory.audit_key() if directory is not None else (_text(path), path)
-
-    store_key, protected = keys.store_key()
-    audit, _source = keys.audit_key("" if config is None else config.server.audit_log_hmac_key, kept)
-    return StoreKeys(store_key, audit, protected)
-
-
-def _old_keys(folder: str, new: "StoreKeys", store_file: str | None, audit_file: str | None) -> "StoreKeys":
-    """The keys that the state was coded with: those of the files, else those of now. A state without a key says so."""
-    from runbound.engine import SecretKey
-    from runbound.state.opening import StoreKeys, written_without_key
-
-    audit = new.audit if audit_file is None else _key_of(audit_file)
-    if store_file is not None:
-        return StoreKeys(_key_of(store_file), audit, protected=True)
-    if written_without_key(folder):
-        return StoreKeys(SecretKey.public(), audit, protected=False)
-    return StoreKeys(new.store, audit, new.protected)
+    return Old(
+        key_file=said.old_key_file,
+        key_env=said.old_key_env,
+        label=said.old_hsm_label,
+        none=said.old_no_key,
+        audit_key_file=said.old_audit_key_file,
+        audit_key_env=said.old_audit_key_env,
+        audit_label=said.old_audit_hsm_label,
+        mode=said.old_hsm_mode,
+    )
 
 
-def _key_of(path: str) -> "SecretKey":
-    from runbound.ops.keys import secret_key
+class _Kept:
+    """A folder whose audit key is read, and never made."""
 
-    return secret_key(_text(path), path)
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def audit_key(self) -> tuple[str, str]:
+        path = os.path.join(self.path, AUDIT_KEY_NAME)
+        return _text(path), path
 
 
 def _text(path: str) -> str:
@@ -275,6 +304,8 @@ def _actor() -> str:
 def _tell(report: "Report") -> None:
     for fault in report.faults:
         print(clean(fault))
+    if report.fix:
+        print(f"  do: {clean(report.fix)}")
     kept = ", ".join(f"{count:,} of kind {kind}" for kind, count in report.entries.items()) or "none"
     rows = [
         ("database", clean(report.path)),

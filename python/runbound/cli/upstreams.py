@@ -10,14 +10,13 @@ from urllib.parse import urlencode
 from cyclopts import App, Parameter
 
 from runbound.cli.client import Client, clean
-from runbound.cli.remote import AsJson, Conf, Url, as_json, find, table
+from runbound.cli.remote import AsJson, Conf, Reason, Url, as_json, find, table
 from runbound.errors import EXIT_OK, RunboundError
 
 upstreams = App(name="upstreams", help="Look at the servers that questions are forwarded to, add and remove them.")
 
 Server = Annotated[str, Parameter(help="Its address, with @port if that is not 53; or its id.")]
 Zone = Annotated[str, Parameter(help="The names it is asked about: this one and all below.")]
-Reason = Annotated[str, Parameter(help="Why, for the history and the audit log.")]
 
 
 @upstreams.default

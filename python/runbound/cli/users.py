@@ -12,14 +12,13 @@ from urllib.parse import quote
 from cyclopts import App, Parameter
 
 from runbound.cli.client import Client, clean
-from runbound.cli.remote import AsJson, Conf, Url, as_json, find, table
+from runbound.cli.remote import AsJson, Conf, Reason, Url, as_json, find, table
 from runbound.cli.times import date, seconds
 from runbound.errors import EXIT_OK, RunboundError
 
 users = App(name="users", help="Look at who may call the API, make users and their keys, take them away.")
 
 Name = Annotated[str, Parameter(help="The user's name.")]
-Reason = Annotated[str, Parameter(help="Why, for the history and the audit log.")]
 Life = Annotated[
     str | None, Parameter(name="--for", help="How long the key works: a number with s, m, h, d or w. For ever.")
 ]

@@ -5,7 +5,7 @@ import the engine: the scanner and the last check are handed in.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, TypeVar
 
 import msgspec
@@ -16,6 +16,9 @@ from runbound.config.model import Config
 from runbound.config.parse import Findings, Message, Scan, parse
 
 S = TypeVar("S", bound=Scan)
+
+Rule = Callable[[Config, Findings, str], None]
+"""A check of another room: adds what it finds; the last argument is the main file."""
 
 
 class Loaded(msgspec.Struct, Generic[S], frozen=True):
@@ -36,13 +39,14 @@ def load(
     cwd: str,
     scan: Callable[[str, str], S],
     check: Callable[[Config, S], Sequence[Message]] | None = None,
+    rules: Iterable[Rule] = (),
 ) -> Loaded[S]:
     """Reads and checks a configuration file. Raises OSError if the file itself cannot be read.
 
-    `scan` is the engine's; `check` compiles a configuration in Rust and returns its messages. Relative names of
-    includes go by `cwd`, all others by `directory:` or the folder of the file.
+    `scan` is the engine's; `check` compiles a configuration in Rust and returns its messages; `rules` are checks of
+    rooms further right. Relative names of includes go by `cwd`, all others by `directory:` or the folder of the file.
     """
-    return examine(scan(path, cwd), os.path.join(cwd, path), check)
+    return examine(scan(path, cwd), os.path.join(cwd, path), check, rules=rules)
 
 
 def examine(
@@ -50,6 +54,7 @@ def examine(
     main_file: str,
     check: Callable[[Config, S], Sequence[Message]] | None = None,
     join: Callable[[Config, Findings], Config] | None = None,
+    rules: Iterable[Rule] = (),
 ) -> Loaded[S]:
     """The same for a scan made elsewhere, of a text that stands in no file for example.
 
@@ -58,7 +63,8 @@ def examine(
     config, findings = parse(scan)
     if join is not None:
         config = join(config, findings)
-    whole.check(config, findings, main_file)
+    for rule in (whole.check, *rules):
+        rule(config, findings, main_file)
     if check is not None:
         # Rust expects a configuration that passed. With errors it gets an empty one, so that what stands in the scan
         # alone (local zones and data) is checked in the same run all the same.

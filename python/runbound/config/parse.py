@@ -50,7 +50,8 @@ CLASSES: Final[dict[str, type[msgspec.Struct]]] = {
 _MUST_BE_NAMED: Final = ("forward-zone", "stub-zone", "view")
 """Items that are an error without a name; the others are skipped."""
 
-_SECRET: Final = re.compile(rf"\b({'|'.join(sorted(options.SECRETS))})\b")
+_SECRET: Final = re.compile(rf"\b({'|'.join(sorted(options.SECRETS))}|(?i:pin-value))\b")
+"""What makes a line one that is not shown; `pin-value` stands inside `hsm-uri`."""
 
 _DECOMMISSIONED: Final = {"dlv-anchor": "DLV is decommissioned", "dlv-anchor-file": "DLV is decommissioned"}
 

@@ -42,6 +42,8 @@ class Store(Table, Protocol):
 
     audit_every: int | None
 
+    @property
+    def audit_first(self) -> int: ...
     def record(self, *events: Event, wait: bool = False) -> "Future[None]": ...
     def checkpoint(self) -> None: ...
 
@@ -121,6 +123,15 @@ class Audit:
         """Somebody has moved the file: from the next entry on, lines go to a new one. The chain goes on."""
         self._outlets.reopen()
 
+    @property
+    def taken(self) -> int:
+        """The last entry that every sink has."""
+        return min((sink.seq for sink in self._outlets.states()), default=0)
+
+    def rekey(self, key: Key) -> None:
+        """The log goes on under another key, from the entry `audit_first` of the store on."""
+        self.key = key
+
     def states(self) -> list[SinkState]:
         """How each sink does."""
         return self._outlets.states()
@@ -132,13 +143,15 @@ class Audit:
         `MAX_LOOKED` says.
         """
         found: list[tuple[Line, bool]] = []
+        first = self.store.audit_first - 1
         if after is not None:
+            after = max(after, first)
             while len(found) < limit and (rows := self.store.audit_after(after, PAGE)):
                 found += self._chosen(rows, event, actor)
                 after = rows[-1][0]
             return found[:limit]
         upper = self.store.audit_head[0]
-        oldest = max(upper - MAX_LOOKED, 0)
+        oldest = max(upper - MAX_LOOKED, first)
         while upper > oldest and len(found) < limit:
             lower = max(upper - PAGE, oldest)
             rows = self.store.audit_after(lower, upper - lower)
@@ -147,10 +160,14 @@ class Audit:
         return found[-limit:]
 
     def prove(self) -> Report:
-        """Looks at every entry of the table, and at where it ends."""
-        expected = Expected(*self.store.audit_head, "the head of the state")
-        source = _Lines(self.store)
-        return verify([source], keys=[self.key], verify_signature=verify_signature, expected=expected)
+        """Looks at every entry of the table that this key has sealed, and at where it ends."""
+        while True:
+            key = self.key
+            expected = Expected(*self.store.audit_head, "the head of the state")
+            source = _Lines(self.store)
+            report = verify([source], keys=[key], verify_signature=verify_signature, expected=expected)
+            if key is self.key:  # else it was changed meanwhile, and both have sealed what was read
+                return report
 
     def stop(self, reason: str) -> None:
         """Writes down the end, signs for it, and gives the sinks a moment to take it. Without a start there is none."""
@@ -208,11 +225,12 @@ class _Lines:
 
     name = "audit table"
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Store) -> None:
         self._table = table
+        self._first = table.audit_first
 
     def lines(self) -> Iterator[bytes]:
-        seq = 0
+        seq = self._first - 1
         while rows := self._table.audit_after(seq, PAGE):
             for _, line in rows:
                 yield line.encode() + b"\n"

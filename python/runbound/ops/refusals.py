@@ -101,3 +101,15 @@ class KeyInHsm(Refusal):
     """The key lives in a hardware security module, where it has to be changed."""
 
     code = "KEY_IN_HSM"
+
+
+class NoHsm(Refusal):
+    """No key comes from a hardware security module."""
+
+    code = "HSM_NOT_USED"
+
+
+class HsmBusy(Refusal):
+    """Keys are being loaded already."""
+
+    code = "HSM_BUSY"

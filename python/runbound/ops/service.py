@@ -6,11 +6,13 @@ The order of a start is fixed, and each step is where it is for a reason:
 2. open the log, so that everything after this is written where the operator looks;
 3. block the signals in this thread before any other exists, so that every thread inherits the mask and the main thread
    alone receives them;
-4. open the state, prove it, and lay over the file what was changed by API: a state that is not as it was written stops
+4. load the keys of a security module, if the file names one: it is asked before anything is opened, because without its
+   keys nothing may be served;
+5. open the state, prove it, and lay over the file what was changed by API: a state that is not as it was written stops
    the start, none at all does not;
-5. open everything else that needs rights: DNS sockets (or the service manager's), API sockets, pidfile;
-6. drop privileges; 7. start the workers: from here on DNS is answered;
-8. tell systemd, write the pidfile, and only then start the companion (the API), which loads in a thread of its own.
+6. open everything else that needs rights: DNS sockets (or the service manager's), API sockets, pidfile;
+7. drop privileges; 8. start the workers: from here on DNS is answered;
+9. tell systemd, write the pidfile, and only then start the companion (the API), which loads in a thread of its own.
 
 The main thread then waits for signals and does nothing else: no query passes here. SIGHUP reloads through
 `ops.change`, SIGUSR1 opens the log anew, SIGTERM and SIGINT drain and end with exit code 0 (a second one cuts the
@@ -21,7 +23,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
@@ -30,9 +32,11 @@ from runbound import __version__
 from runbound.config import options, paths
 from runbound.config.model import Config
 from runbound.engine import Delta, EngineError, Overlay, Scan, drop_privileges
-from runbound.errors import ConfigError, RunboundError
+from runbound.errors import EXIT_CONFIG, ConfigError, RunboundError
+from runbound.keys import names_module
 from runbound.ops import excuses, privileges
 from runbound.ops.beginning import Beginning
+from runbound.ops.beside import Companion, Opening
 from runbound.ops.candidate import Source, tell
 from runbound.ops.change import Change, Changes, Edited
 from runbound.ops.logging import ControlLog
@@ -46,6 +50,9 @@ from runbound.state.directory import DATABASE_NAME, StateDirectory, StateUnusabl
 if TYPE_CHECKING:
     from runbound.ops.audit import Audit
     from runbound.ops.backup import Keeper
+    from runbound.ops.hsm import Hsm
+    from runbound.ops.hsm_reload import HsmReload
+    from runbound.ops.keys import Given
     from runbound.state.store import Store
 
 options.honour("server", "directory", "chroot", "drain-timeout", "use-systemd", "do-daemonize", "num-threads")
@@ -78,41 +85,6 @@ class Engine(Protocol):
     def stop(self) -> None: ...
 
 
-class Opening(msgspec.Struct, frozen=True):
-    """What a companion needs to open what needs rights."""
-
-    config: Config
-    owner: tuple[int, int] | None
-    """Account (uid, gid) that the process will become; None if it stays who it is."""
-    state: StateDirectory | None
-    log: ControlLog
-    resolve: Callable[[str], str]
-    """A file name of the configuration to its path."""
-    audit: "Audit | None" = None
-    """The audit log, where there is a state to keep one in."""
-    backups: "Keeper | None" = None
-    """The backups, in the same state."""
-
-
-class Companion(Protocol):
-    """What runs beside the resolver and must not delay it: the API. A room to the right of this one brings it."""
-
-    def wanted(self, config: Config) -> bool:
-        """Whether the configuration asks for it."""
-
-    def open(self, opening: Opening) -> None:
-        """Opens sockets and the like before privileges are dropped; RunboundError stops the start."""
-
-    def start(self, changes: Changes, log: ControlLog, path: str) -> None:
-        """DNS is answered: begin. Must return at once."""
-
-    def stop(self) -> None:
-        """Asks for the end; must return at once."""
-
-    def close(self, seconds: float) -> None:
-        """Waits so long at most, and leaves nothing open."""
-
-
 class Service:
     """One running resolver."""
 
@@ -136,6 +108,8 @@ class Service:
         self._store: Store | None = None
         self._audit: Audit | None = None
         self._backups: Keeper | None = None
+        self._hsm: Hsm | None = None
+        self._given: Given | None = None
         self._ended_by = "error"
         self._changes: Changes | None = None
 
@@ -164,7 +138,7 @@ class Service:
         return 0
 
     def start(self) -> None:
-        """Steps 1 to 8 of the start."""
+        """Steps 1 to 9 of the start."""
         scan = self.source.read()
         alone = self.source.build(scan)
         if not alone.ok:
@@ -177,7 +151,9 @@ class Service:
             if plan.note:
                 self.log.warning(plan.note)
             owner = (plan.account.uid, plan.account.gid) if plan.account else None
-            store = self._open_store(alone.config, owner)
+            self._open_hsm(alone.config, plan.account)
+            with _for_good(self._hsm):
+                store = self._open_store(alone.config, owner)
             begun = Beginning(self.source, store, alone, self.log)
             config = begun.candidate.config
             document = self.source.document(config, 1)
@@ -200,6 +176,8 @@ class Service:
         self.log.notice(f"start of service (runbound {__version__})", file=self.source.path)
         if self._audit is not None:
             self._audit.start(lambda: self.changes.running.config, file=self.source.path, revision=running.revision)
+        if self._hsm is not None:
+            self._hsm.start(self._audit)
         if self._companion is not None:
             self._companion.start(self._changes, self.log, self.source.path)
 
@@ -230,7 +208,7 @@ class Service:
             raise RunboundError(f"directory: cannot enter {folder}: {error.strerror}") from error
 
     def _open(self, config: Config, document: bytes, owner: tuple[int, int] | None) -> None:
-        """Step 4: everything that may need rights."""
+        """Step 6: everything that may need rights."""
         server = config.server
         if owner is not None and server.logfile and not server.use_syslog:
             _give(self._path(config, server.logfile), owner)
@@ -244,6 +222,8 @@ class Service:
                     lambda name: self._path(config, name),
                     self._audit,
                     self._backups,
+                    self._hsm,
+                    self._reloading(),
                 )
             )
         if self._want_pidfile and server.pidfile:
@@ -258,6 +238,14 @@ class Service:
                     self.log.warning(self._pidfile.warning)
         self.engine.bind(document, inherited_sockets())
 
+    def _open_hsm(self, config: Config, account: privileges.Account | None) -> None:
+        """The keys of a security module. Who names none pays nothing for it. Raises RunboundError (exit code 78)."""
+        if names_module(config):
+            from runbound.ops.hsm import Hsm
+
+            become = None if account is None else (account.uid, account.gid, list(account.groups))
+            self._hsm = Hsm.load(config, become, self.log, lambda name: self._path(config, name))
+
     def _open_store(self, config: Config, owner: tuple[int, int] | None) -> Kept:
         """The store in the state directory, or what stands in for it and says why there is none.
 
@@ -271,20 +259,24 @@ class Service:
             from runbound.ops import keys
             from runbound.ops.audit import Audit
             from runbound.ops.backup import Keeper
+            from runbound.state import sealing
             from runbound.state.backup import Backups
             from runbound.state.store import Store
 
-            chosen = keys.choose(config, self._state)
+            self._given = keys.Given.take()
+            chosen = keys.choose(config, self._state, self._given, self._hsm)
             for what, fix in chosen.notes:
                 self.log.notice(what, help=fix)
             for what, fix in chosen.warnings:
                 self.log.warning(what, help=fix)
             folder = self._state.path
-            self._store = Store.open(folder, chosen.keys, engine, owner)
+            found = msgspec.structs.replace(chosen.keys, flags=keys.flags(self.source.path, folder, config))
+            self._store = Store.open(folder, found, engine, owner)
             self._audit = Audit.open(
                 *(self._store, chosen.keys.audit, folder, config, lambda name: self._path(config, name), owner),
                 self.log,
             )
+            sealing.settle(folder, chosen.backup)
             self._backups = Keeper(self._store, Backups(folder, chosen.backup, engine.verify_signature))
         except StateUnusableError as error:
             if config.given("server", "state-dir"):
@@ -292,6 +284,26 @@ class Service:
             self.log.warning(error.what, help=error.fix)
             return Nowhere(StateUnavailable(error.what, fix=error.fix))
         return self._store
+
+    def _reloading(self) -> "HsmReload | None":
+        """How the module's keys are loaded anew, where there is a module."""
+        if self._hsm is None:
+            return None
+        from runbound.ops import keys
+        from runbound.ops.hsm_reload import HsmReload
+        from runbound.ops.rekey import Rekey
+
+        state, store, audit, backups, given = self._state, self._store, self._audit, self._backups, self._given
+        if state is None or store is None or audit is None or backups is None or given is None:
+            return HsmReload(self._hsm, self.source, None, None, audit, self.log)
+        return HsmReload(
+            self._hsm,
+            self.source,
+            lambda config, prepared: keys.choose(config, state, given, prepared).keys,
+            Rekey(store, audit, backups.backups, state.path),
+            audit,
+            self.log,
+        )
 
     def _open_state(self, config: Config, owner: tuple[int, int] | None) -> None:
         """The state directory, where something needs it: the API, or what was changed by it before.
@@ -361,9 +373,26 @@ class Service:
             self._pidfile.remove()
         if self._state is not None:
             self._state.close()
+        if self._hsm is not None:
+            self._hsm.close()
 
     def _path(self, config: Config, name: str) -> str:
         return paths.resolve(config, self.source.path, name)
+
+
+@contextlib.contextmanager
+def _for_good(hsm: "Hsm | None") -> Iterator[None]:
+    """A state that is not as it was written will be so at the next start too, and with keys in a token each start is a
+    login: the service manager must not try again and again."""
+    try:
+        yield
+    except RunboundError as error:
+        if hsm is not None:
+            from runbound.state.database import StateTamperedError
+
+            if isinstance(error, StateTamperedError):
+                error.exit_code = EXIT_CONFIG
+        raise
 
 
 def _username(config: Config) -> tuple[str | None, str | None]:

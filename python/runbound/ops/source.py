@@ -19,6 +19,7 @@ from runbound.config.parse import Findings, Message
 from runbound.engine import Scan, check, scan, scan_remembered, scan_text
 from runbound.engine.compile import compile_document
 from runbound.errors import EXIT_CONFIG, RunboundError
+from runbound.keys import names_module
 from runbound.ops.candidate import Candidate, Files
 
 MAX_VERBOSITY = 5
@@ -59,6 +60,7 @@ class FileSource:
             os.path.join(self._folder, self.name),
             lambda config, _layers: checks(config, scan),
             lambda config, findings: join(config, findings, above.servers),
+            (_module,),
         )
         config = loaded.config
         found = loaded.diagnostics
@@ -79,6 +81,14 @@ class FileSource:
     def document(self, config: Config, revision: int) -> bytes:
         """The engine's document of a configuration that this source gave, with the names of files made whole."""
         return compile_document(_whole(config, self.path), revision).encode()
+
+
+def _module(config: Config, findings: Findings, main_file: str) -> None:
+    """What is wrong about a security module, where the file names one."""
+    if names_module(config):
+        from runbound.keys import settings
+
+        settings.rule(config, findings, main_file)
 
 
 def _whole(config: Config, main_file: str) -> Config:

@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import os
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import IO, Any, Final
@@ -109,6 +110,15 @@ class Backups:
         self.folder = os.path.join(folder, FOLDER)
         self._key = key
         self._verify_signature = verify_signature
+        self._sealing = threading.Lock()
+        """Held while a seal is made, and while the key changes."""
+
+    @contextlib.contextmanager
+    def rekeying(self, key: Key) -> Iterator[None]:
+        """Nothing is sealed meanwhile; afterwards this is the key, unless an error is raised."""
+        with self._sealing:
+            yield
+            self._key = key
 
     @property
     def public_key(self) -> str:
@@ -134,7 +144,7 @@ class Backups:
                 head = _head(file.readline(MAX_LINE))
                 size = os.fstat(file.fileno()).st_size
             with open(f"{path}.mac", "rb") as file:
-                seal = _seal(file.read(MAX_LINE))
+                seal = read_seal(file.read(MAX_LINE))
         except FileNotFoundError as error:
             if os.path.exists(path):
                 raise BrokenBackupError(f"backup {id} has lost its seal") from error
@@ -235,6 +245,10 @@ class Backups:
 
     def keep(self, path: str, head: Head, unsigned: Seal) -> Found:
         """Gives a written file its name, its seal first, so that no backup is ever without one."""
+        with self._sealing:
+            return self._keep(path, head, unsigned)
+
+    def _keep(self, path: str, head: Head, unsigned: Seal) -> Found:
         named = msgspec.structs.replace(unsigned, public_key=self.public_key)
         covered = named.covered()
         seal = msgspec.structs.replace(named, mac=self._key.mac(covered).hex(), signature=self._key.sign(covered).hex())
@@ -243,10 +257,7 @@ class Backups:
             id_ = f"{stamp}-{number}" if number else stamp
             target = self._path(id_)
             try:
-                with _private(f"{target}.mac") as file:
-                    file.write(_encode(seal) + b"\n")
-                    file.flush()
-                    os.fsync(file.fileno())
+                write_seal(f"{target}.mac", seal)
             except FileExistsError:
                 continue
             os.rename(path, target)
@@ -281,7 +292,7 @@ class Incoming:
             if self._seal is not None:
                 raise BrokenBackupError("something stands behind its seal")
             if octets.startswith(SEALED):
-                self._seal = _seal(octets.removeprefix(SEALED).removesuffix(b"}"))
+                self._seal = read_seal(octets.removeprefix(SEALED).removesuffix(b"}"))
                 continue
             if self._head is None:
                 self._head = _head(octets)
@@ -338,11 +349,20 @@ def _head(octets: bytes) -> Head:
     return head
 
 
-def _seal(octets: bytes) -> Seal:
+def read_seal(octets: bytes) -> Seal:
+    """A seal as its file has it. Raises BrokenBackupError."""
     try:
         return msgspec.json.decode(octets, type=Seal)
     except (msgspec.MsgspecError, UnicodeError) as error:
         raise BrokenBackupError("its seal cannot be read") from error
+
+
+def write_seal(path: str, seal: Seal) -> None:
+    """Makes the file of a seal, and waits for the disk. Raises OSError."""
+    with _private(path) as file:
+        file.write(_encode(seal) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _entry(octets: bytes) -> Line:

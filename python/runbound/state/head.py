@@ -58,6 +58,12 @@ class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The oldest line that the audit table still has."""
     view: str = ""
     """Digest of the configuration file's view that is in force."""
+    audit_key: str = ""
+    """Tells audit keys apart; empty in a state of before they were told apart."""
+    rekeyed: int = 0
+    """The transaction that coded everything with the key of now; 0 if none ever did."""
+    before: str = ""
+    """The code of the anchor that stood beside the database then: see `opening.check_anchor`."""
     sets: dict[str, tuple[int, int]] = {}
     """Kind to number of entries and sum of their codes."""
 
@@ -73,6 +79,8 @@ class _Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     nonce: str
     head: Head
     masked: dict[str, str]
+    key: str = ""
+    """The name of the key that sealed it."""
 
 
 class Anchor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,6 +94,10 @@ class Anchor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key: str
     """Tells keys apart without giving one away; "public" if integrity is off."""
     mac: str = ""
+    store: str | msgspec.UnsetType = msgspec.UNSET
+    """Where the key came from, for who has another: `Origin.text`."""
+    audit: str | msgspec.UnsetType = msgspec.UNSET
+    """Where the audit key came from."""
 
     def octets(self) -> bytes:
         """What the code covers."""
@@ -95,10 +107,12 @@ class Anchor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Sealer:
     """Writes and reads heads with one key."""
 
-    def __init__(self, key: Key, name: str) -> None:
-        """`key` is for heads alone; `name` is what `Anchor.key` shows."""
+    def __init__(self, key: Key, name: str, store: str = "", audit: str = "") -> None:
+        """`key` is for heads alone; the others are what `Anchor` shows."""
         self._key = key
         self._mask = key.derive("mask of the sums")
+        self._store = store or msgspec.UNSET
+        self._audit = audit or msgspec.UNSET
         self.name = name
 
     def seal(self, head: Head) -> tuple[str, bytes]:
@@ -108,7 +122,7 @@ class Sealer:
             kind: f"{(total + self._of(nonce, kind)) % MODULUS:064x}" for kind, (_count, total) in head.sets.items()
         }
         shown = msgspec.structs.replace(head, sets={kind: (count, 0) for kind, (count, _) in head.sets.items()})
-        body = _encode(_Kept(nonce.hex(), shown, masked))
+        body = _encode(_Kept(nonce.hex(), shown, masked, self.name))
         return body.decode(), self._key.mac(body)
 
     def open(self, body: str, mac: bytes, path: str) -> Head:
@@ -126,7 +140,11 @@ class Sealer:
 
     def anchor(self, head: Head) -> Anchor:
         """What the file beside the database is to say."""
-        open_ = Anchor(head.epoch, head.revision, head.link, head.audit_seq, head.audit_link, self.name)
+        open_ = Anchor(
+            *(head.epoch, head.revision, head.link, head.audit_seq, head.audit_link, self.name),
+            store=self._store,
+            audit=self._audit,
+        )
         return msgspec.structs.replace(open_, mac=self._key.mac(open_.octets()).hex())
 
     def genuine(self, anchor: Anchor) -> bool:
@@ -175,9 +193,25 @@ class AnchorFile:
         if os.pwrite(self._fd, octets, anchor.epoch % 2 * SLOT) != SLOT:
             raise OSError(28, "could not be written whole", self.path)
 
+    def sync(self) -> None:
+        """Waits until it is on the disk. Raises OSError."""
+        os.fsync(self._fd)
+
     def close(self) -> None:
         """Closes the descriptor."""
         os.close(self._fd)
+
+
+class _Sealed(msgspec.Struct):
+    key: str = ""
+
+
+def sealed_with(body: object) -> str:
+    """The name of the key that a head says it was sealed with; it proves nothing."""
+    try:
+        return msgspec.json.decode(body, type=_Sealed).key if isinstance(body, str) else ""
+    except msgspec.MsgspecError:
+        return ""
 
 
 def newest(anchors: Sequence[Anchor]) -> Anchor | None:

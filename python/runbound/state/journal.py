@@ -109,10 +109,15 @@ def read_rows(db: apsw.Connection, key: Key, head: Head, path: str, *, before: i
     return list(reversed(list(walk(db, key, head, path, bottom, top)))) if bottom <= top else []
 
 
-def walk(db: apsw.Connection, key: Key, head: Head, path: str, first: int, last: int) -> Iterator[Row]:
-    """Rows `first` to `last`, oldest first. The one after `last` is asked too: it vouches for the end."""
+def walk(
+    db: apsw.Connection, key: Key, head: Head, path: str, first: int, last: int, link: str | None = None
+) -> Iterator[Row]:
+    """Rows `first` to `last`, oldest first. The one after `last` is asked too: it vouches for the end.
+
+    `link` is the code of the row before `first`, where it does not stand there any more.
+    """
     links = {head.first - 1: head.first_link, head.revision: head.link}
-    before = links.get(first - 1) or link_of(db, first - 1)
+    before = link or links.get(first - 1) or link_of(db, first - 1)
     expected = first
     found = db.execute("SELECT rev, row, mac FROM journal WHERE rev BETWEEN ? AND ? ORDER BY rev", (first, last + 1))
     for rev, text, mac in typed(found, int, str, bytes):

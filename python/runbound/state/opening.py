@@ -8,7 +8,7 @@ blocks are summed when they are loaded (`Store.rows`). It must never repair anyt
 
 import os
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import apsw
 import msgspec
@@ -26,6 +26,7 @@ from runbound.state.database import (
 )
 from runbound.state.directory import DATABASE_NAME, StateUnusableError
 from runbound.state.head import ANCHOR_NAME, Anchor, AnchorFile, Head, Key, Sealer, newest
+from runbound.state.origin import Origin, again, resign_with
 from runbound.state.table import SHORT, Codec, Table
 from runbound.state.writer import Writer
 
@@ -41,6 +42,27 @@ class StoreKeys(msgspec.Struct, frozen=True):
     audit: trail.Key
     protected: bool
     """False if `store` is the key that everybody knows."""
+    store_from: Origin = Origin()
+    audit_from: Origin = Origin()
+    flags: str = ""
+    """What a command needs to find this state and these keys, for the commands that are named to a person."""
+
+    @property
+    def store_name(self) -> str:
+        """Tells store keys apart without giving one away."""
+        return self.store.derive("name of the key").mac(b"")[:8].hex() if self.protected else PUBLIC
+
+    @property
+    def audit_name(self) -> str:
+        """Tells audit keys apart without giving one away."""
+        return self.audit.public_key().hex()[:16]
+
+
+def backup_key(keys: StoreKeys) -> trail.Key:
+    """What seals backups: derived from the store key, or without one from the audit key, which is always secret."""
+    key: Any = keys.store if keys.protected else keys.audit
+    derived: trail.Key = key.derive("backup")
+    return derived
 
 
 class Codes(msgspec.Struct, frozen=True):
@@ -75,24 +97,50 @@ class Opened(msgspec.Struct, frozen=True):
 
 def codes_of(keys: StoreKeys) -> Codes:
     """The keys of each purpose."""
-    name = keys.store.derive("name of the key").mac(b"")[:8].hex() if keys.protected else PUBLIC
     derive = keys.store.derive
-    return Codes(
-        derive("state: rows"), derive("state: journal"), derive("state: uses"), Sealer(derive("state: head"), name)
-    )
+    sealer = Sealer(derive("state: head"), keys.store_name, keys.store_from.text, keys.audit_from.text)
+    return Codes(derive("state: rows"), derive("state: journal"), derive("state: uses"), sealer)
 
 
 def written_without_key(folder: str) -> bool:
     """Whether the anchor says that there was no key. It proves nothing, and only tells which key to try."""
+    found = written_with(folder)
+    return found is not None and found.key == PUBLIC
+
+
+def written_with(folder: str) -> Anchor | None:
+    """What the anchor says of the keys; None if there is none that can be read. It proves nothing."""
     try:
         file = AnchorFile.open(os.path.join(folder, ANCHOR_NAME), read_only=True)
     except OSError:
-        return False
+        return None
     try:
-        found = newest(file.read())
+        return newest(file.read())
     finally:
         file.close()
-    return found is not None and found.key == PUBLIC
+
+
+def audit_name_of(folder: str) -> str:
+    """The name of the audit key that the head says, `StoreKeys.audit_name`; empty if it cannot be read or says none. It
+    proves nothing."""
+    path = os.path.join(folder, DATABASE_NAME)
+    try:
+        db = connect(path, write=False)
+        try:
+            body = value(db, "SELECT body FROM head WHERE id = 1")
+            return msgspec.json.decode(body, type=_Told).head.audit_key
+        finally:
+            db.close()
+    except (apsw.Error, msgspec.MsgspecError, TypeError):
+        return ""
+
+
+class _ToldHead(msgspec.Struct):
+    audit_key: str = ""
+
+
+class _Told(msgspec.Struct):
+    head: _ToldHead
 
 
 def open_(folder: str, keys: StoreKeys, codec: Codec, owner: tuple[int, int] | None) -> Opened:
@@ -102,9 +150,9 @@ def open_(folder: str, keys: StoreKeys, codec: Codec, owner: tuple[int, int] | N
     with reading(path):
         try:
             if not os.path.lexists(path):
-                db, anchor, head = _new(path, beside, codes, owner)
+                db, anchor, head = _new(path, beside, keys, codes, owner)
             else:
-                db, anchor, head = _existing(path, beside, codes)
+                db, anchor, head = _existing(path, beside, keys, codes)
         except OSError as error:
             raise StateUnusableError(f"it cannot be opened ({error.strerror})", error.filename or path) from error
         try:
@@ -119,17 +167,18 @@ def open_(folder: str, keys: StoreKeys, codec: Codec, owner: tuple[int, int] | N
             db.close()
             anchor.close()
             raise
+    head = msgspec.structs.replace(head, audit_key=keys.audit_name)
     writer = Writer(path, db, head, chain, codes.sealer, anchor)
     return Opened(path, keys, codes, table, writer, undone)
 
 
 def _new(
-    path: str, beside: str, codes: Codes, owner: tuple[int, int] | None
+    path: str, beside: str, keys: StoreKeys, codes: Codes, owner: tuple[int, int] | None
 ) -> tuple[apsw.Connection, AnchorFile, Head]:
     if os.path.lexists(beside):
         raise StateTamperedError("it is missing, but its anchor state.mac is there", path)
     db = create(path, owner)
-    head = Head()
+    head = Head(audit_key=keys.audit_name)
     with db:
         db.execute("INSERT INTO head (id, body, mac) VALUES (1, ?, ?)", codes.sealer.seal(head))
     anchor = AnchorFile.open(beside, owner, create=True)
@@ -137,7 +186,7 @@ def _new(
     return db, anchor, head
 
 
-def _existing(path: str, beside: str, codes: Codes) -> tuple[apsw.Connection, AnchorFile, Head]:
+def _existing(path: str, beside: str, keys: StoreKeys, codes: Codes) -> tuple[apsw.Connection, AnchorFile, Head]:
     db = connect(path, write=True)
     try:
         check_schema(db, path)
@@ -147,8 +196,7 @@ def _existing(path: str, beside: str, codes: Codes) -> tuple[apsw.Connection, An
             raise StateTamperedError("the anchor of the state is missing", beside) from None
         try:
             anchors = anchor.read()
-            check_name(anchors, beside, codes)
-            head = read_head(db, codes, path)
+            head = first_head(db, keys, codes, anchors, beside, path)
             check_anchor(db, codes, head, anchors, beside, path)
         except BaseException:
             anchor.close()
@@ -159,18 +207,50 @@ def _existing(path: str, beside: str, codes: Codes) -> tuple[apsw.Connection, An
     return db, anchor, head
 
 
-def check_name(anchors: Sequence[Anchor], beside: str, codes: Codes) -> None:
-    """Tells a key that is another from a state that was changed."""
+def first_head(
+    db: apsw.Connection, keys: StoreKeys, codes: Codes, anchors: Sequence[Anchor], beside: str, path: str
+) -> Head:
+    """The head, if the keys are those that it was written with. Raises StateTamperedError; it tells a key that is
+    another from a state that was changed."""
+    try:
+        head = read_head(db, codes, path)
+    except StateTamperedError:
+        _check_name(anchors, beside, keys, codes)
+        raise
+    if head.audit_key not in ("", keys.audit_name):
+        found = newest(anchors)
+        was = Origin.read(found.audit or "") if found is not None else Origin()
+        raise _another("the audit log", was, keys, "audit", path)
+    return head
+
+
+def _check_name(anchors: Sequence[Anchor], beside: str, keys: StoreKeys, codes: Codes) -> None:
     found = newest(anchors)
     if found is None or found.key == codes.sealer.name:
         return
+    was = Origin.read(found.store or "")
     if found.key == PUBLIC:
-        what, fix = "the state was written without a key", "runbound store resign takes it over with the key"
-    elif codes.sealer.name == PUBLIC:
-        what, fix = "the state was written with a key, and there is none now", "set RUNBOUND_STORE_KEY as it was"
-    else:
-        what, fix = "the state was written with another key", "set RUNBOUND_STORE_KEY as it was"
-    raise StateTamperedError(what, beside, f"{fix}; {RECOVER}")
+        what = "the state was written without a key"
+        fix = f"runbound store resign{keys.flags} takes it over with the key"
+        raise StateTamperedError(what, beside, f"{fix}; {RECOVER}")
+    if codes.sealer.name == PUBLIC:
+        what = f"the state was written with {was.words() or 'a key'}, and there is none now"
+        raise StateTamperedError(
+            what, beside, f"{again(was, 'store')}, or take that key off: {resign_with(was, 'store', keys.flags)}"
+        )
+    raise _another("the state", was, keys, "store", beside)
+
+
+def _another(what: str, was: Origin, keys: StoreKeys, role: str, where: str) -> StateTamperedError:
+    """What to say and to do when the key is not the one it was."""
+    now = keys.store_from if role == "store" else keys.audit_from
+    told = f"{what} was written with another key"
+    if was.kind:
+        told = f"{what} was written with {was.words()}, another key than {now.words() or 'the one of now'}"
+    if was.kind == now.kind == "hsm" and was.name == now.name and was.mode != now.mode:
+        told = f"{what} was written in hsm-mode: {was.mode}, and hsm-mode: {now.mode} makes another key of {was.name}"
+    fix = f"{again(was, role)}; or code it anew with the key of now: {resign_with(was, role, keys.flags)}"
+    return StateTamperedError(told, where, fix)
 
 
 def read_head(db: apsw.Connection, codes: Codes, path: str) -> Head:
@@ -183,8 +263,14 @@ def read_head(db: apsw.Connection, codes: Codes, path: str) -> Head:
 def check_anchor(
     db: apsw.Connection, codes: Codes, head: Head, anchors: Sequence[Anchor], beside: str, path: str
 ) -> None:
-    """The anchor may lag behind the database, for a crash may come between them; never the other way round."""
+    """The anchor may lag behind the database, for a crash may come between them; never the other way round.
+
+    Between the transaction that codes everything anew and its anchor the one of the key until then stands there, and
+    the head knows it.
+    """
     anchor = newest([found for found in anchors if codes.sealer.genuine(found)])
+    if anchor is None and head.epoch == head.rekeyed and head.before in [found.mac for found in anchors]:
+        return
     if anchor is None:
         raise StateTamperedError("the anchor of the state was changed or cut", beside)
     if anchor.epoch > head.epoch:

@@ -7,7 +7,6 @@ This module must never be called by the running resolver: only an operator may s
 import os
 import time
 from collections.abc import Iterable
-from typing import Final
 
 import apsw
 import msgspec
@@ -17,12 +16,11 @@ from runbound.state.database import StateTamperedError, connect, create, reading
 from runbound.state.directory import DATABASE_NAME, StateUnusableError
 from runbound.state.entries import Event
 from runbound.state.head import ANCHOR_NAME, AnchorFile, Head
-from runbound.state.opening import StoreKeys
+from runbound.state.opening import StoreKeys, backup_key
+from runbound.state.rekey import put_aside
+from runbound.state.sealing import Sealing
 from runbound.state.table import SHORT, Codec, Row, as_rows, from_rows
 from runbound.state.verify import Report, verify
-
-OLD_AUDIT: Final = "audit-{stamp}.jsonl"
-"""Where audit entries go that the new key did not seal: the lines as they were, for who has the old key."""
 
 
 class Resigned(msgspec.Struct, frozen=True):
@@ -33,6 +31,10 @@ class Resigned(msgspec.Struct, frozen=True):
     after: Report
     kept: tuple[str, ...]
     """The old files, under their new names."""
+    backups: int = 0
+    """Backups that were sealed anew."""
+    strange: tuple[str, ...] = ()
+    """Backups that neither key proves; they were left as they are."""
 
 
 def resign(folder: str, old: StoreKeys, new: StoreKeys, codec: Codec, actor: str, *, accept: bool = False) -> Resigned:
@@ -47,7 +49,7 @@ def resign(folder: str, old: StoreKeys, new: StoreKeys, codec: Codec, actor: str
             before.faults[0],
             fix="restore a backup; or, if you have looked at it and it is good, runbound store resign --accept",
         )
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    stamp = _stamp(folder)
     path, beside = os.path.join(folder, DATABASE_NAME), os.path.join(folder, ANCHOR_NAME)
     found = os.stat(path)
     owner = (found.st_uid, found.st_gid) if os.geteuid() == 0 else None
@@ -60,13 +62,20 @@ def resign(folder: str, old: StoreKeys, new: StoreKeys, codec: Codec, actor: str
         try:
             target = create(fresh, owner)
             try:
-                _Copy(source, target, folder, new, codec, before, stamp).all(actor, accept=bool(before.faults))
+                copy = _Copy(source, target, folder, new, codec, before, stamp)
+                copy.all(actor, accept=bool(before.faults))
             finally:
                 target.close()
+            source.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         finally:
             source.close()
+    sealing = Sealing(folder, backup_key(old), backup_key(new))
+    sealing.prepare()
     kept = _change_places(folder, stamp)
-    return Resigned(before, verify(folder, new, codec), kept)
+    sealing.finish()
+    if copy.aside is not None:
+        kept = (*kept, copy.aside)
+    return Resigned(before, verify(folder, new, codec), kept, sealing.count, sealing.strange)
 
 
 class _Copy:
@@ -87,7 +96,8 @@ class _Copy:
         self.codes = opening.codes_of(keys)
         self.codec = codec
         self.stamp = stamp
-        self.head = _last_head(source, report)
+        self.aside: str | None = None
+        self.head = msgspec.structs.replace(_last_head(source, report), audit_key=keys.audit_name)
 
     def all(self, actor: str, *, accept: bool) -> None:
         """Copies everything, and writes head and anchor."""
@@ -96,6 +106,9 @@ class _Copy:
         self._journal()
         self._others()
         self._audit(actor, accept)
+        stood = opening.written_with(self.folder)
+        before = "" if stood is None else stood.mac
+        self.head = msgspec.structs.replace(self.head, rekeyed=self.head.epoch, before=before)
         self.target.execute("INSERT INTO head (id, body, mac) VALUES (1, ?, ?)", self.codes.sealer.seal(self.head))
         self.target.execute("COMMIT")
         owner = os.stat(os.path.join(self.folder, DATABASE_NAME))
@@ -105,6 +118,7 @@ class _Copy:
             create=True,
         )
         anchor.write(self.codes.sealer.anchor(self.head))
+        anchor.sync()
         anchor.close()
 
     def _row(self, row: Row) -> tuple[Row, int]:
@@ -162,14 +176,15 @@ class _Copy:
 
     def _audit(self, actor: str, accept: bool) -> None:
         """The log goes on where it ended. If the key is another, or it does not hold together, it begins anew there."""
-        lines = list(self.source.execute("SELECT seq, line FROM audit ORDER BY seq"))
+        begin = self.head.audit_first
+        lines = list(self.source.execute("SELECT seq, line FROM audit WHERE seq >= ? ORDER BY seq", (begin,)))
         try:
             chain = trail.Chain.resume(self.keys.audit, (line.encode() for _seq, line in lines))
             for seq, line in lines:
                 self.target.execute("INSERT INTO audit (seq, line) VALUES (?, ?)", (seq, line))
             first = lines[0][0] if lines else 1
         except trail.BrokenTrailError:
-            self._put_aside(line for _seq, line in lines)
+            self.aside = put_aside(self.folder, (line for _seq, line in lines), self.stamp)
             seq, link = _last_line(lines) or (self.head.audit_seq, self.head.audit_link)
             chain, first = trail.Chain.after(self.keys.audit, seq, link), seq + 1
             self._line(chain, chain.checkpoint(time.time_ns() // 1000))
@@ -179,17 +194,6 @@ class _Copy:
 
     def _line(self, chain: trail.Chain, line: str) -> None:
         self.target.execute("INSERT INTO audit (seq, line) VALUES (?, ?)", (chain.seq, line))
-
-    def _put_aside(self, lines: Iterable[str]) -> None:
-        fd = os.open(
-            os.path.join(self.folder, OLD_AUDIT.format(stamp=self.stamp)),
-            os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC,
-            0o600,
-        )
-        with open(fd, "w", encoding="utf-8") as file:
-            file.writelines(f"{line}\n" for line in lines)
-            file.flush()
-            os.fsync(fd)
 
 
 def _last_head(source: apsw.Connection, report: Report) -> Head:
@@ -232,21 +236,41 @@ def _last_line(lines: Iterable[tuple[int, str]]) -> tuple[int, str] | None:
 
 
 def _change_places(folder: str, stamp: str) -> tuple[str, ...]:
-    """The old files get another name, the new ones theirs. After a crash between, the opening refuses: do it again."""
+    """The old files get another name besides, then the new ones take theirs, the database first.
+
+    A crash before that leaves the old state. One after it leaves the new one, whose head knows the anchor beside it.
+    """
     kept = []
     try:
-        for name in (DATABASE_NAME, ANCHOR_NAME):
+        for name in (ANCHOR_NAME, DATABASE_NAME):
             path = os.path.join(folder, name)
             if os.path.lexists(path):
-                os.rename(path, f"{path}.{stamp}")
+                os.link(path, f"{path}.{stamp}", follow_symlinks=False)
                 kept.append(f"{path}.{stamp}")
-        for suffix in ("-wal", "-shm"):
+        _settle(folder)
+        for suffix in ("-wal", "-shm"):  # empty: the connection that closed last has moved what was there
             if os.path.lexists(left := os.path.join(folder, DATABASE_NAME) + suffix):
                 os.unlink(left)
         for name in (DATABASE_NAME, ANCHOR_NAME):
             path = os.path.join(folder, name)
             os.rename(f"{path}.new", path)
+            _settle(folder)
     except OSError as error:
         raise StateUnusableError(f"cannot put the new state in its place: {error.strerror}", folder) from error
-    aside = os.path.join(folder, OLD_AUDIT.format(stamp=stamp))
-    return (*kept, aside) if os.path.lexists(aside) else tuple(kept)
+    return tuple(reversed(kept))
+
+
+def _stamp(folder: str) -> str:
+    """The time, as no old file has it yet."""
+    now = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    taken = {name.partition(f"{DATABASE_NAME}.")[2] for name in os.listdir(folder)}
+    return next(stamp for stamp in (now, *(f"{now}-{number}" for number in range(1, 10_000))) if stamp not in taken)
+
+
+def _settle(folder: str) -> None:
+    """Puts the names of a folder on the disk."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -8,6 +8,8 @@ recover.
 
 import contextlib
 import hashlib
+import os
+import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
@@ -18,12 +20,13 @@ import msgspec
 
 from runbound.state import bulk, opening
 from runbound.state import journal as revisions
-from runbound.state.database import Readers, StateTamperedError, typed
+from runbound.state.database import Readers, StateTamperedError, typed, value
 from runbound.state.directory import StateUnusableError
 from runbound.state.entries import Committed, Edit, Event, Note, Pending, Revision, StoredEntry, TooManyError, canonical
-from runbound.state.head import Head
+from runbound.state.head import Head, sealed_with
 from runbound.state.opening import StoreKeys
-from runbound.state.table import Codec, Row, from_rows, parts_of
+from runbound.state.rekey import Anew, Coded, Rekeyed
+from runbound.state.table import Codec, Row, Table, from_rows, parts_of
 from runbound.state.writer import Tx
 
 MAX_VIEW: Final = 256 * 1024 * 1024
@@ -49,11 +52,10 @@ class Store:
 
     def __init__(self, opened: opening.Opened) -> None:
         self.path = opened.path
-        self.protected = opened.keys.protected
-        """Whether a secret key codes what is kept; without one only accidents are found."""
-        self._keys = opened.keys
-        self._codes = opened.codes
-        self._table = opened.table
+        self._coded = Coded(opened.keys, opened.codes, opened.table)
+        self._coming: Coded | None = None
+        """What is being coded with, while the keys change."""
+        self._rekeying = threading.Lock()
         self._writer = opened.writer
         self._readers = Readers(opened.path)
         self._undone = opened.undone
@@ -68,6 +70,16 @@ class Store:
         return cls(opening.open_(folder, keys, codec, owner))
 
     # What there is.
+
+    @property
+    def protected(self) -> bool:
+        """Whether a secret key codes what is kept; without one only accidents are found."""
+        return self._coded.keys.protected
+
+    @property
+    def keys(self) -> StoreKeys:
+        """The keys in force."""
+        return self._coded.keys
 
     @property
     def revision(self) -> int:
@@ -87,13 +99,13 @@ class Store:
 
     def get(self, kind: str, key: bytes) -> StoredEntry | None:
         """The entry of that key. Raises StateTamperedError."""
-        with self._readers.one() as db:
-            return _entry(self._table.one(db, kind, key))
+        with self._reading() as (db, coded):
+            return _entry(coded.table.one(db, kind, key))
 
     def by_id(self, kind: str, id: int) -> StoredEntry | None:  # noqa: A002  # the member's name everywhere
         """The entry of that id. Raises StateTamperedError."""
-        with self._readers.one() as db:
-            return _entry(self._table.by_id(db, kind, id))
+        with self._reading() as (db, coded):
+            return _entry(coded.table.by_id(db, kind, id))
 
     def count(self, kind: str) -> int:
         """How many entries of a kind there are."""
@@ -112,8 +124,8 @@ class Store:
 
         `search` is looked for in names, values and comments. Raises StateTamperedError.
         """
-        with self._readers.one() as db:
-            return [row.entry() for row in self._table.page(db, kind, after, limit, under, search)]
+        with self._reading() as (db, coded):
+            return [row.entry() for row in coded.table.page(db, kind, after, limit, under, search)]
 
     def rows(self, kind: str) -> Iterator[bytes]:
         """All entries of a kind as ROWS, in pieces. Raises StateTamperedError, at the end too: what came before is
@@ -124,13 +136,13 @@ class Store:
     @contextlib.contextmanager
     def picture(self) -> "Iterator[Picture]":
         """Everything as it is at this moment, whatever changes meanwhile."""
-        with self._readers.one() as db:
-            head = self._head(db)
+        with self._reading() as (db, coded):
+            head = self._head(db, coded)
 
             def rows(kind: str) -> Iterator[bytes]:
                 count = total = 0
-                for piece in self._table.pieces(db, kind):
-                    more, sum_ = self._table.check(kind, piece)
+                for piece in coded.table.pieces(db, kind):
+                    more, sum_ = coded.table.check(kind, piece)
                     count, total = count + more, total + sum_
                     yield piece
                 opening.compare(head, kind, count, total, self.path)
@@ -186,7 +198,7 @@ class Store:
             if any(later not in self._undone for later in self._between(tx, revision)):
                 raise ValueError(f"revision {revision} is not the newest one pending")
             number = tx.head.revision + 1
-            tally = bulk.lead_back(tx, self._table, self._parts(tx, revision), number)
+            tally = bulk.lead_back(tx, self._coded.table, self._parts(tx, revision), number)
             view = self._row(tx, revision - 1).view if revision > tx.head.first else ""
             note = Note("runbound", why, "undo")
             self._write(tx, number, note, tally, view, undoes=revision)
@@ -221,22 +233,55 @@ class Store:
         """Signs for the audit entries since the last checkpoint, if there are any; waits for the disk."""
         self._writer.run(lambda tx: tx.checkpoint())
 
+    def rekey(self, new: StoreKeys, actor: str, *, taken: int, done: Callable[[], None] | None = None) -> Rekeyed:
+        """Codes everything with other keys, while reading goes on and writing waits; see `rekey.Anew`.
+
+        `taken` is the last audit entry that stands elsewhere too. `done` is called when it is committed, before anybody
+        writes anything more. Raises StateTamperedError or StateUnusableError, and then the keys are those of before.
+        """
+        codec, codes = self._coded.table.codec, opening.codes_of(new)
+        coming = Coded(new, codes, Table(codes.rows, codec, self.path))
+        begun: list[Anew] = []
+
+        def work(tx: Tx) -> Rekeyed:
+            anew = Anew(self._coded, coming, os.path.dirname(self.path), actor, taken)
+            begun.append(anew)
+            self._coming = coming
+            return anew.run(tx, self._writer.anchor())
+
+        def committed() -> None:
+            self._coded = coming
+            if done is not None:
+                done()
+
+        with self._rekeying:
+            try:
+                return self._writer.submit(work, committed).result()
+            except BaseException:
+                for anew in begun:
+                    if self._coded is not coming:
+                        anew.forget()
+                raise
+            finally:
+                self._coming = None
+
     # History.
 
     def journal(self, *, before: int | None, limit: int) -> list[Revision]:
         """Revisions, the newest first, from below `before`. Raises StateTamperedError."""
-        with self._readers.one() as db:
-            head = self._head(db)
+        with self._reading() as (db, coded):
+            head = self._head(db, coded)
             rows = revisions.read_rows(
-                db, self._codes.journal, head, self.path, before=before or head.revision + 1, limit=limit
+                db, coded.codes.journal, head, self.path, before=before or head.revision + 1, limit=limit
             )
         shown = msgspec.structs.replace(head, applied=max(head.applied, self._applied))
         return revisions.shown(rows, shown, set(self._undone))
 
     def parts_of(self, revision: int) -> Iterator[revisions.Part]:
         """What a revision changed, in pieces of ROWS. Raises StateTamperedError, LookupError."""
-        with self._readers.one() as db:
-            rows = revisions.read_rows(db, self._codes.journal, self._head(db), self.path, before=revision + 1, limit=1)
+        with self._reading() as (db, coded):
+            head = self._head(db, coded)
+            rows = revisions.read_rows(db, coded.codes.journal, head, self.path, before=revision + 1, limit=1)
             if not rows or rows[0].rev != revision:
                 raise LookupError(f"there is no revision {revision}")
             for number in range(len(rows[0].parts)):
@@ -308,6 +353,11 @@ class Store:
         self._writer.audit_every = entries
 
     @property
+    def audit_first(self) -> int:
+        """The oldest entry that the key of now has sealed; older ones that are still in the table prove nothing."""
+        return self._writer.head.audit_first
+
+    @property
     def audit_head(self) -> tuple[int, str]:
         """The last entry on the disk: its number and its MAC."""
         head = self._writer.head
@@ -330,21 +380,21 @@ class Store:
 
     def touch(self, id: int, time: int) -> None:  # noqa: A002
         """Notes when an entry was used, Unix time in seconds. Does not wait for the disk."""
-        mac = self._codes.use(id, time)
-        self._writer.submit(
-            lambda tx: (
-                tx.db.execute("INSERT OR REPLACE INTO uses (id, time, mac) VALUES (?, ?, ?)", (id, time, mac)) and None
-            )
-        )
+
+        def note(tx: Tx) -> None:
+            mac = self._coded.codes.use(id, time)
+            tx.db.execute("INSERT OR REPLACE INTO uses (id, time, mac) VALUES (?, ?, ?)", (id, time, mac))
+
+        self._writer.submit(note)
 
     def last_used(self, ids: Iterable[int]) -> dict[int, int]:
         """When these entries were used last, of those that ever were. Raises StateTamperedError."""
         found = {}
-        with self._readers.one() as db:
+        with self._reading() as (db, coded):
             for number in ids:
                 uses = db.execute("SELECT time, mac FROM uses WHERE id = ?", (number,))
                 for time, mac in typed(uses, int, bytes):
-                    self._codes.check_use(number, time, mac, self.path)
+                    coded.codes.check_use(number, time, mac, self.path)
                     found[number] = time
         return found
 
@@ -355,14 +405,24 @@ class Store:
 
     # Inside.
 
-    def _head(self, db: apsw.Connection) -> Head:
-        return opening.read_head(db, self._codes, self.path)
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[tuple[apsw.Connection, Coded]]:
+        """A connection that sees one moment, and what that moment is coded with."""
+        before = self._coded
+        with self._readers.one() as db:
+            name = sealed_with(value(db, "SELECT body FROM head WHERE id = 1"))
+            # In this order: a change of keys takes its own away after it has set that in force.
+            known = (before, self._coming, self._coded)
+            yield db, next((coded for coded in known if coded and coded.codes.sealer.name == name), before)
+
+    def _head(self, db: apsw.Connection, coded: Coded) -> Head:
+        return opening.read_head(db, coded.codes, self.path)
 
     def _commit(self, tx: Tx, pending: Pending) -> Committed:
         number = tx.head.revision + 1
         tally = bulk.Tally(tx, number)
         if pending.bulk is not None:
-            tally = bulk.carry_out(tx, self._table, pending.bulk, pending.mode, pending.under, number)
+            tally = bulk.carry_out(tx, self._coded.table, pending.bulk, pending.mode, pending.under, number)
             count = tx.head.sets.get(pending.bulk.kind, (0, 0))[0]
             if pending.most is not None and count > pending.most:
                 raise TooManyError(pending.bulk.kind, count, pending.most)
@@ -371,8 +431,8 @@ class Store:
                 raise LookupError(f"the journal has no revision {pending.back_to}")
             since = range(tx.head.revision, pending.back_to, -1)
             later = (part for revision in since for part in self._parts(tx, revision))
-            tally = bulk.back_to(tx, self._table, later, pending.back_kinds, number)
-        changes = [self._table.edit(tx, edit, number) for edit in pending.edits]
+            tally = bulk.back_to(tx, self._coded.table, later, pending.back_kinds, number)
+        changes = [self._coded.table.edit(tx, edit, number) for edit in pending.edits]
         entries = tuple(_entry(after) for _before, after in changes)
         for part in parts_of(changes):
             tally.count(part)
@@ -385,10 +445,12 @@ class Store:
         row = revisions.Row(
             number, tx.now, note.actor, note.reason, note.op, undoes, tally.summary, view, tally.digests
         )
-        tx.head = revisions.write_row(tx.db, self._codes.journal, tx.head, row)
+        tx.head = revisions.write_row(tx.db, self._coded.codes.journal, tx.head, row)
 
     def _row(self, tx: Tx, revision: int) -> revisions.Row:
-        return revisions.read_rows(tx.db, self._codes.journal, tx.head, self.path, before=revision + 1, limit=1)[0]
+        return revisions.read_rows(tx.db, self._coded.codes.journal, tx.head, self.path, before=revision + 1, limit=1)[
+            0
+        ]
 
     def _parts(self, tx: Tx, revision: int) -> Iterator[revisions.Part]:
         row = self._row(tx, revision)

@@ -30,6 +30,9 @@ class Codec(Protocol):
 
     def mac_row(self, key: Any, kind: str, number: int, k: bytes, doc: str, rev: int, /) -> bytes: ...
     def check_rows(self, key: Any, kind: str, rows: bytes, /) -> tuple[int, bytes, list[int]]: ...
+    def recode_rows(
+        self, old: Any, new: Any, kind: str, rows: bytes, /
+    ) -> tuple[bytes, int, bytes, bytes, list[int]]: ...
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -105,6 +108,17 @@ class Table:
         if wrong:
             raise self._changed(kind, wrong[0])
         return count, int.from_bytes(total, "little")
+
+    def recode(self, kind: str, rows: bytes, new: Key) -> tuple[bytes, int, int, int]:
+        """Proves each of a piece's rows and codes it with another key: the rows, how many, and the sums of their codes
+        before and after. Raises StateTamperedError."""
+        try:
+            made, count, before, after, wrong = self.codec.recode_rows(self.key, new, kind, rows)
+        except ValueError as error:
+            raise StateTamperedError(f"entries of kind {kind} do not read as they were written", self.path) from error
+        if wrong:
+            raise self._changed(kind, wrong[0])
+        return made, count, int.from_bytes(before, "little"), int.from_bytes(after, "little")
 
     def edit(self, tx: Tx, edit: Edit, revision: int) -> tuple[Row | None, Row | None]:
         """Makes one edit: the row that was there, and the one that is there now."""

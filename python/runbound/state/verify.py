@@ -31,6 +31,8 @@ class Report(msgspec.Struct, frozen=True):
     entries: dict[str, int]
     audit_entries: int
     faults: tuple[str, ...]
+    fix: str | None = None
+    """What to do, where the keys are others than those of the state."""
 
 
 def verify(folder: str, keys: StoreKeys, codec: Codec) -> Report:
@@ -39,17 +41,18 @@ def verify(folder: str, keys: StoreKeys, codec: Codec) -> Report:
     if not os.path.lexists(path) and not os.path.lexists(beside):
         raise StateUnusableError("there is no state", path, "runbound makes one when it starts")
     faults: list[str] = []
+    fixes: list[str] = []
     head = Head()
     with _noting(faults), reading(path):
         anchor = _anchor(beside)
         db = _connect(path)
         try:
-            head = _examine(db, anchor, keys, codec, path, faults) or head
+            head = _examine(db, anchor, keys, codec, path, faults, fixes) or head
         finally:
             db.close()
             anchor.close()
     counts = {kind: count for kind, (count, _sum) in sorted(head.sets.items()) if count}
-    return Report(path, keys.protected, head.revision, head.epoch, counts, head.audit_seq, tuple(faults))
+    return Report(path, keys.protected, head.revision, head.epoch, counts, head.audit_seq, tuple(faults), *fixes[:1])
 
 
 def _anchor(beside: str) -> AnchorFile:
@@ -69,7 +72,13 @@ def _connect(path: str) -> apsw.Connection:
 
 
 def _examine(
-    db: apsw.Connection, anchor: AnchorFile, keys: StoreKeys, codec: Codec, path: str, faults: list[str]
+    db: apsw.Connection,
+    anchor: AnchorFile,
+    keys: StoreKeys,
+    codec: Codec,
+    path: str,
+    faults: list[str],
+    fixes: list[str],
 ) -> Head | None:
     codes = opening.codes_of(keys)
     anchors = anchor.read()
@@ -80,9 +89,8 @@ def _examine(
     with _noting(faults), reading(path):
         check_schema(db, path)
     head = None
-    with _noting(faults), reading(path):
-        opening.check_name(anchors, anchor.path, codes)
-        head = opening.read_head(db, codes, path)
+    with _noting(faults, fixes), reading(path):
+        head = opening.first_head(db, keys, codes, anchors, anchor.path, path)
     if head is None:
         return None
     for check in _checks(db, codes, Table(codes.rows, codec, path), head, keys, path):
@@ -139,8 +147,9 @@ def _uses(db: apsw.Connection, codes: Codes, path: str) -> None:
 
 
 def _audit(db: apsw.Connection, keys: StoreKeys, head: Head, path: str) -> None:
-    """Every line of the audit log that is still kept."""
-    lines = (line.encode() for (line,) in typed(db.execute("SELECT line FROM audit ORDER BY seq"), str))
+    """Every line of the audit log that is still kept, and that the key of now has sealed."""
+    found = db.execute("SELECT line FROM audit WHERE seq >= ? ORDER BY seq", (head.audit_first,))
+    lines = (line.encode() for (line,) in typed(found, str))
     try:
         chain = trail.Chain.resume(keys.audit, lines)
     except trail.BrokenTrailError as error:
@@ -149,10 +158,12 @@ def _audit(db: apsw.Connection, keys: StoreKeys, head: Head, path: str) -> None:
 
 
 @contextlib.contextmanager
-def _noting(faults: list[str]) -> Iterator[None]:
+def _noting(faults: list[str], fixes: list[str] | None = None) -> Iterator[None]:
     try:
         yield
     except StateUnusableError:
         raise
     except RunboundError as error:
         faults.append(f"{error.where}: {error.what}" if error.where else error.what)
+        if fixes is not None and error.fix:
+            fixes.append(error.fix)

@@ -34,10 +34,12 @@ T = TypeVar("T")
 class Tx:
     """What a job has to work with."""
 
-    def __init__(self, db: apsw.Connection, head: Head, chain: trail.Chain) -> None:
+    def __init__(self, db: apsw.Connection, head: Head, chain: trail.Chain, sealer: Sealer) -> None:
         self.db = db
         self.head = head
         self.chain = chain
+        self.sealer = sealer
+        """What seals the head at the end. Who changes it must be alone in the transaction."""
         self.now = 0
         """Unix time of the job, microseconds."""
         self.audit_every: int | None = trail.DEFAULT_EVERY
@@ -47,23 +49,26 @@ class Tx:
         if self.audit_every is None:
             return
         now = self.now if time_us is None else time_us
-        self._line(self.chain.append(now, event))
+        self.line(self.chain.append(now, event))
         if self.chain.since >= self.audit_every:
             self.checkpoint()
 
     def checkpoint(self) -> None:
         """Signs for the entries since the last checkpoint, if there are any."""
         if self.chain.since and self.audit_every is not None:
-            self._line(self.chain.checkpoint(self.now))
+            self.line(self.chain.checkpoint(self.now))
 
-    def _line(self, line: str) -> None:
+    def line(self, line: str) -> None:
+        """Keeps the line that the chain has just made."""
         self.db.execute("INSERT INTO audit (seq, line) VALUES (?, ?)", (self.chain.seq, line))
         self.head = msgspec.structs.replace(self.head, audit_seq=self.chain.seq, audit_link=self.chain.head)
 
 
 class _Job:
-    def __init__(self, work: Callable[[Tx], Any]) -> None:
+    def __init__(self, work: Callable[[Tx], Any], done: Callable[[], None] | None) -> None:
         self.work = work
+        self.done = done
+        """Called when it is committed, before any other job; such a job has a transaction of its own."""
         self.future: Future[Any] = Future()
         self.result: Any = None
         self.error: BaseException | None = None
@@ -100,9 +105,12 @@ class Writer:
         self._thread: threading.Thread | None = None
         self._closing = False
 
-    def submit(self, work: Callable[[Tx], T]) -> "Future[T]":
-        """Has the thread do it, and returns at once. The result comes when it is on the disk."""
-        job = _Job(work)
+    def submit(self, work: Callable[[Tx], T], done: Callable[[], None] | None = None) -> "Future[T]":
+        """Has the thread do it, and returns at once. The result comes when it is on the disk.
+
+        With `done` it is alone in its transaction, and `done` is called by the thread when that is committed.
+        """
+        job = _Job(work, done)
         with self._wake:
             if self._closing:
                 job.future.set_exception(StateUnusableError("the state is closed", self._path))
@@ -117,6 +125,16 @@ class Writer:
     def run(self, work: Callable[[Tx], T]) -> T:
         """Has the thread do it, and waits until it is on the disk."""
         return self.submit(work).result()
+
+    def anchor(self) -> str:
+        """Has the anchor say what the head says, on the disk; its code. For a job alone. Raises StateUnusableError."""
+        self._anchored = False
+        self._catch_up()
+        try:
+            self._anchor.sync()
+        except OSError as error:
+            raise StateUnusableError(f"it cannot be written ({error.strerror})", self._anchor.path) from error
+        return self._sealer.anchor(self.head).mac
 
     def close(self) -> None:
         """Finishes what waits, and closes the connection."""
@@ -136,7 +154,7 @@ class Writer:
             with self._wake:
                 while not self._jobs and not self._closing:
                     self._wake.wait()
-                batch, self._jobs = self._jobs[:MAX_JOBS], self._jobs[MAX_JOBS:]
+                batch = self._company()
             if not batch:
                 return
             try:
@@ -155,6 +173,13 @@ class Writer:
             if self._pages >= CHECKPOINT_PAGES:
                 self._move_log()
 
+    def _company(self) -> list[_Job]:
+        """The jobs of the next transaction: all that wait, up to one that must be alone."""
+        alone = next((place for place, job in enumerate(self._jobs) if job.done is not None), MAX_JOBS)
+        size = max(min(alone, MAX_JOBS), 1)
+        batch, self._jobs = self._jobs[:size], self._jobs[size:]
+        return batch
+
     def _logged(self, _db: apsw.Connection, _name: str, pages: int) -> int:
         self._pages = pages
         return int(apsw.SQLITE_OK)
@@ -172,7 +197,7 @@ class Writer:
         try:
             if value(self._db, "PRAGMA data_version") != self._version:
                 raise StateTamperedError("another program has written to the database while runbound runs", self._path)
-            tx = Tx(self._db, self.head, self.chain.fork())
+            tx = Tx(self._db, self.head, self.chain.fork(), self._sealer)
             tx.audit_every = self.audit_every
             for job in batch:
                 self._attempt(tx, job)
@@ -180,7 +205,7 @@ class Writer:
                 self._db.execute("ROLLBACK")
                 return
             head = msgspec.structs.replace(tx.head, epoch=self.head.epoch + 1)
-            self._db.execute("UPDATE head SET body = ?, mac = ? WHERE id = 1", self._sealer.seal(head))
+            self._db.execute("UPDATE head SET body = ?, mac = ? WHERE id = 1", tx.sealer.seal(head))
             if self._db.changes() != 1:
                 raise StateTamperedError("its head is missing", self._path)
             self._db.execute("COMMIT")
@@ -188,12 +213,15 @@ class Writer:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
-        self.head, self.chain, self._anchored = head, tx.chain, False
+        self.head, self.chain, self._sealer, self._anchored = head, tx.chain, tx.sealer, False
+        for job in batch:
+            if job.done is not None and job.error is None:
+                job.done()
         with contextlib.suppress(StateUnusableError):  # what is committed stays so; the next change must catch up
             self._catch_up()
 
     def _attempt(self, tx: Tx, job: _Job) -> None:
-        head, chain = tx.head, tx.chain
+        head, chain, sealer = tx.head, tx.chain, tx.sealer
         tx.chain, tx.now = chain.fork(), time.time_ns() // 1000
         self._db.execute("SAVEPOINT job")
         try:
@@ -201,7 +229,7 @@ class Writer:
                 job.result = job.work(tx)
         except BaseException as error:  # it is the caller's, and is handed over
             job.error = error
-            tx.head, tx.chain = head, chain
+            tx.head, tx.chain, tx.sealer = head, chain, sealer
             if not self._db.in_transaction:  # SQLite itself has taken everything back: a full disk, for one
                 raise
             self._db.execute("ROLLBACK TO job")
@@ -213,6 +241,8 @@ class Writer:
             return
         try:
             self._anchor.write(self._sealer.anchor(self.head))
+            if self.head.epoch == self.head.rekeyed:  # no other key's anchor may stand for what comes next
+                self._anchor.sync()
         except OSError as error:
             raise StateUnusableError(
                 f"it cannot be written ({error.strerror})", self._anchor.path, "look at the disk"

@@ -1,19 +1,12 @@
 """`runbound dns`, `block`, `upstreams …` and `resolution`: against the real API over a fake engine."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from runbound import cli
-from support.api import KEY, Api, configure, listening, open_api
-
-
-@pytest.fixture
-def api() -> Iterator[Api]:
-    with open_api() as opened:
-        yield opened
+from support.api import Api, configure
 
 
 class Terminal:
@@ -31,14 +24,8 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal(
-    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Terminal]:
-    monkeypatch.setenv("RUNBOUND_API_KEY", KEY)
-    path = tmp_path / "x.conf"
-    with listening(api) as (port, _):
-        path.write_text(f"server:\n    api-port: {port}\n")
-        yield Terminal(str(path), capsys)
+def terminal(conf: str, capsys: pytest.CaptureFixture[str]) -> Terminal:
+    return Terminal(conf, capsys)
 
 
 def test_records(terminal: Terminal) -> None:

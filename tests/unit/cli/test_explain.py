@@ -2,29 +2,21 @@
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from runbound import cli
-from support.api import KEY, Api, listening, open_api
+from support.api import KEY, Api
 from support.control import link, step
 
 Out = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
-def api() -> Iterator[Api]:
-    with open_api() as opened:
-        yield opened
-
-
-@pytest.fixture
-def url(api: Api, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def url(port: int, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("RUNBOUND_API_KEY", KEY)
-    with listening(api) as (port, _):
-        yield f"http://127.0.0.1:{port}"
+    return f"http://127.0.0.1:{port}"
 
 
 def test_a_timeline_with_each_question_under_the_one_that_waits(api: Api, url: str, capsys: Out) -> None:

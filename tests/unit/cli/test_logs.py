@@ -4,34 +4,15 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from runbound import cli
 from runbound.api import tail
 from runbound.cli import logs
-from support.api import KEY, Api, listening, open_api
+from support.api import Api
 
 Out = pytest.CaptureFixture[str]
-
-
-@pytest.fixture
-def api() -> Iterator[Api]:
-    with open_api() as opened:
-        yield opened
-
-
-@pytest.fixture
-def conf(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    monkeypatch.delenv("RUNBOUND_API_KEY", raising=False)
-    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
-    (tmp_path / "state").mkdir()
-    (tmp_path / "state" / "api.key").write_text(f"{KEY}\n")
-    path = tmp_path / "x.conf"
-    with listening(api) as (port, _):
-        path.write_text(f"server:\n    api-port: {port}\n")
-        yield str(path)
 
 
 def test_the_last_queries_the_newest_at_the_end(conf: str, api: Api, capsys: Out) -> None:

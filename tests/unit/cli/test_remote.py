@@ -4,34 +4,13 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from runbound import cli
 from runbound.cli.remote import END
-from support.api import KEY, Api, listening, open_api
-
-
-@pytest.fixture
-def api() -> Iterator[Api]:
-    with open_api() as opened:
-        yield opened
-
-
-@pytest.fixture
-def conf(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The configuration of a resolver that runs, with its key in the state directory."""
-    monkeypatch.delenv("RUNBOUND_API_KEY", raising=False)
-    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
-    (tmp_path / "state").mkdir()
-    (tmp_path / "state" / "api.key").write_text(f"{KEY}\n")
-    path = tmp_path / "x.conf"
-    with listening(api) as (port, _):
-        path.write_text(f"server:\n    api-port: {port}\n")
-        yield str(path)
-
+from support.api import KEY, Api
 
 Out = pytest.CaptureFixture[str]
 

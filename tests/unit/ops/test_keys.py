@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from runbound.config.load import examine
-from runbound.engine import scan_text
+from runbound.engine import Secret, scan_text
 from runbound.errors import RunboundError
-from runbound.ops.keys import AUDIT_VARIABLE, STORE_VARIABLE, choose, secret_key
+from runbound.ops.keys import Given, choose, secret_key
 from runbound.state.directory import StateDirectory
+from runbound.state.origin import AUDIT_VARIABLE, STORE_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +32,11 @@ def config(text: str = "") -> Config:
     loaded = examine(scan_text(f"server:\n{text}\n".encode(), "test.conf", "/"), "/test.conf")
     assert loaded.ok, loaded.diagnostics
     return loaded.config
+
+
+def taken(environ: dict[str, str]) -> Given:
+    """What this environment gives; it is emptied of it."""
+    return Given.take(lambda name: Secret(environ.pop(name).encode()) if name in environ else None)
 
 
 @pytest.fixture
@@ -67,7 +73,7 @@ def test_a_poor_secret_is_refused_and_not_shown(written: str, what: str) -> None
 
 
 def test_without_any_the_state_is_open_and_the_audit_key_is_made_once(state: StateDirectory) -> None:
-    first = choose(config(), state, {})
+    first = choose(config(), state, Given())
     assert not first.keys.protected
     assert first.warnings == ()
     assert [what for what, _ in first.notes] == [
@@ -77,12 +83,13 @@ def test_without_any_the_state_is_open_and_the_audit_key_is_made_once(state: Sta
     assert kept.stat().st_mode & 0o777 == 0o600
     assert first.audit == str(kept)
     assert first.keys.audit.mac(b"x") == code(bytes.fromhex(kept.read_text().strip()))
-    assert choose(config(), state, {}).keys.audit.mac(b"x") == first.keys.audit.mac(b"x")
+    assert choose(config(), state, Given()).keys.audit.mac(b"x") == first.keys.audit.mac(b"x")
 
 
 def test_the_environment_comes_first_and_is_emptied(state: StateDirectory) -> None:
     environ = {STORE_VARIABLE: WORDS, AUDIT_VARIABLE: DIGITS, "HOME": "/"}
-    chosen = choose(config(f'audit-log-hmac-key: "{WORDS}"'), state, environ)
+    given = taken(environ)
+    chosen = choose(config(f'audit-log-hmac-key: "{WORDS}"'), state, given)
     assert environ == {"HOME": "/"}
     assert chosen.keys.protected
     assert chosen.keys.store.mac(b"x") == code(WORDS.encode())
@@ -95,7 +102,7 @@ def test_the_environment_comes_first_and_is_emptied(state: StateDirectory) -> No
 
 
 def test_a_key_of_the_file_is_taken_and_warned_of(state: StateDirectory) -> None:
-    chosen = choose(config(f"audit-log-hmac-key: {DIGITS}"), state, {STORE_VARIABLE: WORDS})
+    chosen = choose(config(f"audit-log-hmac-key: {DIGITS}"), state, taken({STORE_VARIABLE: WORDS}))
     assert chosen.keys.audit.mac(b"x") == code(bytes.fromhex(DIGITS))
     assert [what for what, _ in chosen.warnings] == [
         "audit-log-hmac-key: a key in the configuration file is read by whoever reads the file"
@@ -105,14 +112,14 @@ def test_a_key_of_the_file_is_taken_and_warned_of(state: StateDirectory) -> None
 
 
 @pytest.mark.parametrize("variable", [STORE_VARIABLE, AUDIT_VARIABLE])
-def test_a_poor_key_is_never_passed_over(state: StateDirectory, variable: str) -> None:
+def test_a_poor_key_is_never_passed_over(variable: str) -> None:
     with pytest.raises(RunboundError, match=f"{variable}: a secret of 3 octets"):
-        choose(config(), state, {variable: "abc"})
+        taken({variable: "abc"})
     with pytest.raises(RunboundError, match=f"{variable}: a secret of 0 octets"):
-        choose(config(), state, {variable: ""})
+        taken({variable: ""})
 
 
 def test_an_empty_key_file_is_no_key(state: StateDirectory) -> None:
     Path(state.path, "audit.key").write_text("\n")
     with pytest.raises(RunboundError, match="key is empty"):
-        choose(config(), state, {})
+        choose(config(), state, Given())

@@ -1,5 +1,6 @@
 """A state coded anew has the same in it, proves itself with the new keys, and the old one is kept."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,32 @@ def test_with_other_keys_everything_is_the_same(filled: Path, opener: Opener) ->
     assert len(old.read_text().splitlines()) == first - 1
     for revision in reversed(store.journal(before=None, limit=3)):
         list(store.change_of(revision.number))
+
+
+def test_again_and_again_in_one_second(filled: Path, opener: Opener) -> None:
+    before = content(opener, keys())
+    for _ in range(3):
+        again(filled, keys(), keys(*NEW))
+        again(filled, keys(*NEW), keys())
+    assert content(opener, keys()) == before
+    assert len(list(filled.glob("state.db.*"))) == 6
+
+
+def test_a_crash_between_the_two_names(filled: Path, opener: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database has its place, the anchor not yet: the new key opens it, whose head knows the anchor beside it."""
+    before, rename = content(opener, keys()), os.rename
+
+    def pulled(source: str, target: str) -> None:
+        if target.endswith("state.mac"):
+            raise KeyboardInterrupt
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", pulled)
+    with pytest.raises(KeyboardInterrupt):
+        again(filled, keys(), keys(*NEW))
+    monkeypatch.undo()
+    assert verify(str(filled), keys(*NEW), engine).faults == ()
+    assert content(opener, keys(*NEW)) == before
 
 
 def test_from_no_key_to_one(opener: Opener) -> None:

@@ -45,7 +45,7 @@ ACTION: Final = (
 )
 TARGET: Final = "Of `redirect`: addresses, separated by blanks, or one name, which is answered as an alias"
 _NONE: Final[JsonDict] = {"type": "null"}
-_GIVEN: Final[JsonDict] = {"type": "string", "format": "block-target"}
+_GIVEN: Final[JsonDict] = {"type": "string"}
 
 
 class NewBlock(Body):
@@ -155,7 +155,7 @@ def post_blacklist(
     made = terms.make(resolver.changes, caller.change("POST /blacklist"), entries.add("block", key, doc))
     if made.dry_run or not made.diff.summary.get("block", {}).get("added"):
         response.status_code = status.HTTP_200_OK
-    return edits.preview(made) if made.dry_run else _tagged(response, made.entries[0])
+    return edits.preview(made) if made.dry_run else _shown(edits.kept(response, made))
 
 
 @router.post(
@@ -282,12 +282,6 @@ def _stated(row: Stated) -> Block:
     assert row.action is not None
     action = cast("Action", row.action)
     return Block(id=None, name=row.name, action=action, revision=None, origin="file", file=row.file, line=row.line)
-
-
-def _tagged(response: Response, entry: StoredEntry | None) -> Block:
-    assert entry is not None
-    response.headers["ETag"] = etag.entity(entry.revision, entry.id)
-    return _shown(entry)
 
 
 def _name_line(doc: dict[str, Any]) -> str:

@@ -154,7 +154,7 @@ def post_dns(
     made = terms.make(resolver.changes, caller.change("POST /dns"), plan)
     if made.dry_run or not made.diff.summary.get("record", {}).get("added"):
         response.status_code = status.HTTP_200_OK
-    return edits.preview(made) if made.dry_run else _tagged(response, made.entries[0])
+    return edits.preview(made) if made.dry_run else _shown(edits.kept(response, made))
 
 
 @router.post(
@@ -269,7 +269,7 @@ def put_dns_one(
     key, doc = entries.canonical("record", body.doc())
     plan = entries.replace("record", id, key, doc, caller, same)
     made = terms.make(resolver.changes, caller.change(f"PUT /dns/{id}"), plan)
-    return edits.preview(made) if made.dry_run else _tagged(response, made.entries[0])
+    return edits.preview(made) if made.dry_run else _shown(edits.kept(response, made))
 
 
 @router.delete(
@@ -307,12 +307,6 @@ def _stated(row: Stated) -> LocalRecord:
         file=row.file,
         line=row.line,
     )
-
-
-def _tagged(response: Response, entry: StoredEntry | None) -> LocalRecord:
-    assert entry is not None
-    response.headers["ETag"] = etag.entity(entry.revision, entry.id)
-    return _shown(entry)
 
 
 def _zone_line(doc: dict[str, Any]) -> str:

@@ -26,12 +26,15 @@ class Health(BaseModel):
     """The state of the resolver in one glance."""
 
     status: str = Field(
-        description="`ok`, or `degraded` when every upstream fails or a worker does not answer", examples=["ok"]
+        description="`ok`, or `degraded` when every upstream fails, a worker does not answer or the HSM is lost",
+        examples=["ok"],
     )
     node: str = Field(description="Name of this node (`node-id`)")
     uptime_secs: int
     revision: int = Field(description="Revision of the running configuration")
-    hsm: bool = Field(description="Whether keys come from an HSM")
+    hsm: bool = Field(
+        description="Whether keys come from an HSM, and it is there if they stay in it; if not, `reason` says why"
+    )
     upstreams_healthy: int
     upstreams_total: int
     cache_entries: int
@@ -53,7 +56,9 @@ def get_health(resolver: Resolver, feed: LiveFeed) -> Health:
     except EngineError as error:
         trouble = str(error)
     total, healthy = len(servers), upstreams.healthy(servers)
-    reason = trouble or ("no upstream answers" if total and not healthy else None)
+    hsm, lost = (False, None) if resolver.hsm is None else resolver.hsm.healthy()
+    reasons = [trouble or ("no upstream answers" if total and not healthy else None), lost]
+    reason = "; ".join(one for one in reasons if one) or None
     before = feed.oldest()
     minute = between(time.time(), time.monotonic() - before.clock, before.stats, resolver.engine.stats())
     crossed = _crossed(resolver.changes.running.config.server, minute)
@@ -64,7 +69,7 @@ def get_health(resolver: Resolver, feed: LiveFeed) -> Health:
         node=resolver.node,
         uptime_secs=int(time.monotonic() - resolver.started),
         revision=resolver.changes.running.revision,
-        hsm=False,
+        hsm=hsm,
         upstreams_healthy=healthy,
         upstreams_total=total,
         cache_entries=figures.get("cache_entries", 0),

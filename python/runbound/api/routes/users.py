@@ -208,7 +208,7 @@ def post_users(body: NewUser, resolver: Resolver, caller: Admin, terms: Asked, r
     if made.dry_run:
         response.status_code = status.HTTP_200_OK
         return edits.preview(made)
-    return _with_key(made.entries[0], secret, response)
+    return _with_key(edits.kept(response, made), secret)
 
 
 @router.get("/users/{id}", summary="One user", responses=problems.documented("NOT_FOUND", "STATE_UNAVAILABLE"))
@@ -248,9 +248,7 @@ def patch_user(
     made = terms.make(resolver.changes, caller.change(f"PATCH /users/{id}"), plan)
     if made.dry_run:
         return edits.preview(made)
-    entry = made.entries[0]
-    assert entry is not None
-    response.headers["ETag"] = etag.entity(entry.revision, entry.id)
+    entry = edits.kept(response, made)
     return _shown(entry, resolver.changes.store.last_used([entry.id]))
 
 
@@ -292,7 +290,7 @@ def post_user_rotate_key(
 
     plan = users.rotating(id, _held(same), make)
     made = terms.make(resolver.changes, caller.change(f"POST /users/{id}/rotate-key"), plan)
-    return edits.preview(made) if made.dry_run else _with_key(made.entries[0], secret, response)
+    return edits.preview(made) if made.dry_run else _with_key(edits.kept(response, made), secret)
 
 
 @router.post(
@@ -342,7 +340,5 @@ def _shown(entry: StoredEntry, used: dict[int, int]) -> UserItem:
     return UserItem(**_members(entry, used))
 
 
-def _with_key(entry: StoredEntry | None, secret: str, response: Response) -> WithKey:
-    assert entry is not None
-    response.headers["ETag"] = etag.entity(entry.revision, entry.id)
+def _with_key(entry: StoredEntry, secret: str) -> WithKey:
     return WithKey(**_members(entry, {}), secret=users.token(entry.id, secret))

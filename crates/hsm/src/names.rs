@@ -1,0 +1,267 @@
+//! The numbers of PKCS#11 by name.
+//!
+//! Owns what a person is shown instead of a number. A number without a name here is written in hexadecimal: vendors have
+//! their own.
+
+use cryptoki_sys::*;
+
+/// Pairs of a constant's value and its name.
+macro_rules! names {
+    ($($name:ident),* $(,)?) => { &[$(($name, stringify!($name))),*] };
+}
+
+/// What functions return.
+const CODES: &[(CK_RV, &str)] = names![
+    CKR_OK,
+    CKR_CANCEL,
+    CKR_HOST_MEMORY,
+    CKR_SLOT_ID_INVALID,
+    CKR_GENERAL_ERROR,
+    CKR_FUNCTION_FAILED,
+    CKR_ARGUMENTS_BAD,
+    CKR_NO_EVENT,
+    CKR_NEED_TO_CREATE_THREADS,
+    CKR_CANT_LOCK,
+    CKR_ATTRIBUTE_READ_ONLY,
+    CKR_ATTRIBUTE_SENSITIVE,
+    CKR_ATTRIBUTE_TYPE_INVALID,
+    CKR_ATTRIBUTE_VALUE_INVALID,
+    CKR_ACTION_PROHIBITED,
+    CKR_DATA_INVALID,
+    CKR_DATA_LEN_RANGE,
+    CKR_DEVICE_ERROR,
+    CKR_DEVICE_MEMORY,
+    CKR_DEVICE_REMOVED,
+    CKR_ENCRYPTED_DATA_INVALID,
+    CKR_ENCRYPTED_DATA_LEN_RANGE,
+    CKR_AEAD_DECRYPT_FAILED,
+    CKR_FUNCTION_CANCELED,
+    CKR_FUNCTION_NOT_PARALLEL,
+    CKR_FUNCTION_NOT_SUPPORTED,
+    CKR_KEY_HANDLE_INVALID,
+    CKR_KEY_SIZE_RANGE,
+    CKR_KEY_TYPE_INCONSISTENT,
+    CKR_KEY_NOT_NEEDED,
+    CKR_KEY_CHANGED,
+    CKR_KEY_NEEDED,
+    CKR_KEY_INDIGESTIBLE,
+    CKR_KEY_FUNCTION_NOT_PERMITTED,
+    CKR_KEY_NOT_WRAPPABLE,
+    CKR_KEY_UNEXTRACTABLE,
+    CKR_MECHANISM_INVALID,
+    CKR_MECHANISM_PARAM_INVALID,
+    CKR_OBJECT_HANDLE_INVALID,
+    CKR_OPERATION_ACTIVE,
+    CKR_OPERATION_NOT_INITIALIZED,
+    CKR_PIN_INCORRECT,
+    CKR_PIN_INVALID,
+    CKR_PIN_LEN_RANGE,
+    CKR_PIN_EXPIRED,
+    CKR_PIN_LOCKED,
+    CKR_SESSION_CLOSED,
+    CKR_SESSION_COUNT,
+    CKR_SESSION_HANDLE_INVALID,
+    CKR_SESSION_PARALLEL_NOT_SUPPORTED,
+    CKR_SESSION_READ_ONLY,
+    CKR_SESSION_EXISTS,
+    CKR_SESSION_READ_ONLY_EXISTS,
+    CKR_SESSION_READ_WRITE_SO_EXISTS,
+    CKR_SIGNATURE_INVALID,
+    CKR_SIGNATURE_LEN_RANGE,
+    CKR_TEMPLATE_INCOMPLETE,
+    CKR_TEMPLATE_INCONSISTENT,
+    CKR_TOKEN_NOT_PRESENT,
+    CKR_TOKEN_NOT_RECOGNIZED,
+    CKR_TOKEN_WRITE_PROTECTED,
+    CKR_UNWRAPPING_KEY_HANDLE_INVALID,
+    CKR_UNWRAPPING_KEY_SIZE_RANGE,
+    CKR_UNWRAPPING_KEY_TYPE_INCONSISTENT,
+    CKR_USER_ALREADY_LOGGED_IN,
+    CKR_USER_NOT_LOGGED_IN,
+    CKR_USER_PIN_NOT_INITIALIZED,
+    CKR_USER_TYPE_INVALID,
+    CKR_USER_ANOTHER_ALREADY_LOGGED_IN,
+    CKR_USER_TOO_MANY_TYPES,
+    CKR_WRAPPED_KEY_INVALID,
+    CKR_WRAPPED_KEY_LEN_RANGE,
+    CKR_WRAPPING_KEY_HANDLE_INVALID,
+    CKR_WRAPPING_KEY_SIZE_RANGE,
+    CKR_WRAPPING_KEY_TYPE_INCONSISTENT,
+    CKR_RANDOM_SEED_NOT_SUPPORTED,
+    CKR_RANDOM_NO_RNG,
+    CKR_DOMAIN_PARAMS_INVALID,
+    CKR_CURVE_NOT_SUPPORTED,
+    CKR_BUFFER_TOO_SMALL,
+    CKR_SAVED_STATE_INVALID,
+    CKR_INFORMATION_SENSITIVE,
+    CKR_STATE_UNSAVEABLE,
+    CKR_CRYPTOKI_NOT_INITIALIZED,
+    CKR_CRYPTOKI_ALREADY_INITIALIZED,
+    CKR_MUTEX_BAD,
+    CKR_MUTEX_NOT_LOCKED,
+    CKR_NEW_PIN_MODE,
+    CKR_NEXT_OTP,
+    CKR_EXCEEDED_MAX_ITERATIONS,
+    CKR_FIPS_SELF_TEST_FAILED,
+    CKR_LIBRARY_LOAD_FAILED,
+    CKR_PIN_TOO_WEAK,
+    CKR_PUBLIC_KEY_INVALID,
+    CKR_FUNCTION_REJECTED,
+    CKR_TOKEN_RESOURCE_EXCEEDED,
+    CKR_OPERATION_CANCEL_FAILED,
+    CKR_KEY_EXHAUSTED,
+    CKR_PENDING,
+    CKR_SESSION_ASYNC_NOT_SUPPORTED,
+    CKR_SEED_RANDOM_REQUIRED,
+    CKR_OPERATION_NOT_VALIDATED,
+    CKR_TOKEN_NOT_INITIALIZED,
+    CKR_PARAMETER_SET_NOT_SUPPORTED,
+];
+
+/// What keys are.
+const KEY_TYPES: &[(CK_KEY_TYPE, &str)] = names![
+    CKK_RSA,
+    CKK_DSA,
+    CKK_EC,
+    CKK_GENERIC_SECRET,
+    CKK_DES,
+    CKK_DES2,
+    CKK_DES3,
+    CKK_AES,
+    CKK_SHA_1_HMAC,
+    CKK_SHA224_HMAC,
+    CKK_SHA256_HMAC,
+    CKK_SHA384_HMAC,
+    CKK_SHA512_HMAC,
+    CKK_MD5_HMAC,
+    CKK_HKDF,
+    CKK_EC_EDWARDS,
+    CKK_EC_MONTGOMERY,
+];
+
+/// What tokens compute with, as far as it is of use to us.
+const MECHANISMS: &[(CK_MECHANISM_TYPE, &str)] = names![
+    CKM_RSA_PKCS_KEY_PAIR_GEN,
+    CKM_RSA_PKCS,
+    CKM_SHA1_RSA_PKCS,
+    CKM_RSA_PKCS_OAEP,
+    CKM_RSA_PKCS_PSS,
+    CKM_SHA1_RSA_PKCS_PSS,
+    CKM_SHA256_RSA_PKCS,
+    CKM_SHA384_RSA_PKCS,
+    CKM_SHA512_RSA_PKCS,
+    CKM_SHA256_RSA_PKCS_PSS,
+    CKM_SHA384_RSA_PKCS_PSS,
+    CKM_SHA512_RSA_PKCS_PSS,
+    CKM_SHA224_RSA_PKCS,
+    CKM_SHA224_RSA_PKCS_PSS,
+    CKM_MD5,
+    CKM_MD5_HMAC,
+    CKM_SHA_1,
+    CKM_SHA_1_HMAC,
+    CKM_SHA_1_HMAC_GENERAL,
+    CKM_SHA256,
+    CKM_SHA256_HMAC,
+    CKM_SHA256_HMAC_GENERAL,
+    CKM_SHA224,
+    CKM_SHA224_HMAC,
+    CKM_SHA224_HMAC_GENERAL,
+    CKM_SHA384,
+    CKM_SHA384_HMAC,
+    CKM_SHA384_HMAC_GENERAL,
+    CKM_SHA512,
+    CKM_SHA512_HMAC,
+    CKM_SHA512_HMAC_GENERAL,
+    CKM_GENERIC_SECRET_KEY_GEN,
+    CKM_EC_KEY_PAIR_GEN,
+    CKM_ECDSA,
+    CKM_ECDSA_SHA1,
+    CKM_ECDSA_SHA224,
+    CKM_ECDSA_SHA256,
+    CKM_ECDSA_SHA384,
+    CKM_ECDSA_SHA512,
+    CKM_ECDH1_DERIVE,
+    CKM_ECDH1_COFACTOR_DERIVE,
+    CKM_AES_KEY_GEN,
+    CKM_AES_ECB,
+    CKM_AES_CBC,
+    CKM_AES_CBC_PAD,
+    CKM_AES_CTR,
+    CKM_AES_GCM,
+    CKM_AES_CCM,
+    CKM_AES_CMAC,
+    CKM_AES_KEY_WRAP,
+    CKM_AES_KEY_WRAP_PAD,
+    CKM_AES_KEY_WRAP_KWP,
+    CKM_SHA224_KEY_GEN,
+    CKM_SHA256_KEY_GEN,
+    CKM_SHA384_KEY_GEN,
+    CKM_SHA512_KEY_GEN,
+    CKM_HKDF_DERIVE,
+    CKM_HKDF_KEY_GEN,
+    CKM_EC_EDWARDS_KEY_PAIR_GEN,
+    CKM_EDDSA,
+];
+
+/// What tokens say of their state.
+const FLAGS: &[(CK_FLAGS, &str)] = names![
+    CKF_RNG,
+    CKF_WRITE_PROTECTED,
+    CKF_LOGIN_REQUIRED,
+    CKF_USER_PIN_INITIALIZED,
+    CKF_PROTECTED_AUTHENTICATION_PATH,
+    CKF_TOKEN_INITIALIZED,
+    CKF_USER_PIN_COUNT_LOW,
+    CKF_USER_PIN_FINAL_TRY,
+    CKF_USER_PIN_LOCKED,
+    CKF_USER_PIN_TO_BE_CHANGED,
+    CKF_SO_PIN_COUNT_LOW,
+    CKF_SO_PIN_FINAL_TRY,
+    CKF_SO_PIN_LOCKED,
+    CKF_SO_PIN_TO_BE_CHANGED,
+    CKF_ERROR_STATE,
+];
+
+/// A return code: `CKR_PIN_INCORRECT`.
+pub(crate) fn code(code: CK_RV) -> Option<&'static str> {
+    CODES.iter().find(|(number, _)| *number == code).map(|(_, name)| *name)
+}
+
+/// A key type without `CKK_`: `GENERIC_SECRET`.
+pub(crate) fn key_type(number: CK_KEY_TYPE) -> String {
+    named(KEY_TYPES, "CKK_", number)
+}
+
+/// A mechanism: `CKM_SHA256_HMAC`.
+pub(crate) fn mechanism(number: CK_MECHANISM_TYPE) -> String {
+    named(MECHANISMS, "", number)
+}
+
+/// The flags of a token without `CKF_`, those that have a name here.
+pub(crate) fn flags(flags: CK_FLAGS) -> Vec<String> {
+    let set = FLAGS.iter().filter(|(bit, _)| flags & bit != 0);
+    set.map(|(_, name)| name.trim_start_matches("CKF_").to_owned()).collect()
+}
+
+fn named(table: &[(CK_ULONG, &str)], prefix: &str, number: CK_ULONG) -> String {
+    match table.iter().find(|(known, _)| *known == number) {
+        Some((_, name)) => name.trim_start_matches(prefix).to_owned(),
+        None => format!("0x{number:08x}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_their_names() {
+        assert_eq!(code(0xA0), Some("CKR_PIN_INCORRECT"));
+        assert_eq!(code(0x2), Some("CKR_HOST_MEMORY"));
+        assert_eq!(code(0x8000_0001), None);
+        assert_eq!(key_type(CKK_GENERIC_SECRET), "GENERIC_SECRET");
+        assert_eq!(mechanism(0x251), "CKM_SHA256_HMAC");
+        assert_eq!(mechanism(0xFEED), "0x0000feed");
+        assert_eq!(flags(CKF_TOKEN_INITIALIZED | CKF_USER_PIN_LOCKED), ["TOKEN_INITIALIZED", "USER_PIN_LOCKED"]);
+    }
+}
