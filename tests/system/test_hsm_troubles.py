@@ -73,6 +73,7 @@ pkcsconf -p -c 3 -U 11111111 -n 648219
 FROZEN = f"""
 install -d -m 755 -o runbound /run/p11-kit
 eval $(sudo -u runbound p11-kit server --provider {SOFTHSM} --name /run/p11-kit/pkcs11 'pkcs11:token=runbound')
+until ss -Hlx src /run/p11-kit/pkcs11 | grep -q .; do sleep 0.05; done
 kill -STOP $P11_KIT_SERVER_PID
 mkdir -p /etc/systemd/system/runbound.service.d
 printf '[Service]\\nEnvironment=P11_KIT_SERVER_ADDRESS=unix:path=/run/p11-kit/pkcs11\\n' \\

@@ -53,7 +53,7 @@ class NewUpstream(Body):
 
 
 class ChangedUpstream(Body):
-    """What is to be different; what is left out stays."""
+    """What is to be different; what is left out or null stays."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"enabled": False}], "minProperties": 1})
 
@@ -194,7 +194,7 @@ def patch_upstream(
 ) -> Upstream | Preview:
     """One of the file can be switched off too; the file stays as it is. Address, port and transport make the server:
     for others, add another one."""
-    if body.enabled is None and body.comment is None:
+    if not body.model_fields_set:
         raise invalid("body", "nothing to change")
 
     def plan(view: View) -> Plan:
